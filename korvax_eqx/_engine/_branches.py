@@ -1,0 +1,97 @@
+"""What a composite loss computes, in the form in which the engine evaluates it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+from korvax_eqx._base import AbstractScale, AbstractSpectralLoss, AbstractTransform
+from korvax_eqx._static import Function, PartialFunction, Static
+
+
+class Term(eqx.Module):
+    """One comparison: `factor * weight * loss(scale(S_x), scale(S_y))`."""
+
+    scale: Any
+    loss: Any
+    weight: Array | Static
+    factor: float = eqx.field(static=True)
+    name: str = eqx.field(static=True)
+
+    def weigh(self, value: Float[Array, "*rows"]) -> Float[Array, "*rows"]:
+        if isinstance(self.weight, Static):
+            return value * float(self.weight.value * self.factor)
+        return value * (self.weight * self.factor).astype(value.dtype)
+
+
+class Branch(eqx.Module):
+    """A transform of both signals, and the terms that compare the results."""
+
+    transform: Any
+    terms: tuple[Term, ...]
+
+    def targets(
+        self, y: Float[Array, "*channels n_samples"]
+    ) -> tuple[Inexact[Array, "*channels n_bins n_frames"], ...]:
+        """Return, for every term, the side that does not depend on the estimate."""
+        S = self.transform(y)
+        return tuple(term.scale(S) for term in self.terms)
+
+    def compare_rows(
+        self,
+        x: Float[Array, "rows n_samples"],
+        targets: Sequence[Inexact[Array, "rows n_bins n_frames"]],
+    ) -> list[Float[Array, " rows"]]:
+        """Return the weighted value of every term for each row on its own."""
+        S = self.transform(x)
+        pairs = zip(self.terms, targets, strict=True)
+        return [t.weigh(jax.vmap(t.loss)(t.scale(S), target)) for t, target in pairs]
+
+    def compare_whole(
+        self,
+        x: Float[Array, "*channels n_samples"],
+        targets: Sequence[Inexact[Array, "*channels n_bins n_frames"]],
+    ) -> list[Float[Array, ""]]:
+        """Return the weighted value of every term for all of `x` together."""
+        S = self.transform(x)
+        pairs = zip(self.terms, targets, strict=True)
+        values = [t.weigh(jnp.asarray(t.loss(t.scale(S), y))) for t, y in pairs]
+        for term, value in zip(self.terms, values, strict=True):
+            if value.shape != ():
+                raise ValueError(
+                    f"The loss of the term {term.name!r} must return a scalar. Got "
+                    f"the shape {value.shape}. Average over the axes that are left."
+                )
+        return values
+
+
+def is_rowwise(branch: Branch) -> bool:
+    """Whether every part promises to treat the leading axes index by index.
+
+    The library's classes and those derived from its bases do; any other callable
+    might mix them, so it must see all rows at once.
+    """
+
+    def is_plain(node: Any) -> bool:
+        return isinstance(node, Function | PartialFunction)
+
+    parts = jax.tree.leaves(branch, is_leaf=is_plain)
+    return (
+        not any(map(is_plain, parts))
+        and isinstance(branch.transform, AbstractTransform)
+        and all(isinstance(term.scale, AbstractScale) for term in branch.terms)
+        and all(isinstance(term.loss, AbstractSpectralLoss) for term in branch.terms)
+    )
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Number the names that come more than once: `a`, `b`, `a` is `a#1`, `b`, `a#2`."""
+    total, seen, result = Counter(names), Counter(), []
+    for name in names:
+        seen[name] += 1
+        result.append(f"{name}#{seen[name]}" if total[name] > 1 else name)
+    return result

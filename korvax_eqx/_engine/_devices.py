@@ -1,0 +1,166 @@
+"""Evaluating a function of rows on however many devices hold the rows."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.custom_batching import custom_vmap
+from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+
+from ._partition import partitioned_rows
+from ._rows import (
+    Arrays,
+    Placement,
+    RowCall,
+    RowFunction,
+    explicit_lead,
+    lead_axes,
+    partition_spec,
+)
+
+
+def map_rows(
+    fn: RowFunction,
+    shared: Arrays,
+    rows: Arrays,
+    *,
+    n_row_outputs: int,
+    n_summed_outputs: int = 0,
+) -> tuple[Arrays, Arrays]:
+    """`fn(shared, rows)`, each device computing the rows that it holds.
+
+    **Arguments:**
+
+    - `fn`: a hashable function `fn(shared, rows) -> (row_outputs, summed_outputs)`,
+        two tuples of arrays. A row output has shape `(*lead, ...)` and its entry at
+        a leading index depends on the rows at that index alone; a summed output is
+        a sum over all leading indices. It is called with any number of leading axes.
+    - `shared`: arrays that every row needs, of any shape: windows, weights.
+    - `rows`: arrays of shape `(*lead, n)` with the same `lead`.
+    - `n_row_outputs`, `n_summed_outputs`: how many `fn` returns of each.
+
+    There are no derivative rules: the caller has rules of its own, in which `fn`
+    returns derivatives.
+    """
+    call = RowCall(fn, len(shared), n_row_outputs, n_summed_outputs)
+    if jax.device_count() == 1:
+        return call(shared, rows)
+    return _batched(call, shared, rows)
+
+
+def keep_sharded(fn: Callable[..., Array], x: Array, *shared: Array) -> Array:
+    """`fn(x, *shared)`, each device computing its share of `x` under explicit axes.
+
+    For a whole transform that reshapes its leading axes, or otherwise does what
+    explicit sharding refuses of a sharded axis. `fn` is hashable, maps shape
+    `(*lead, n)` to `(*lead, ...)`, is differentiated as usual, and is called as it is
+    where no leading axis is explicitly sharded.
+    """
+    x = whole_samples(x)
+    if not any(explicit_lead(x)):
+        return fn(x, *shared)
+    return _manual(fn, x, *shared)
+
+
+# Compiled, as an eager `shard_map` over some of the mesh axes fails in JAX 0.10.
+@functools.partial(jax.jit, static_argnums=0)
+def _manual(fn: Callable[..., Array], x: Array, *shared: Array) -> Array:
+    lead = explicit_lead(x)
+    spec = partition_spec(lead)
+    return jax.shard_map(
+        fn,
+        mesh=jax.typeof(x).sharding.mesh,
+        in_specs=(spec, *[PartitionSpec()] * len(shared)),
+        out_specs=spec,
+        # Only these: over an axis that cuts nothing, the gradient would be summed.
+        axis_names={name for names in lead for name in names},
+        check_vma=False,
+    )(x, *shared)
+
+
+def whole_samples(x: Array) -> Array:
+    """`x` with its last axis on one device, if its type says that it is not."""
+    sharding = jax.typeof(x).sharding
+    lead = lead_axes(sharding.spec, x.ndim)
+    if not lead or not lead[-1]:
+        return x
+    spec = partition_spec(lead[:-1])
+    return jax.sharding.reshard(x, NamedSharding(sharding.mesh, spec))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _batched(call: RowCall, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
+    """`_placed` with a rule for `vmap`; compiled, as eager FFTs gather their rows."""
+
+    @custom_vmap
+    def run(shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
+        return _placed(call, shared, rows)
+
+    @run.def_vmap
+    def vmap_rule(
+        size: int,
+        is_mapped: tuple[tuple[bool, ...], tuple[bool, ...]],
+        shared: Arrays,
+        rows: Arrays,
+    ) -> tuple[tuple[Arrays, Arrays], tuple[tuple[bool, ...], tuple[bool, ...]]]:
+        shared_mapped, rows_mapped = is_mapped
+        rows = tuple(map(functools.partial(_with_axis, size), rows, rows_mapped))
+        outputs = _batched(_with_level(call, tuple(shared_mapped)), shared, rows)
+        return outputs, jax.tree.map(lambda _: True, outputs)
+
+    return run(shared, rows)
+
+
+def _with_level(call: RowCall, shared_mapped: tuple[bool, ...]) -> RowCall:
+    """The call that takes rows with one more leading axis, made by `vmap`."""
+    is_plain = not (call.levels or call.n_summed_outputs or any(shared_mapped))
+    # Then a mapped axis is one more leading axis, and nothing distinguishes them.
+    levels = () if is_plain else (shared_mapped, *call.levels)
+    return dataclasses.replace(call, levels=levels)
+
+
+def _with_axis(size: int, row: Array, is_mapped: bool) -> Array:
+    return row if is_mapped else jnp.broadcast_to(row, (size, *row.shape))
+
+
+def _placed(call: RowCall, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
+    shardings = [jax.typeof(array).sharding for array in (*rows, *shared)]
+    sharded = next((s for s in shardings if any(s.spec)), None)
+    if sharded is not None:
+        return _explicit(call, sharded.mesh, shared, rows)
+    if jax.sharding.get_abstract_mesh().manual_axes or rows[0].ndim == 1:
+        return call(shared, rows)
+    # Broken on TPUs, https://github.com/jax-ml/jax/issues/38196: there XLA gathers.
+    if jax.default_backend() == "tpu":
+        return call(shared, rows)
+    return partitioned_rows(call, shared, rows)
+
+
+def _explicit(
+    call: RowCall, mesh: AbstractMesh, shared: Arrays, rows: Arrays
+) -> tuple[Arrays, Arrays]:
+    """Under explicit sharding the types say where the rows are."""
+    placement = Placement(call, explicit_lead(*rows))
+    row_spec = placement.row_spec()
+    specs = (placement.shared_specs(), (row_spec,) * len(rows))
+    shared, rows = jax.tree.map(
+        lambda array, spec: jax.sharding.reshard(array, NamedSharding(mesh, spec)),
+        (shared, rows),
+        specs,
+    )
+    if not any(placement.lead):
+        return call(shared, rows)
+    return jax.shard_map(
+        placement,
+        mesh=mesh,
+        in_specs=specs,
+        out_specs=(row_spec, placement.summed_spec()),
+        # Not all of the mesh: inside `vmap` the mapped axis is there no more.
+        axis_names={name for names in placement.lead for name in names},
+        # A row function may start its loops from zeros, which are the same on all
+        # devices, and accumulate rows, which are not: the check refuses that.
+        check_vma=False,
+    )(shared, rows)

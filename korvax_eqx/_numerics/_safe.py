@@ -1,0 +1,98 @@
+"""Magnitude, power and norm with a stated derivative where the formula has none.
+
+Each function returns the textbook value. Where its derivative does not exist (at
+zero) the derivative is defined as 0, which is a subgradient of the magnitude and of
+the norm. The rules are written in the same functions, so that higher derivatives
+are finite too.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+
+def reciprocal_or_zero(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
+    """Return `1 / x`, and 0 where `x` is 0."""
+    is_zero = x == 0
+    return jnp.where(is_zero, 0, 1 / jnp.where(is_zero, 1, x))
+
+
+def squared_magnitude(X: Inexact[Array, "*dims"]) -> Float[Array, "*dims"]:
+    r"""Return $|X|^2$."""
+    if not jnp.iscomplexobj(X):
+        return jnp.square(X)
+    return jnp.square(X.real) + jnp.square(X.imag)
+
+
+@jax.custom_jvp
+def magnitude(X: Inexact[Array, "*dims"]) -> Float[Array, "*dims"]:
+    r"""Return $|X|$, with derivative $\mathrm{Re}(\bar X\,dX)/|X|$, and 0 at 0.
+
+    Magnitudes whose square underflows (below 1e-19 in float32) are 0.
+    """
+    return jnp.sqrt(squared_magnitude(X)) if jnp.iscomplexobj(X) else jnp.abs(X)
+
+
+@magnitude.defjvp
+def _magnitude_jvp(primals, tangents):
+    (X,), (dX,) = primals, tangents
+    m = magnitude(X)
+    if not jnp.iscomplexobj(X):
+        return m, jnp.sign(X) * dX
+    scale = reciprocal_or_zero(m)
+    return m, X.real * scale * dX.real + X.imag * scale * dX.imag
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def magnitude_power(X: Inexact[Array, "*dims"], power: float) -> Float[Array, "*dims"]:
+    r"""Return $|X|^p$, with derivative $p|X|^{p-2}\mathrm{Re}(\bar X\,dX)$, 0 at 0."""
+    if power == 1:
+        return magnitude(X)
+    if power == 2:
+        return squared_magnitude(X)
+    return squared_magnitude(X) ** (power / 2)
+
+
+@magnitude_power.defjvp
+def _magnitude_power_jvp(power, primals, tangents):
+    (X,), (dX,) = primals, tangents
+    if power in (1, 2):
+        function = magnitude if power == 1 else squared_magnitude
+        return jax.jvp(function, (X,), (dX,))
+    square = squared_magnitude(X)
+    is_zero = square == 0
+    value = jnp.where(is_zero, 0, square) ** (power / 2)
+    slope = power * jnp.where(is_zero, 1, square) ** (power / 2 - 1)
+    slope = jnp.where(is_zero, 0, slope)
+    if not jnp.iscomplexobj(X):
+        return value, slope * X * dX
+    return value, slope * (X.real * dX.real + X.imag * dX.imag)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def norm(
+    S: Inexact[Array, "*dims"], axis: int | tuple[int, ...]
+) -> Float[Array, "*reduced"]:
+    r"""Return $\|S\|_2$ over `axis`, with derivative $S/\|S\|_2$, and 0 at 0.
+
+    The largest entry is taken out before squaring, so that the norm neither
+    overflows nor underflows before its entries do.
+    """
+    m = magnitude(S)
+    largest = jnp.max(m, axis=axis, keepdims=True)
+    ratio = m * reciprocal_or_zero(largest)
+    total = jnp.sqrt(jnp.sum(jnp.square(ratio), axis=axis))
+    return jnp.squeeze(largest, axis) * total
+
+
+@norm.defjvp
+def _norm_jvp(axis, primals, tangents):
+    (S,), (dS,) = primals, tangents
+    value = norm(S, axis)
+    direction = S * jnp.expand_dims(reciprocal_or_zero(value), axis)
+    if not jnp.iscomplexobj(S):
+        return value, jnp.sum(direction * dS, axis=axis)
+    inner = direction.real * dS.real + direction.imag * dS.imag
+    return value, jnp.sum(inner, axis=axis)

@@ -1,0 +1,257 @@
+"""Decibels: `10 log10` of a power, `20 log10` of an amplitude."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Inexact
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._base import AbstractScale
+from korvax_eqx._numerics._safe import magnitude
+from korvax_eqx._static import as_module, parameter, thaw
+from korvax_eqx._tables._frequencies import as_floats
+
+Reference = float | Float[Array, ""] | Callable[[Array], Float[ArrayLike, ""]]
+
+
+class AmplitudeToDB(AbstractScale):
+    """Amplitudes in decibels: `20 log10(max(amin, |S|) / max(amin, |ref|))`.
+
+    Differs from the function [`amplitude_to_db`][], and from librosa, in that each
+    spectrogram (the last two axes) has its own maximum and its own reference, however
+    many are in a batch. The derivative is 0 where the value is clipped by `amin`.
+    """
+
+    ref: Any
+    amin: float = eqx.field(static=True)
+    top_db: float | None = eqx.field(static=True)
+
+    def __init__(
+        self, ref: Reference = 1.0, amin: float = 1e-8, top_db: float | None = 80.0
+    ) -> None:
+        """**Arguments:**
+
+        - `ref`: the amplitude at 0 dB, positive. A scalar JAX array is learnable. A
+            callable gets the amplitudes of one spectrogram, shape
+            `(n_bins, n_frames)`, and returns the scalar; `jnp.max` is usual.
+        - `amin`: smallest amplitude, for `S` and for `ref`.
+        - `top_db`: values further than this below the maximum of their spectrogram
+            are raised to that limit. `None` sets none.
+
+        **Raises:** `ValueError` for a value out of these ranges.
+        """
+        self.ref, self.amin, self.top_db = _check("AmplitudeToDB", ref, amin, top_db)
+
+    @jax.named_scope("korvax_eqx.AmplitudeToDB")
+    def __call__(
+        self, S: Inexact[Array, "*channels n_bins n_frames"]
+    ) -> Float[Array, "*channels n_bins n_frames"]:
+        """**Arguments:** `S`: amplitudes, or a complex spectrum, of which the magnitude
+        is taken. **Returns:** dB, of the same shape.
+        """
+        amplitude = magnitude(
+            checks.scale_input("AmplitudeToDB", S, takes_complex=True)
+        )
+        ref = jnp.abs(_reference_of_each(self.ref, amplitude))
+        return _to_db(amplitude, ref, self.amin, self.top_db, 20.0, axis=(-2, -1))
+
+
+class PowerToDB(AbstractScale):
+    """Powers in decibels: `10 log10(max(amin, S) / max(amin, ref))`.
+
+    Differs from the function [`power_to_db`][], and from librosa, in that each
+    spectrogram (the last two axes) has its own maximum and its own reference, however
+    many are in a batch. The derivative is 0 where the value is clipped by `amin`.
+    """
+
+    ref: Any
+    amin: float = eqx.field(static=True)
+    top_db: float | None = eqx.field(static=True)
+
+    def __init__(
+        self, ref: Reference = 1.0, amin: float = 1e-10, top_db: float | None = 80.0
+    ) -> None:
+        """**Arguments:**
+
+        - `ref`: the power at 0 dB, positive. A scalar JAX array is learnable. A
+            callable gets the powers of one spectrogram, shape `(n_bins, n_frames)`,
+            and returns the scalar; `jnp.max` is usual.
+        - `amin`: smallest power, for `S` and for `ref`.
+        - `top_db`: values further than this below the maximum of their spectrogram
+            are raised to that limit. `None` sets none.
+
+        **Raises:** `ValueError` for a value out of these ranges.
+        """
+        self.ref, self.amin, self.top_db = _check("PowerToDB", ref, amin, top_db)
+
+    @jax.named_scope("korvax_eqx.PowerToDB")
+    def __call__(
+        self, S: Inexact[Array, "*channels n_bins n_frames"]
+    ) -> Float[Array, "*channels n_bins n_frames"]:
+        """**Arguments:** `S`: powers; of a complex array the magnitude is taken.
+
+        **Returns:** dB, of the same shape.
+        """
+        S = checks.scale_input("PowerToDB", S, takes_complex=True)
+        power = _real(S)
+        ref = _reference_of_each(self.ref, power)
+        return _to_db(power, ref, self.amin, self.top_db, 10.0, axis=(-2, -1))
+
+
+def amplitude_to_db(
+    S: Inexact[ArrayLike, "*dims"],
+    /,
+    ref: Any = 1.0,
+    amin: float = 1e-8,
+    top_db: float | None = 80.0,
+) -> Float[Array, "*dims"]:
+    """Convert amplitudes to decibels: `20 log10(max(amin, |S|) / max(amin, |ref|))`.
+
+    **Arguments:**
+
+    - `S`: amplitudes of any shape; of complex values the magnitude is taken.
+    - `ref`: the amplitude at 0 dB, or a callable that returns it for the whole of `S`.
+    - `amin`: smallest amplitude, for `S` and for `ref`.
+    - `top_db`: values further than this below the maximum of the whole of `S` are
+        raised to that limit, `None` sets none. For a batch use [`AmplitudeToDB`][],
+        where one example does not change another.
+
+    **Returns:** dB, of the same shape.
+    """
+    amin, top_db = _check_limits("amplitude_to_db", amin, top_db)
+    amplitude = magnitude(_array(S))
+    ref = jnp.abs(_reference(ref, amplitude))
+    return _to_db(amplitude, ref, amin, top_db, 20.0, axis=None)
+
+
+def power_to_db(
+    S: Inexact[ArrayLike, "*dims"],
+    /,
+    ref: Any = 1.0,
+    amin: float = 1e-10,
+    top_db: float | None = 80.0,
+) -> Float[Array, "*dims"]:
+    """Convert powers to decibels: `10 log10(max(amin, S) / max(amin, |ref|))`.
+
+    **Arguments:**
+
+    - `S`: powers of any shape; of complex values the magnitude is taken.
+    - `ref`: the power at 0 dB, or a callable that returns it for the whole of `S`.
+    - `amin`: smallest power, for `S` and for `ref`.
+    - `top_db`: values further than this below the maximum of the whole of `S` are
+        raised to that limit, `None` sets none. For a batch use [`PowerToDB`][], where
+        one example does not change another.
+
+    **Returns:** dB, of the same shape.
+    """
+    amin, top_db = _check_limits("power_to_db", amin, top_db)
+    power = _real(_array(S))
+    value = _reference(ref, power)
+    value = value if callable(ref) else jnp.abs(value)
+    return _to_db(power, value, amin, top_db, 10.0, axis=None)
+
+
+def db_to_amplitude(
+    S_db: Float[ArrayLike, "*dims"], /, ref: Float[ArrayLike, ""] = 1.0
+) -> Float[Array, "*dims"]:
+    """Convert decibels to amplitudes: `ref 10^(S_db / 20)`.
+
+    **Arguments:**
+
+    - `S_db`: dB re `ref`, of any shape.
+    - `ref`: the amplitude at 0 dB.
+
+    **Returns:** amplitudes, of the same shape.
+    """
+    S_db = _array(S_db)
+    return jnp.asarray(ref, S_db.dtype) * 10.0 ** (S_db / 20.0)
+
+
+def db_to_power(
+    S_db: Float[ArrayLike, "*dims"], /, ref: Float[ArrayLike, ""] = 1.0
+) -> Float[Array, "*dims"]:
+    """Convert decibels to powers: `ref 10^(S_db / 10)`.
+
+    **Arguments:**
+
+    - `S_db`: dB re `ref`, of any shape.
+    - `ref`: the power at 0 dB.
+
+    **Returns:** powers, of the same shape.
+    """
+    S_db = _array(S_db)
+    return jnp.asarray(ref, S_db.dtype) * 10.0 ** (S_db / 10.0)
+
+
+def _to_db(
+    S: Float[Array, "*dims"],
+    ref: Float[Array, "..."],
+    amin: float,
+    top_db: float | None,
+    factor: float,
+    axis: tuple[int, ...] | None,
+) -> Float[Array, "*dims"]:
+    # The floor keeps 0 out of the logarithm where `amin` underflows in the dtype, and
+    # its derivative `factor / (log(10) amin)` within the range of the dtype.
+    amin = max(amin, 100.0 * float(jnp.finfo(S.dtype).tiny))
+    values = factor * jnp.log10(jnp.maximum(amin, S))
+    values = values - factor * jnp.log10(jnp.maximum(amin, ref))
+    if top_db is None:
+        return values
+    return jnp.maximum(values, jnp.max(values, axis, keepdims=True) - top_db)
+
+
+def _array(S: Any) -> Inexact[Array, "*dims"]:
+    """Return numbers of any kind as a JAX array of at least single precision."""
+    if jnp.iscomplexobj(S):
+        return jnp.asarray(S)
+    _, S = as_floats(S)
+    return jnp.asarray(S)
+
+
+def _real(S: Inexact[Array, "*dims"]) -> Float[Array, "*dims"]:
+    return magnitude(S) if jnp.iscomplexobj(S) else S
+
+
+def _reference(ref: Any, S: Float[Array, "*dims"]) -> Float[Array, "..."]:
+    """Return the reference value in the dtype of `S`."""
+    return jnp.asarray(ref(S) if callable(ref) else thaw(ref), S.dtype)
+
+
+def _reference_of_each(
+    ref: Any, S: Float[Array, "*channels n_bins n_frames"]
+) -> Float[Array, "..."]:
+    """Return the reference value of every spectrogram, to broadcast against `S`."""
+    if not callable(ref):
+        return _reference(ref, S)
+    each = functools.partial(_reference, ref)
+    for _ in S.shape[:-2]:
+        each = jax.vmap(each)
+    values = each(S)
+    if values.shape != S.shape[:-2]:
+        raise ValueError(
+            "A callable `ref` must return one number for a spectrogram of shape "
+            f"(n_bins, n_frames). Got {values.shape[S.ndim - 2 :]}. Reduce over both "
+            "axes, e.g. `ref=jnp.max`."
+        )
+    return values[..., None, None]
+
+
+def _check(owner: str, ref: Any, amin: Any, top_db: Any) -> tuple[Any, float, Any]:
+    amin, top_db = _check_limits(owner, amin, top_db)
+    if callable(ref):
+        return as_module(ref), amin, top_db
+    if checks.is_learnable(ref):
+        return parameter(checks.floating_array(owner, "ref", ref, 0)), amin, top_db
+    return parameter(checks.positive(owner, "ref", thaw(ref))), amin, top_db
+
+
+def _check_limits(owner: str, amin: Any, top_db: Any) -> tuple[float, float | None]:
+    amin = checks.positive(owner, "amin", amin)
+    if top_db is not None:
+        top_db = checks.non_negative(owner, "top_db", top_db)
+    return amin, top_db

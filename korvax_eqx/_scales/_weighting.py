@@ -1,0 +1,257 @@
+"""Frequency weightings of spectra that are in dB."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._base import AbstractScale
+from korvax_eqx._static import Static, parameter, thaw
+from korvax_eqx._tables._frequencies import fft_frequencies_table
+from korvax_eqx._tables._weighting import Curve, weighting_values
+
+Frequencies = Float[Array | np.ndarray, " n_bins"] | Sequence[float]
+
+
+class AWeighting(AbstractScale):
+    """Adds the A-weighting of each bin to a spectrum in dB: `S + A(f)`.
+
+    The spectrum must already be in dB. A-weighted decibels of a power spectrogram:
+    `Chain((PowerToDB(), AWeighting(sr=16000, n_fft=2048)))`. The curve is
+    [`A_weighting`][].
+    """
+
+    frequencies: jax.Array | Static
+    min_db: float | None = eqx.field(static=True)
+    sr: float | None = eqx.field(static=True)
+    n_fft: int | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        frequencies: Frequencies | None = None,
+        min_db: float | None = -80.0,
+        *,
+        sr: float | None = None,
+        n_fft: int | None = None,
+    ) -> None:
+        """**Arguments:**
+
+        - `frequencies`: of the bins, Hz, shape `(n_bins,)`, e.g.
+            `MelScale(...).frequencies`. A JAX array is learnable.
+        - `min_db`: lower limit of the weighting, dB. `None` sets none, for frequencies
+            above 0 Hz, where the weighting is minus infinity.
+        - `sr`, `n_fft`: sample rate in Hz and samples of a frame, in place of
+            `frequencies`, for a spectrum of `n_fft // 2 + 1` FFT bins.
+
+        **Raises:** `ValueError` if the bins are given in neither or both ways, or a
+        value is out of these ranges.
+        """
+        self.frequencies, self.min_db, self.sr, self.n_fft = _check(
+            "AWeighting", frequencies, min_db, sr, n_fft
+        )
+
+    @property
+    def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
+        """What is added to each bin, dB."""
+        return _weighting("A", self.frequencies, self.min_db, self.sr, self.n_fft)
+
+    @jax.named_scope("korvax_eqx.AWeighting")
+    def __call__(
+        self, S: Float[Array, "*channels n_bins n_frames"]
+    ) -> Float[Array, "*channels n_bins n_frames"]:
+        """**Arguments:** `S`, dB. **Returns:** dB, of the same shape.
+
+        **Raises:** `ValueError` for another number of bins.
+        """
+        return _add("AWeighting", S, self.weighting_db)
+
+
+class BWeighting(AbstractScale):
+    """Adds the B-weighting of each bin to a spectrum in dB: `S + B(f)`.
+
+    The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
+    [`B_weighting`][].
+    """
+
+    frequencies: jax.Array | Static
+    min_db: float | None = eqx.field(static=True)
+    sr: float | None = eqx.field(static=True)
+    n_fft: int | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        frequencies: Frequencies | None = None,
+        min_db: float | None = -80.0,
+        *,
+        sr: float | None = None,
+        n_fft: int | None = None,
+    ) -> None:
+        """Arguments and errors are those of [`AWeighting`][]."""
+        self.frequencies, self.min_db, self.sr, self.n_fft = _check(
+            "BWeighting", frequencies, min_db, sr, n_fft
+        )
+
+    @property
+    def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
+        """What is added to each bin, dB."""
+        return _weighting("B", self.frequencies, self.min_db, self.sr, self.n_fft)
+
+    @jax.named_scope("korvax_eqx.BWeighting")
+    def __call__(
+        self, S: Float[Array, "*channels n_bins n_frames"]
+    ) -> Float[Array, "*channels n_bins n_frames"]:
+        """**Arguments:** `S`, dB. **Returns:** dB, of the same shape."""
+        return _add("BWeighting", S, self.weighting_db)
+
+
+class CWeighting(AbstractScale):
+    """Adds the C-weighting of each bin to a spectrum in dB: `S + C(f)`.
+
+    The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
+    [`C_weighting`][].
+    """
+
+    frequencies: jax.Array | Static
+    min_db: float | None = eqx.field(static=True)
+    sr: float | None = eqx.field(static=True)
+    n_fft: int | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        frequencies: Frequencies | None = None,
+        min_db: float | None = -80.0,
+        *,
+        sr: float | None = None,
+        n_fft: int | None = None,
+    ) -> None:
+        """Arguments and errors are those of [`AWeighting`][]."""
+        self.frequencies, self.min_db, self.sr, self.n_fft = _check(
+            "CWeighting", frequencies, min_db, sr, n_fft
+        )
+
+    @property
+    def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
+        """What is added to each bin, dB."""
+        return _weighting("C", self.frequencies, self.min_db, self.sr, self.n_fft)
+
+    @jax.named_scope("korvax_eqx.CWeighting")
+    def __call__(
+        self, S: Float[Array, "*channels n_bins n_frames"]
+    ) -> Float[Array, "*channels n_bins n_frames"]:
+        """**Arguments:** `S`, dB. **Returns:** dB, of the same shape."""
+        return _add("CWeighting", S, self.weighting_db)
+
+
+class DWeighting(AbstractScale):
+    """Adds the D-weighting of each bin to a spectrum in dB: `S + D(f)`.
+
+    The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
+    [`D_weighting`][].
+    """
+
+    frequencies: jax.Array | Static
+    min_db: float | None = eqx.field(static=True)
+    sr: float | None = eqx.field(static=True)
+    n_fft: int | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        frequencies: Frequencies | None = None,
+        min_db: float | None = -80.0,
+        *,
+        sr: float | None = None,
+        n_fft: int | None = None,
+    ) -> None:
+        """Arguments and errors are those of [`AWeighting`][]."""
+        self.frequencies, self.min_db, self.sr, self.n_fft = _check(
+            "DWeighting", frequencies, min_db, sr, n_fft
+        )
+
+    @property
+    def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
+        """What is added to each bin, dB."""
+        return _weighting("D", self.frequencies, self.min_db, self.sr, self.n_fft)
+
+    @jax.named_scope("korvax_eqx.DWeighting")
+    def __call__(
+        self, S: Float[Array, "*channels n_bins n_frames"]
+    ) -> Float[Array, "*channels n_bins n_frames"]:
+        """**Arguments:** `S`, dB. **Returns:** dB, of the same shape."""
+        return _add("DWeighting", S, self.weighting_db)
+
+
+def _check(
+    owner: str, frequencies: Any, min_db: Any, sr: Any, n_fft: Any
+) -> tuple[jax.Array | Static, float | None, float | None, int | None]:
+    frequencies = thaw(frequencies)
+    if frequencies is None:
+        remedy = "Give either `frequencies`, or both `sr` and `n_fft`."
+        if sr is None or n_fft is None:
+            checks.refuse(owner, "frequencies", "tell the bins", None, remedy)
+        sr = checks.positive(owner, "sr", sr)
+        n_fft = checks.positive_int(owner, "n_fft", n_fft)
+    elif sr is not None or n_fft is not None:
+        argument, value = ("sr", sr) if sr is not None else ("n_fft", n_fft)
+        remedy = "Leave it out, or leave out `frequencies`."
+        checks.refuse(owner, argument, "not come with `frequencies`", value, remedy)
+    else:
+        frequencies = _check_frequencies(owner, frequencies)
+    if min_db is not None:
+        min_db = checks.real(owner, "min_db", min_db)
+    elif frequencies is None or (
+        not checks.is_learnable(frequencies) and np.any(np.equal(frequencies, 0.0))
+    ):
+        rule = "be a number where a bin is at 0 Hz, whose weighting is minus infinity"
+        checks.refuse(owner, "min_db", rule, None, "Use e.g. `min_db=-200.0`.")
+    return parameter(frequencies), min_db, sr, n_fft
+
+
+def _check_frequencies(owner: str, frequencies: Any) -> Any:
+    rule = "hold at least one frequency in Hz, none negative"
+    if isinstance(frequencies, Sequence) and not isinstance(frequencies, str):
+        frequencies = tuple(
+            checks.non_negative(owner, "frequencies", f) for f in frequencies
+        )
+        if frequencies:
+            return frequencies
+    elif isinstance(frequencies, jax.Array | np.ndarray):
+        checks.floating_array(owner, "frequencies", frequencies, 1)
+        is_array = isinstance(frequencies, np.ndarray)
+        if frequencies.size and not (is_array and np.any(frequencies < 0.0)):
+            return frequencies
+    checks.refuse(owner, "frequencies", rule, frequencies)
+
+
+def _weighting(
+    curve: Curve,
+    frequencies: jax.Array | Static,
+    min_db: float | None,
+    sr: float | None,
+    n_fft: int | None,
+) -> Float[Array | np.ndarray, " n_bins"]:
+    bins = thaw(frequencies)
+    if bins is None and sr is not None and n_fft is not None:
+        bins = fft_frequencies_table(sr, n_fft)
+    return weighting_values(curve, bins, min_db)
+
+
+def _add(
+    owner: str,
+    S: Float[Array, "*channels n_bins n_frames"],
+    weighting_db: Float[Array | np.ndarray, " n_bins"],
+) -> Float[Array, "*channels n_bins n_frames"]:
+    S = checks.scale_input(owner, S)
+    (n_bins,) = weighting_db.shape
+    if S.shape[-2] != n_bins:
+        raise ValueError(
+            f"`{owner}`: the spectrogram must have the {n_bins} bins whose frequencies "
+            f"were given, shape (*channels, {n_bins}, n_frames). Got {S.shape}. For an "
+            "FFT spectrum use its `sr` and `n_fft`, for mel bands "
+            "`frequencies=MelScale(...).frequencies`."
+        )
+    return S + jnp.asarray(weighting_db, S.dtype)[:, None]
