@@ -1,13 +1,13 @@
 """A composite loss bound to its target."""
 
 import dataclasses
-import math
+import functools
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._engine._branches import Branch, is_rowwise
@@ -62,36 +62,31 @@ class BoundLoss(eqx.Module):
 
 @compiled
 def _spectra(loss: Composite, y: Any) -> tuple[tuple[Array, ...], ...]:
-    """Return the targets of all terms, frames first and flat as the engine's rows."""
+    """Return the targets of all terms, flat as the engine's rows."""
     y = checks.signal(type(loss).__name__, "y", y)
-    return tuple(_flat(branch, branch.targets(y)) for branch in loss.branches())
+    return tuple(map(functools.partial(_branch_spectra, y), loss.branches()))
 
 
-def _flat(
-    branch: Branch, targets: tuple[Inexact[Array, "*channels bins frames"], ...]
+def _branch_spectra(
+    y: Float[Array, "*channels n_samples"], branch: Branch
 ) -> tuple[Array, ...]:
     if not is_rowwise(branch):
-        return targets
-    # In the order in which the estimate's spectra are computed, so that comparing
-    # them reads both in sequence.
-    swapped = (jnp.swapaxes(target, -1, -2) for target in targets)
-    return tuple(s.reshape(*s.shape[:-2], -1) for s in swapped)
+        return branch.targets(y)
+    return tuple(S.reshape(*y.shape[:-1], -1) for S in branch.row_spectra(y))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Unpack:
     """The engine's flat rows back to the targets of each branch's terms."""
 
-    shapes: tuple[tuple[tuple[int, int], ...], ...]
+    shapes: tuple[tuple[tuple[int, ...], ...], ...]
 
     def __call__(
         self, branches: tuple[Branch, ...], rest: tuple[Array, ...]
     ) -> list[tuple[Array, ...]]:
         rows = iter(rest)
         return [
-            tuple(
-                jnp.swapaxes(next(rows).reshape(-1, *shape), -1, -2) for shape in shapes
-            )
+            tuple(next(rows).reshape(-1, *shape) for shape in shapes)
             for shapes in self.shapes
         ]
 
@@ -106,7 +101,7 @@ def _compare_bound(bound: Any, x: Any) -> tuple[Float[Array, ""], Terms]:
     total, terms = jnp.zeros((), x.dtype), {}
     if rowwise:
         branches = tuple(branch for branch, _ in rowwise)
-        shapes = tuple(_frame_shapes(branch, x) for branch in branches)
+        shapes = tuple(_spectrum_shapes(branch, x) for branch in branches)
         rest = tuple(
             target.astype(x.dtype) if not jnp.iscomplexobj(target) else target
             for _, targets in rowwise
@@ -126,8 +121,8 @@ _compare_bound_compiled = compiled(_compare_bound)
 _compare_bound_total = compiled(lambda bound, x: _compare_bound(bound, x)[0])
 
 
-def _frame_shapes(branch: Branch, x: Array) -> tuple[tuple[int, int], ...]:
-    """Return (n_frames, n_bins) of every term's target."""
-    one = jax.ShapeDtypeStruct(x.shape[-1:], x.dtype)
-    targets = jax.eval_shape(branch.targets, one)
-    return tuple((t.shape[-1], math.prod(t.shape[:-1])) for t in targets)
+def _spectrum_shapes(branch: Branch, x: Array) -> tuple[tuple[int, ...], ...]:
+    """Return the shape of every term's target, for one signal."""
+    one = jax.ShapeDtypeStruct((1, x.shape[-1]), x.dtype)
+    spectra = jax.eval_shape(branch.row_spectra, one)
+    return tuple(S.shape[1:] for S in spectra)

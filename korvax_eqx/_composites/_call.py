@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -17,6 +17,7 @@ from korvax_eqx._engine._pieces import PieceSize
 Terms = dict[str, Float[Array, ""]]
 
 
+@runtime_checkable
 class Composite(Protocol):
     """What the functions below need of a loss."""
 
@@ -103,8 +104,8 @@ _compare_total_compiled = compiled(lambda loss, x, y: _compare(loss, x, y)[0])
 
 def _targets(
     branches: tuple[Branch, ...], rest: tuple[Array, ...]
-) -> list[tuple[Inexact[Array, "rows n_bins n_frames"], ...]]:
-    return [branch.targets(rest[0]) for branch in branches]
+) -> list[tuple[Inexact[Array, "rows _ _"], ...]]:
+    return [branch.row_spectra(rest[0]) for branch in branches]
 
 
 def term_names(branches: tuple[Branch, ...]) -> list[str]:

@@ -10,6 +10,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
 from korvax_eqx._base import AbstractScale, AbstractSpectralLoss, AbstractTransform
+from korvax_eqx._losses._elementwise import ElementwiseLoss
+from korvax_eqx._losses._spectral_convergence import SpectralConvergenceLoss
+from korvax_eqx._scales._chain import Chain
+from korvax_eqx._scales._decibel import AmplitudeToDB, PowerToDB
+from korvax_eqx._scales._identity import Identity
+from korvax_eqx._scales._log import Log
 from korvax_eqx._static import Function, PartialFunction, Static
 
 
@@ -21,6 +27,11 @@ class Term(eqx.Module):
     weight: Array | Static
     factor: float = eqx.field(static=True)
     name: str = eqx.field(static=True)
+
+    @property
+    def is_orderless(self) -> bool:
+        """Whether bins and frames may be exchanged without changing the value."""
+        return _is_orderless(self.scale) and _is_orderless(self.loss)
 
     def weigh(self, value: Float[Array, "*rows"]) -> Float[Array, "*rows"]:
         if isinstance(self.weight, Static):
@@ -34,6 +45,22 @@ class Branch(eqx.Module):
     transform: Any
     terms: tuple[Term, ...]
 
+    def row_spectra(
+        self, x: Float[Array, "rows n_samples"]
+    ) -> tuple[Inexact[Array, "rows _ _"], ...]:
+        """Return the scaled spectra of every term, in the order it is computed in.
+
+        Frames come out of an FFT with the bins along the last axis, and XLA does copy
+        them for the public order (n_bins, n_frames). Terms to which the order makes
+        no difference are spared that: it took a third of their time.
+        """
+        # Undoes the last step of the transform: XLA drops the two.
+        S = jnp.swapaxes(self.transform(x), -1, -2)
+        return tuple(
+            t.scale(S if t.is_orderless else jnp.swapaxes(S, -1, -2))
+            for t in self.terms
+        )
+
     def targets(
         self, y: Float[Array, "*channels n_samples"]
     ) -> tuple[Inexact[Array, "*channels n_bins n_frames"], ...]:
@@ -44,12 +71,14 @@ class Branch(eqx.Module):
     def compare_rows(
         self,
         x: Float[Array, "rows n_samples"],
-        targets: Sequence[Inexact[Array, "rows n_bins n_frames"]],
+        targets: Sequence[Inexact[Array, "rows _ _"]],
     ) -> list[Float[Array, " rows"]]:
-        """Return the weighted value of every term for each row on its own."""
-        S = self.transform(x)
-        pairs = zip(self.terms, targets, strict=True)
-        return [t.weigh(jax.vmap(t.loss)(t.scale(S), target)) for t, target in pairs]
+        """Return the weighted value of every term for each row on its own.
+
+        The targets are as `row_spectra` returns them.
+        """
+        triples = zip(self.terms, self.row_spectra(x), targets, strict=True)
+        return [t.weigh(jax.vmap(t.loss)(S, target)) for t, S, target in triples]
 
     def compare_whole(
         self,
@@ -67,6 +96,22 @@ class Branch(eqx.Module):
                     f"the shape {value.shape}. Average over the axes that are left."
                 )
         return values
+
+
+_ORDERLESS = (
+    Identity,
+    Log,
+    AmplitudeToDB,
+    PowerToDB,
+    ElementwiseLoss,
+    SpectralConvergenceLoss,
+)
+
+
+def _is_orderless(part: Any) -> bool:
+    if isinstance(part, Chain):
+        return all(map(_is_orderless, part.scales))
+    return isinstance(part, _ORDERLESS)
 
 
 def is_rowwise(branch: Branch) -> bool:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.custom_batching import custom_vmap
-from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from ._partition import partitioned_rows
 from ._rows import (
@@ -131,12 +131,19 @@ def _placed(call: RowCall, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays
     sharded = next((s for s in shardings if any(s.spec)), None)
     if sharded is not None:
         return _explicit(call, sharded.mesh, shared, rows)
-    if jax.sharding.get_abstract_mesh().manual_axes or rows[0].ndim == 1:
+    if not _may_be_cut_by_xla() or rows[0].ndim == 1:
         return call(shared, rows)
     # Broken on TPUs, https://github.com/jax-ml/jax/issues/38196: there XLA gathers.
     if jax.default_backend() == "tpu":
         return call(shared, rows)
     return partitioned_rows(call, shared, rows)
+
+
+def _may_be_cut_by_xla() -> bool:
+    """Not where all sharding is in the types, nor in a user's own `shard_map`."""
+    mesh = jax.sharding.get_abstract_mesh()
+    is_explicit = not mesh.empty and AxisType.Auto not in mesh.axis_types
+    return not (is_explicit or mesh.manual_axes)
 
 
 def _explicit(

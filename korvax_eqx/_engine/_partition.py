@@ -9,7 +9,7 @@ gradient then compile to one scalar all-reduce.
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 from jax.experimental.custom_partitioning import (
@@ -22,6 +22,7 @@ from jax.sharding import Mesh, NamedSharding
 from ._rows import Arrays, LeadAxes, Placement, RowCall, lead_axes, shared_levels
 
 
+@runtime_checkable
 class _Shaped(Protocol):
     @property
     def shape(self) -> Sequence[int]: ...

@@ -13,7 +13,7 @@ from .._engine._rows import Arrays
 
 
 def rfft(frames: Array, n: int) -> Array:
-    """`jnp.fft.rfft(frames, n=n)` for frames of `n` samples, shape `(*lead, n)`.
+    """`jnp.fft.rfft(frames)` for frames of `n` samples, shape `(*lead, n)`.
 
     XLA does not split an FFT along its batch: on several devices it gathers all
     frames on all of them, and so for its transpose, the FFT of the gradient. Here both
@@ -22,7 +22,7 @@ def rfft(frames: Array, n: int) -> Array:
     if frames.shape[-1] != n:
         raise ValueError(f"Expected frames of {n} samples. Got shape {frames.shape}.")
     if jax.device_count() == 1 or frames.ndim == 1:
-        return jnp.fft.rfft(frames, n=n)
+        return jnp.fft.rfft(frames)
     return linear_rows(_Forward(n), _Transpose(n), whole_samples(frames))
 
 
@@ -32,7 +32,7 @@ class _Forward:
 
     def __call__(self, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
         del shared
-        return (jnp.fft.rfft(rows[0], n=self.n),), ()
+        return (jnp.fft.rfft(rows[0]),), ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,28 +1,32 @@
 """Optimal transport between two spectra on the same sorted positions."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 # Measured on CPU at 1025 bins: cumulative sums by blocks of 32 take a quarter of
-# the time of `jnp.cumsum`, and comparing with 16 pivots at once is as fast as two
-# steps of binary search and replaces four.
+# the time of `jnp.cumsum`; one comparison with 16 pivots replaces four steps of the
+# binary search in the time of one; and above some 300 000 masses at a time the
+# temporary buffers near malloc's 32 MB, above which page faults double the time.
 _BLOCK = 32
 _PIVOT_BITS = 4
+_PIECE = 300_000
 # Totals that agree within this many units of rounding are one total. Otherwise
-# rounding decides whether the end of a spectrum is charged as missing mass.
+# rounding decides whether the end of a spectrum counts as missing mass.
 _TOTAL_ULPS = 16
 
 
 def wasserstein_1d(
     u: Float[Array, "*batch n_bins"],
     v: Float[Array, "*batch n_bins"],
-    positions: Float[Array, " n_bins"],
-    p: float,
+    positions: Float[Array | np.ndarray, " n_bins"],
+    p: float | int,
     quantile_lowpass: bool = False,
 ) -> Float[Array, "*batch"]:
     r"""Cost of moving the masses `u` onto the masses `v`, `W_p^p`, without sorting.
@@ -62,92 +66,136 @@ def wasserstein_1d(
     """
     x = jnp.asarray(positions)
     if p == 1 and not quantile_lowpass:
-        return _order_one(u, v, x)
-    cost = _power(p)
-    fixed_u, fixed_v, fixed_x = lax.stop_gradient((u, v, x))
-    U, V = _cdf(fixed_u), _cdf(fixed_v)
+        return _with_slopes(*_order_one(u, v, x), (u, v, x))
+    n = x.size
+    rows = u.reshape(-1, n), v.reshape(-1, n)
+    n_rows = rows[0].shape[0]
+    n_pieces = max(-(-u.size // _PIECE), 1)
+    even = (k for k in range(n_pieces, 2 * n_pieces) if n_rows % k == 0)
+    n_pieces = next(even, n_pieces)
+
+    def solve(rows: tuple[Array, Array]) -> tuple[Array, ...]:
+        return _any_order(*rows, x, _power(p), quantile_lowpass)
+
+    if n_pieces == 1:
+        solved = solve(rows)
+    else:
+        pieces = [_pad(a, -n_rows % n_pieces, 0).reshape(n_pieces, -1, n) for a in rows]
+        solved = lax.map(solve, tuple(pieces))
+        solved = [a.reshape(-1, *a.shape[2:])[:n_rows] for a in solved]
+    W, *slopes = (a.reshape(*u.shape[:-1], *a.shape[1:]) for a in solved)
+    return _with_slopes(W, *slopes, (u, v, x))
+
+
+def _any_order(
+    u: Float[Array, "rows n"],
+    v: Float[Array, "rows n"],
+    x: Float[Array, " n"],
+    cost: Callable[[Array], Array],
+    quantile_lowpass: bool,
+) -> tuple[Array, Array, Array, Array]:
+    """`W_p^p` of each row, and its slopes to `u`, `v` and `x`."""
+    n = x.size
+    same = jnp.all(u == v, -1)
+    # Empty bins at the last position change nothing and fill the last block.
+    u, v = (_pad(a, -n % _BLOCK, 1) for a in (u, v))
+    x = jnp.pad(x, (0, -n % _BLOCK), mode="edge")
+    U, V = _prefix_sum(lax.stop_gradient(u)), _prefix_sum(lax.stop_gradient(v))
     count_u = _count_at_or_below(V, U)
     count_v = _count_below(count_u, U.dtype)
-    at_u = _quantile_bin(U, V, count_u)
-    at_v = _quantile_bin(V, U, count_v)
+    at_u = _facing_bin(U, V, count_u)
+    at_v = _facing_bin(V, U, count_v)
+    # A total of 1 that rounding has moved is not above 1.
+    limit = 1 + _slack(x)
 
-    def pieces(A: Array, B: Array, count: Array) -> Array:
-        start = jnp.maximum(_previous(A), _take(_previous(B), count, B[..., -1:]))
-        # Not `maximum`, which would halve the derivative at bins without mass.
+    def lengths(A: Array, B: Array, count: Array) -> Array:
+        # What was summed in blocks may decrease by a rounding: never count that.
+        # Not by `maximum`, which would halve the derivative at bins without mass.
+        start = jnp.maximum(_shift(A, 1), _take(B, count - 1, 0))
         length = jnp.where(A < start, 0, A - start)
-        return jnp.where(A > 1, 0, length) if quantile_lowpass else length
+        return jnp.where(A > limit, 0, length) if quantile_lowpass else length
 
     def slope(A: Array, B: Array, count: Array, at: Array) -> Array:
-        y = x[at]
-        below, above = cost(x - y), cost(_next(x, x[-1:]) - y)
+        y = _look_up(x, at)
+        below, above = cost(x - y), cost(_shift(x, -1, x[-1]) - y)
         if quantile_lowpass:
-            top = jnp.full_like(B[..., -1:], jnp.inf)
-            end = jnp.minimum(_next(A, top), _take(B, count, top))
-            below = jnp.where(A > 1, 0, below)
-            above = jnp.where((A > 1) | (end > 1), 0, above)
-        # Where both leave the same bin at once, the slopes to either side differ in
-        # sign only; their mean keeps nearly equal spectra from drifting.
-        meet = (A == B) & (A > 0) & (A < B[..., -1:])
-        return jnp.where(meet, 0, below - above)
+            end = jnp.minimum(_shift(A, -1, jnp.inf), _take(B, count, jnp.inf))
+            below = jnp.where(A > limit, 0, below)
+            above = jnp.where((A > limit) | (end > limit), 0, above)
+        # Where both leave one bin at once the slopes to the two sides are opposite;
+        # their mean keeps nearly equal spectra from drifting.
+        meet = (A == B) & (A > 0) & (A < B[:, -1:])
+        return _prefix_sum(jnp.where(meet, 0, below - above), reverse=True)[:, :n]
 
     def pull(a: Array, b: Array, count: Array, at: Array) -> Array:
-        d = x - x[at]
+        d = x - _look_up(x, at)
         _, rise = jax.jvp(cost, (d,), (jnp.ones_like(d),))
-        force = pieces(_prefix_sum(a), _prefix_sum(b), count) * rise
-        return force - _scatter_add(at, force)
+        force = lengths(_prefix_sum(a), _prefix_sum(b), count) * rise
+        force = force - _scatter_add(at, force)
+        # The bins of the padding are the last bin.
+        return force[:, :n].at[:, -1].add(jnp.sum(force[:, n:], -1))
 
-    moved_u = pieces(U, V, count_u) * cost(fixed_x - fixed_x[at_u])
-    moved_v = pieces(V, U, count_v) * cost(fixed_x - fixed_x[at_v])
-    return _with_slopes(
-        jnp.sum(moved_u + moved_v, -1),
-        (u, v, x),
-        _prefix_sum(slope(U, V, count_u, at_u), reverse=True),
-        _prefix_sum(slope(V, U, count_v, at_v), reverse=True),
+    fixed = lax.stop_gradient(x)
+    moved_u = lengths(U, V, count_u) * cost(fixed - _look_up(fixed, at_u))
+    moved_v = lengths(V, U, count_v) * cost(fixed - _look_up(fixed, at_v))
+    return (
+        # Exactly zero on any device, however it rounds its sums.
+        jnp.where(same, 0, jnp.sum(moved_u + moved_v, -1)),
+        slope(U, V, count_u, at_u),
+        slope(V, U, count_v, at_v),
         pull(u, v, count_u, at_u) + pull(v, u, count_v, at_v),
     )
 
 
-def _order_one(u: Array, v: Array, x: Array) -> Array:
+def _order_one(
+    u: Float[Array, "*batch n"], v: Float[Array, "*batch n"], x: Float[Array, " n"]
+) -> tuple[Array, Array, Array, Array]:
+    """`W_1` and its slopes: `sum_k |U_k - V_k| (x_(k+1) - x_k)`."""
+    n = x.size
     # Summing the difference costs half of summing both, and is more accurate.
-    D = _prefix_sum(u - v)
-    width = _next(x, x[-1:]) - x
+    D = _prefix_sum(_pad(u - v, -n % _BLOCK, u.ndim - 1))[..., :n]
+    width = _shift(x, -1, x[-1]) - x
     sign = jnp.sign(lax.stop_gradient(D))
-    W = jnp.sum(jnp.abs(lax.stop_gradient(D)) * lax.stop_gradient(width), -1)
-    gap = jnp.where(jnp.arange(x.size) < x.size - 1, sign * D, 0)
-    G = _prefix_sum(sign * width, reverse=True)
-    return _with_slopes(W, (u, v, x), G, -G, _previous(gap) - gap)
+    W = jnp.sum(lax.stop_gradient(sign * D * width), -1)
+    G = _pad(sign * width, -n % _BLOCK, u.ndim - 1)
+    G = _prefix_sum(G, reverse=True)[..., :n]
+    gap = jnp.where(jnp.arange(n) < n - 1, sign * D, 0)
+    return W, G, -G, _shift(gap, 1) - gap
 
 
 @jax.custom_jvp
 def _with_slopes(
     W: Float[Array, "*batch"],
-    at: tuple[Array, Array, Array],
-    slope_u: Float[Array, "*batch n_bins"],
-    slope_v: Float[Array, "*batch n_bins"],
-    slope_x: Float[Array, "*batch n_bins"],
+    slope_u: Float[Array, "*batch n"],
+    slope_v: Float[Array, "*batch n"],
+    slope_x: Float[Array, "*batch n"],
+    variables: tuple[Array, Array, Array],
 ) -> Float[Array, "*batch"]:
-    """`W`, with its derivatives to the masses and positions in `at` as given."""
+    """`W`, whose derivatives to the `variables` are the slopes given.
+
+    The slopes are ordinary arrays: differentiating them gives the higher derivatives.
+    """
     return W
 
 
-def _with_slopes_jvp(primals, tangents):
-    W, at, *slopes = primals
+def _with_slopes_jvp(
+    primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Array, Array]:
+    W, *slopes, _ = primals
     out = jnp.zeros_like(W)
-    for slope, tangent in zip(slopes, tangents[1], strict=True):
+    # Zero at the minimum. NaN is passed on: a finite derivative would hide it.
+    filler = jnp.where(jnp.isnan(W), W, 0)[..., None]
+    is_regular = (W > 0)[..., None]
+    for slope, tangent in zip(slopes, tangents[-1], strict=True):
         if not isinstance(tangent, SymbolicZero):
-            flat = W[..., None] == 0
-            # `W` is at its minimum there; and NaN is passed on, never hidden.
-            slope = jnp.where(
-                flat, 0, jnp.where(jnp.isnan(W)[..., None], jnp.nan, slope)
-            )
-            out = out + jnp.sum(slope * tangent, -1)
+            out += jnp.sum(jnp.where(is_regular, slope, filler) * tangent, -1)
     return _with_slopes(*primals), out
 
 
 _with_slopes.defjvp(_with_slopes_jvp, symbolic_zeros=True)
 
 
-def _power(p: float) -> Callable[[Array], Array]:
+def _power(p: float | int) -> Callable[[Array], Array]:
     """`|d|^p`, with derivatives that are zero where they would be infinite."""
     if p == 2:
         return jnp.square
@@ -161,106 +209,99 @@ def _power(p: float) -> Callable[[Array], Array]:
     return power
 
 
+def _slack(a: Array) -> float:
+    return _TOTAL_ULPS * float(jnp.finfo(a.dtype).eps)
+
+
+def _pad(a: Array, n: int, axis: int) -> Array:
+    widths = [(0, 0)] * a.ndim
+    widths[axis] = (0, n)
+    return jnp.pad(a, widths)
+
+
+def _shift(a: Array, by: int, fill: Any = 0) -> Array:
+    """Elements moved by +1 or -1 along the last axis."""
+    end = jnp.full_like(a[..., :1], fill)
+    parts = [end, a[..., :-1]] if by > 0 else [a[..., 1:], end]
+    return jnp.concatenate(parts, -1)
+
+
+def _look_up(a: Shaped[Array, " n"], index: Array) -> Array:
+    return a.at[index].get(mode="promise_in_bounds")
+
+
+def _take(a: Array, index: Array, fill: float | int) -> Array:
+    """`a[index]` in each row, and `fill` beyond either end."""
+    n = a.shape[-1]
+    inside = jnp.clip(index, 0, n - 1)
+    value = jnp.take_along_axis(a, inside, -1, mode="promise_in_bounds")
+    return jnp.where(index == inside, value, fill)
+
+
 def _prefix_sum(
     a: Float[Array, "*batch n"], reverse: bool = False
 ) -> Float[Array, "*batch n"]:
-    """Cumulative sum along the last axis: by matrix product within blocks."""
-    within, offset = _block_sums(a, reverse)
-    return _join(within + offset, a.shape[-1])
+    """Cumulative sum along the last axis, a whole number of blocks, by products."""
+    blocks = a.reshape(*a.shape[:-1], -1, _BLOCK)
 
+    def sums(b: Array, k: int) -> Array:
+        ones = jnp.ones((b.shape[-1],) * 2, a.dtype)
+        triangle = jnp.tril(ones, -k) if reverse else jnp.triu(ones, k)
+        # The highest precision: accelerators round the factors otherwise.
+        return jnp.matmul(b, triangle, precision=lax.Precision.HIGHEST)
 
-def _cdf(a: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
-    """Cumulative sum of non-negative numbers that rounding cannot make decrease."""
-    within, offset = _block_sums(a)
-    offset = lax.cummax(offset, offset.ndim - 2)
-    ceiling = _next(offset[..., 0], offset[..., -1:, 0] + within[..., -1:, -1])
-    return _join(jnp.minimum(within + offset, ceiling[..., None]), a.shape[-1])
-
-
-def _block_sums(a: Array, reverse: bool = False) -> tuple[Array, Array]:
-    """Cumulative sums within each block, and of the blocks before it."""
-    n_blocks = -(-a.shape[-1] // _BLOCK)
-    padding = [(0, 0)] * (a.ndim - 1) + [(0, n_blocks * _BLOCK - a.shape[-1])]
-    blocks = jnp.pad(a, padding).reshape(*a.shape[:-1], n_blocks, _BLOCK)
-    ones = jnp.ones((_BLOCK, _BLOCK), a.dtype)
-    triangle = jnp.tril(ones) if reverse else jnp.triu(ones)
-    # The highest precision: accelerators round the factors otherwise.
-    within = jnp.matmul(blocks, triangle, precision=lax.Precision.HIGHEST)
-    total = within[..., 0 if reverse else -1]
-    if reverse:
-        rest = _next(total, jnp.zeros_like(total[..., :1]))
-    else:
-        rest = _previous(total)
-    return within, lax.cumsum(rest, rest.ndim - 1, reverse)[..., None]
-
-
-def _join(blocks: Array, n: int) -> Array:
-    return blocks.reshape(*blocks.shape[:-2], -1)[..., :n]
-
-
-def _previous(a: Array) -> Array:
-    """Each element's predecessor; zero for the first."""
-    return jnp.concatenate([jnp.zeros_like(a[..., :1]), a[..., :-1]], -1)
-
-
-def _next(a: Array, end: Array) -> Array:
-    """Each element's successor; `end` for the last."""
-    return jnp.concatenate([a[..., 1:], end], -1)
-
-
-def _take(a: Array, index: Int[Array, "*batch n"], end: Array) -> Array:
-    """`a[index]` along the last axis; `end` for the index one beyond the last."""
-    extended = jnp.concatenate([a, end], -1)
-    return jnp.take_along_axis(extended, index, -1, mode="promise_in_bounds")
+    within = sums(blocks, 0)
+    before = sums(within[..., 0 if reverse else -1], 1)
+    return (within + before[..., None]).reshape(a.shape)
 
 
 def _count_at_or_below(
-    a: Float[Array, "*batch n"], q: Float[Array, "*batch m"]
-) -> Int[Array, "*batch m"]:
-    """How many elements of the sorted `a` are at or below each `q`."""
+    a: Float[Array, "rows n"], q: Float[Array, "rows m"]
+) -> Int[Array, "rows m"]:
+    """How many elements of the ascending `a` are at or below each `q`."""
     n = a.shape[-1]
     n_steps = max(n.bit_length() - _PIVOT_BITS - 1, 0)
-    pivots = a[..., (1 << n_steps) - 1 :: 1 << n_steps]
-    passed = pivots[..., None, :] <= q[..., :, None]
+    pivots = a[:, (1 << n_steps) - 1 :: 1 << n_steps]
+    passed = pivots[:, None, :] <= q[:, :, None]
     start = jnp.sum(passed, -1, dtype=jnp.int32) << n_steps
 
     # A loop, because XLA fuses unrolled steps and then repeats their work.
     def step(k: Array, count: Array) -> Array:
         larger = count + (jnp.int32(1 << n_steps >> 1) >> k)
-        index = jnp.minimum(larger, n) - 1
-        value = jnp.take_along_axis(a, index, -1, mode="promise_in_bounds")
-        return jnp.where((larger <= n) & (value <= q), larger, count)
+        value = _take(a, larger - 1, jnp.inf)
+        return jnp.where(value <= q, larger, count)
 
-    return lax.fori_loop(0, n_steps, step, start)
+    return lax.fori_loop(jnp.int32(0), jnp.int32(n_steps), step, start)
 
 
-def _count_below(
-    count: Int[Array, "*batch n"], dtype: jnp.dtype
-) -> Int[Array, "*batch n"]:
-    """The counts seen from the other side: `U_i < V_j` unless `V_j <= U_i`."""
+def _count_below(count: Int[Array, "rows n"], dtype: jnp.dtype) -> Int[Array, "rows n"]:
+    """The same counts seen from the other side: `U_i < V_j` unless `V_j <= U_i`."""
+    # In floating point, exact below 2^24, for the fast cumulative sum.
     histogram = _scatter_add(count, jnp.ones(count.shape, dtype))
     return _prefix_sum(histogram).astype(jnp.int32)
 
 
-def _scatter_add(index: Int[Array, "*batch n"], values: Array) -> Array:
-    """Sums of the `values` by their sorted `index` in `0..n-1`, others dropped."""
-    n = index.shape[-1]
-    rows = jnp.arange(index.size // n, dtype=jnp.int32)[:, None]
-    out = jnp.zeros((rows.size, n), values.dtype)
-    out = out.at[rows, index.reshape(-1, n)].add(
-        values.reshape(-1, n), mode="drop", indices_are_sorted=True
+def _scatter_add(
+    index: Int[Array, "rows n"], values: Float[Array, "rows n"]
+) -> Float[Array, "rows n"]:
+    """Each row's `values` added up by their `index` in `0..n`; `n` is dropped."""
+    n_rows, n = index.shape
+    flat = index + jnp.arange(n_rows, dtype=jnp.int32)[:, None] * (n + 1)
+    out = jnp.zeros(n_rows * (n + 1), values.dtype)
+    out = out.at[flat.reshape(-1)].add(values.reshape(-1), mode="promise_in_bounds")
+    return out.reshape(n_rows, n + 1)[:, :n]
+
+
+def _facing_bin(
+    A: Float[Array, "rows n"], B: Float[Array, "rows n"], count: Array
+) -> Int[Array, "rows n"]:
+    """The bin that holds the quantile function of `B` at each breakpoint of `A`."""
+    total = B[:, -1:]
+    edges = jnp.concatenate(
+        [jnp.zeros_like(total), jnp.nextafter(total, jnp.zeros_like(total))], -1
     )
-    return out.reshape(values.shape)
-
-
-def _quantile_bin(
-    A: Float[Array, "*batch n"], B: Float[Array, "*batch n"], count: Array
-) -> Int[Array, "*batch n"]:
-    """The bin of `B` facing each breakpoint of `A`, of whose `B` `count` are below."""
-    total = B[..., -1:]
-    first = jnp.sum(B <= 0, -1, keepdims=True, dtype=jnp.int32)
-    last = jnp.sum(B < total, -1, keepdims=True, dtype=jnp.int32)
-    slack = 1 + _TOTAL_ULPS * jnp.finfo(B.dtype).eps
-    ends = (A >= total) & (A <= total * slack) & (total > 0)
-    index = jnp.where(ends, last, jnp.maximum(count, first))
+    # At 0 the first bin with mass, not the first bin; at the total the last one.
+    edges = _count_at_or_below(B, edges)
+    ends = (A >= total) & (A <= total * (1 + _slack(A))) & (total > 0)
+    index = jnp.where(ends, edges[:, 1:], jnp.maximum(count, edges[:, :1]))
     return jnp.minimum(index, B.shape[-1] - 1)

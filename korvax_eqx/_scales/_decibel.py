@@ -123,9 +123,9 @@ def amplitude_to_db(
     **Returns:** dB, of the same shape.
     """
     amin, top_db = _check_limits("amplitude_to_db", amin, top_db)
-    amplitude = magnitude(_array(S))
-    ref = jnp.abs(_reference(ref, amplitude))
-    return _to_db(amplitude, ref, amin, top_db, 20.0, axis=None)
+    amplitude = _real(_array(S))
+    value = jnp.abs(_reference(ref, amplitude))
+    return _to_db(jnp.abs(amplitude), value, amin, top_db, 20.0, axis=None)
 
 
 def power_to_db(

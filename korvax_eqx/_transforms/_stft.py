@@ -12,7 +12,7 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._base import AbstractTransform
 from korvax_eqx._engine._devices import keep_sharded
 from korvax_eqx._numerics._fft import rfft
-from korvax_eqx._numerics._frames import frame
+from korvax_eqx._numerics._frames import windowed_frames
 from korvax_eqx._static import FrozenArray, Static, parameter
 from korvax_eqx._tables._frequencies import fft_frequencies_table
 from korvax_eqx._tables._windows import window_values
@@ -133,7 +133,7 @@ class STFT(AbstractTransform):
                 "`center=True`, or choose a smaller `n_fft`."
             )
         window = jnp.asarray(self.window_values).astype(x.dtype)
-        return rfft(frame(x, self.n_fft, self.hop_length) * window, self.n_fft)
+        return rfft(windowed_frames(x, window, self.hop_length), self.n_fft)
 
     @jax.named_scope("korvax_eqx.STFT")
     def __call__(

@@ -1,0 +1,274 @@
+"""Kernels of the constant-Q and the variable-Q transform as float64 tables."""
+
+import dataclasses
+import functools
+import math
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Complex, Float, Int
+
+from korvax_eqx._checks import one_of, positive, positive_int, real, refuse
+from korvax_eqx._tables._frequencies import cqt_frequencies_table
+from korvax_eqx._tables._windows import window_values
+
+Normalization = Literal["librosa", "convolutional", "wrap"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class VQTKernels:
+    """The kernels of all bins, each at its own length.
+
+    Frame t of a transform holds `frame_length` samples, of which bin k looks at the
+    `lengths[k]` from `starts[k]` on:
+
+        C[k, t] = sum_n frame_t[starts[k] + n] * conj(kernels[k][n])
+
+    Bins go up in frequency, so lengths go down. The same arguments of `vqt_kernels`
+    give the same object, hence equality and hash are those of the object.
+
+    **Attributes:**
+
+    - `frequencies`: centre frequencies in Hz, shape `(n_bins,)`.
+    - `lengths`: samples of each kernel, shape `(n_bins,)`.
+    - `starts`: sample of the frame at which each kernel starts, shape `(n_bins,)`.
+    - `frame_length`: samples of the frame, an even power of two or 2. The phase of
+        every kernel is 0 at sample `frame_length // 2`.
+    - `kernels`: one complex128 array of shape `(lengths[k],)` a bin.
+    """
+
+    frequencies: Float[np.ndarray, " n_bins"]
+    lengths: Int[np.ndarray, " n_bins"]
+    starts: Int[np.ndarray, " n_bins"]
+    frame_length: int
+    kernels: tuple[Complex[np.ndarray, " _"], ...]
+
+    @functools.cached_property
+    def basis(self) -> Complex[np.ndarray, "n_bins frame_length"]:
+        """All kernels at the common length, zeros around them (read-only)."""
+        basis = np.zeros((len(self.kernels), self.frame_length), np.complex128)
+        for row, start, kernel in zip(basis, self.starts, self.kernels, strict=True):
+            row[start : start + kernel.size] = kernel
+        basis.setflags(write=False)
+        return basis
+
+
+class VQTArguments(NamedTuple):
+    """Checked arguments of `vqt_kernels`, in its order."""
+
+    sr: float
+    fmin: float
+    fmax: float | None
+    n_bins: int | None
+    gamma: float
+    bins_per_octave: int
+    filter_scale: float
+    norm_kernels: float | None
+    window: str | float | tuple[Any, ...]
+    normalization_type: Normalization
+
+
+def check_vqt(
+    owner: str,
+    sr: Any,
+    fmin: Any,
+    fmax: Any,
+    n_bins: Any,
+    gamma: Any,
+    bins_per_octave: Any,
+    filter_scale: Any,
+    norm_kernels: Any,
+    window: Any,
+    normalization_type: Any,
+) -> VQTArguments:
+    """Check everything about the kernels but the window, which is checked when made.
+
+    `ValueError` names `owner`, the argument, its rule, the value and a way out.
+    """
+    sr = positive(owner, "sr", sr)
+    fmin = positive(owner, "fmin", fmin)
+    bins_per_octave = positive_int(owner, "bins_per_octave", bins_per_octave)
+    filter_scale = positive(owner, "filter_scale", filter_scale)
+    gamma = real(owner, "gamma", gamma)
+    if fmax is not None:
+        fmax = positive(owner, "fmax", fmax)
+        if fmax <= fmin:
+            refuse(owner, "fmax", f"be above fmin = {fmin} Hz", fmax)
+    elif n_bins is None:
+        remedy = "Say how many bins, or give `fmax`."
+        refuse(owner, "n_bins", "be a positive integer", n_bins, remedy)
+    if n_bins is not None:
+        n_bins = positive_int(owner, "n_bins", n_bins)
+    n = _n_bins(fmin, fmax, n_bins, bins_per_octave)
+    top = float(cqt_frequencies_table(n, fmin, bins_per_octave, 0.0)[-1])
+    if top > sr / 2:
+        most = math.floor(bins_per_octave * math.log2(sr / 2 / fmin) + 1e-9) + 1
+        remedy = (
+            f"Use at most n_bins={most}, or a lower `fmin`."
+            if most > 0
+            else f"Use an `fmin` of at most {sr / 2} Hz."
+        )
+        argument, value = ("n_bins", n) if fmax is None else ("fmax", fmax)
+        rule = (
+            f"keep all bins at or below the Nyquist frequency, {sr / 2} Hz: "
+            f"bin {n} is at {top:.6g} Hz"
+        )
+        if fmax is not None:
+            remedy = f"Use an `fmax` of at most {sr / 2} Hz."
+        refuse(owner, argument, rule, value, remedy)
+    lowest = fmin + gamma / _alpha(bins_per_octave)
+    if lowest <= 0:
+        rule = "leave every kernel a positive bandwidth"
+        most_negative = -fmin * _alpha(bins_per_octave)
+        refuse(owner, "gamma", rule, gamma, f"It must exceed {most_negative:.6g}.")
+    if norm_kernels is not None:
+        is_number = isinstance(norm_kernels, int | float | np.number)
+        if isinstance(norm_kernels, bool) or not is_number or not norm_kernels >= 0:
+            rule = "be a positive order of a norm (`math.inf` too), or None or 0"
+            refuse(owner, "norm_kernels", rule, norm_kernels)
+        norm_kernels = float(norm_kernels) or None
+    options = ("librosa", "convolutional", "wrap")
+    one_of(owner, "normalization_type", normalization_type, options)
+    return VQTArguments(
+        float(sr),
+        float(fmin),
+        fmax,
+        n_bins,
+        float(gamma),
+        bins_per_octave,
+        float(filter_scale),
+        norm_kernels,
+        window,
+        normalization_type,
+    )
+
+
+def vqt_kernels(
+    sr: float,
+    fmin: float = 32.70,
+    fmax: float | None = None,
+    n_bins: int | None = 84,
+    gamma: float = 0.0,
+    bins_per_octave: int = 12,
+    filter_scale: float = 1.0,
+    norm_kernels: float | None = 1,
+    window: str | float | tuple[Any, ...] = "hann",
+    normalization_type: Normalization = "librosa",
+    owner: str = "VQT",
+) -> VQTKernels:
+    """Return the kernels of a variable-Q transform; `gamma=0` is constant Q.
+
+    With B bins an octave, `alpha = 2**(1/B) - 1` and `Q = filter_scale / alpha`:
+
+        f_k = fmin * 2**(k/B)                          Hz
+        L_k = ceil(Q * sr / (f_k + gamma / alpha))     samples
+        g_k[n] = w_k[n + ceil(L_k/2)] * exp(2 pi i f_k n / sr) / L_k,
+                 n = -ceil(L_k/2) ... floor(L_k/2) - 1
+        kernel_k = c_k * g_k / ||g_k||_norm_kernels
+
+    w_k is the periodic window of L_k samples, and n = 0 is the middle of the frame.
+
+    **Arguments:**
+
+    - `sr`: sample rate in Hz.
+    - `fmin`: frequency of the lowest bin in Hz.
+    - `fmax`: upper end in Hz; given, `n_bins` is ignored and is
+        `ceil(B * log2(fmax / fmin))`.
+    - `n_bins`: number of bins.
+    - `gamma`: constant added to the bandwidth `alpha * f_k`, in Hz.
+    - `bins_per_octave`: B.
+    - `filter_scale`: below 1, shorter kernels: finer in time, coarser in frequency.
+    - `norm_kernels`: order of the norm that each kernel is divided by; None or 0: none.
+    - `window`: what `scipy.signal.get_window` takes: a name, a Kaiser beta, a tuple.
+    - `normalization_type`: c_k is `sqrt(L_k)` for "librosa", 1 for "convolutional",
+        2 for "wrap" (which makes up for the missing negative frequencies).
+    - `owner`: the class or function that an error names.
+
+    **Raises:**
+
+    `ValueError` for a bin above the Nyquist frequency, and for arguments out of range.
+
+    ??? note "Compared with librosa"
+
+        librosa rounds no lengths: its windows have a fractional length inside an
+        integer one, it thins the kernels out in the frequency domain and halves the
+        sample rate from octave to octave. These kernels are exact.
+
+    ??? cite "Sources"
+
+        Brown, "Calculation of a constant Q spectral transform", JASA 1991 (the
+        kernels). Schörkhuber & Klapuri, "Constant-Q transform toolbox for music
+        processing", SMC 2010 (gamma, by its successor in AES 2014). Scaling as in
+        librosa and nnAudio.
+    """
+    checked = check_vqt(
+        owner,
+        sr,
+        fmin,
+        fmax,
+        n_bins,
+        gamma,
+        bins_per_octave,
+        filter_scale,
+        norm_kernels,
+        window,
+        normalization_type,
+    )
+    try:
+        hash(window)
+    except TypeError:
+        rule = "be a window's name, a number or a tuple of hashable values"
+        refuse(owner, "window", rule, window)
+    return _vqt_kernels(checked, owner)
+
+
+@functools.cache
+def _vqt_kernels(arguments: VQTArguments, owner: str) -> VQTKernels:
+    sr, fmin, fmax, n_bins, gamma, bins_per_octave, *rest = arguments
+    filter_scale, norm_kernels, window, normalization_type = rest
+    n = _n_bins(fmin, fmax, n_bins, bins_per_octave)
+    frequencies = cqt_frequencies_table(n, fmin, bins_per_octave, 0.0)
+    alpha = _alpha(bins_per_octave)
+    bandwidths = frequencies + gamma / alpha
+    lengths = np.ceil(filter_scale / alpha * sr / bandwidths).astype(np.int64)
+    # 2 and not 1 for kernels of one sample: the middle of the frame is an index.
+    frame_length = max(2, 2 ** math.ceil(math.log2(lengths.max())))
+    before = (lengths + 1) // 2
+    kernels = []
+    for frequency, length, first in zip(frequencies, lengths, -before, strict=True):
+        values = window_values(window, int(length), int(length), owner)
+        cycles = np.arange(first, first + length) * (frequency / sr)
+        # Whole cycles taken off: the phase is exact however long the kernel.
+        kernel = values * np.exp(2j * np.pi * (cycles - np.rint(cycles))) / length
+        if norm_kernels is not None:
+            kernel = kernel / np.linalg.norm(kernel, norm_kernels)
+        if normalization_type == "librosa":
+            kernel = kernel * np.sqrt(length)
+        elif normalization_type == "wrap":
+            kernel = kernel * 2
+        kernel.setflags(write=False)
+        kernels.append(kernel)
+    starts = frame_length // 2 - before
+    lengths.setflags(write=False)
+    starts.setflags(write=False)
+    return VQTKernels(
+        frequencies,
+        lengths,
+        starts,
+        frame_length,
+        tuple(kernels),
+    )
+
+
+def _alpha(bins_per_octave: int) -> float:
+    """Return the distance of neighbouring bins, as a fraction of the frequency."""
+    return 2.0 ** (1.0 / bins_per_octave) - 1.0
+
+
+def _n_bins(
+    fmin: float, fmax: float | None, n_bins: int | None, bins_per_octave: int
+) -> int:
+    if fmax is None:
+        assert n_bins is not None  # `check_vqt` has refused it
+        return n_bins
+    return math.ceil(bins_per_octave * math.log2(fmax / fmin))

@@ -1,0 +1,97 @@
+"""Values and gradients are finite wherever the signals are."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from registry import COMPOSITES, N_SAMPLES, SAMPLE_RATE, signals
+
+
+def sine(frequency: float) -> jax.Array:
+    return jnp.sin(2 * jnp.pi * frequency / SAMPLE_RATE * jnp.arange(N_SAMPLES))
+
+
+def _noise() -> jax.Array:
+    return signals()[0]
+
+
+def _fade() -> jax.Array:
+    """A fade-out to silence as a 16-bit file holds it: exact zeros at the end."""
+    tone = sine(440.0) * jnp.linspace(1.0, 0.0, N_SAMPLES) ** 4
+    return jnp.round(tone * 32767) / 32768
+
+
+def _click() -> jax.Array:
+    return jnp.zeros(N_SAMPLES).at[N_SAMPLES // 2].set(1.0)
+
+
+def _half_silent() -> jax.Array:
+    return _noise().at[: N_SAMPLES // 2].set(0.0)
+
+
+SIGNALS = {
+    "noise": _noise,
+    "silence": lambda: jnp.zeros(N_SAMPLES),
+    "half-silent": _half_silent,
+    "tiny": lambda: _noise() * 1e-20,
+    "huge": lambda: _noise() * 1e15,
+    "sine-161.3": lambda: sine(161.3),
+    "click": _click,
+    "constant": lambda: jnp.full(N_SAMPLES, 0.5),
+    "fade-16-bit": _fade,
+}
+
+
+@functools.cache
+def value_and_grads(case):
+    return jax.jit(jax.vmap(jax.value_and_grad(case.make(), argnums=(0, 1))))
+
+
+def overflows(case, *names: str) -> bool:
+    """Squares of powers of a signal of 1e15 are above the largest float32."""
+    return "huge" in names and case.name == "MRSTFTLoss-L2"
+
+
+@pytest.mark.parametrize("case", COMPOSITES, ids=repr)
+def test_finite_for_all_pairs(case):
+    pairs = [(a, b) for a in SIGNALS for b in SIGNALS if not overflows(case, a, b)]
+    x = jnp.stack([SIGNALS[a]() for a, _ in pairs])
+    y = jnp.stack([SIGNALS[b]() for _, b in pairs])
+    value, gradients = value_and_grads(case)(x, y)
+    for (a, b), v, *g in zip(pairs, value, *gradients, strict=True):
+        assert jnp.isfinite(v), (a, b)
+        assert all(jnp.all(jnp.isfinite(one)) for one in g), (a, b)
+        if a == b:
+            assert v == 0, (a, b)
+            assert not jnp.any(g[0]), (a, b)
+
+
+@pytest.mark.parametrize("case", COMPOSITES, ids=repr)
+def test_finite_for_sines(case):
+    """A few bins of a plain sine cancel exactly: 400 frequencies and one known case."""
+    frequencies = np.r_[161.3, np.geomspace(40, 4000, 400)]
+    x = jax.vmap(sine)(jnp.asarray(frequencies, jnp.float32))
+    y = jnp.broadcast_to(sine(440.0), x.shape)
+    value, gradients = value_and_grads(case)(x, y)
+    finite = jnp.isfinite(value)
+    for g in gradients:
+        finite &= jnp.all(jnp.isfinite(g), axis=-1)
+    assert jnp.all(finite), frequencies[~np.asarray(finite)]
+
+
+samples = st.floats(-1e4, 1e4, width=32) | st.sampled_from([0.0, 1.0, -1.0, 1e-30])
+waves = hnp.arrays(np.float32, N_SAMPLES, elements=samples, fill=samples)
+
+
+@pytest.mark.parametrize("case", COMPOSITES[:4], ids=repr)
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(x=waves, y=waves)
+def test_finite_for_anything(case, x, y):
+    value, gradients = value_and_grads(case)(jnp.asarray(x)[None], jnp.asarray(y)[None])
+    assert jnp.all(jnp.isfinite(value))
+    assert all(jnp.all(jnp.isfinite(g)) for g in gradients)
