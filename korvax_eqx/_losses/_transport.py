@@ -123,17 +123,31 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
                 f"spectra: {n_bins}. Got {positions.shape[0]}. Take the positions from "
                 "the transform in use, e.g. `Spectrogram(...).frequencies`."
             )
-        u, v = jnp.swapaxes(S_x, -1, -2), jnp.swapaxes(S_y, -1, -2)
-        eps = jnp.finfo(u.dtype).eps
-        mass_u = jnp.sum(u, axis=-1, keepdims=True) + eps
-        mass_v = jnp.sum(v, axis=-1, keepdims=True) + eps
-        if self.normalize:
-            u, v = u / mass_u, v / (mass_v if self.balanced else mass_u)
-        elif self.balanced:
-            v = v * (mass_u / mass_v)
+        u, v = self._masses(jnp.swapaxes(S_x, -1, -2), jnp.swapaxes(S_y, -1, -2))
         positions = jnp.asarray(positions).astype(u.dtype)
         costs = wasserstein_1d(u, v, positions, self.p, self.quantile_lowpass)
         return jnp.mean(costs)
+
+    def _masses(
+        self, u: Float[Array, "*frames n_bins"], v: Float[Array, "*frames n_bins"]
+    ) -> tuple[Float[Array, "*frames n_bins"], Float[Array, "*frames n_bins"]]:
+        """Return both spectra normalised as configured."""
+        if not (self.normalize or self.balanced):
+            return u, v
+        mass_u, mass_v = _mass(u), _mass(v)
+        largest = jnp.finfo(u.dtype).max / (4 * u.shape[-1])
+        if not self.normalize:
+            return u, jnp.minimum(v * jnp.minimum(mass_u / mass_v, largest), largest)
+        # The bound keeps sums finite for a loud target over a silent estimate's mass.
+        # It also keeps the two quotients apart from what comes next: fused into a
+        # multiply-add, the difference of equal quotients would not be zero.
+        u = jnp.minimum(u / mass_u, largest)
+        return u, jnp.minimum(v / (mass_v if self.balanced else mass_u), largest)
+
+
+def _mass(u: Float[Array, "*frames n_bins"]) -> Float[Array, "*frames 1"]:
+    """Return the total mass of each frame plus epsilon."""
+    return jnp.sum(u, axis=-1, keepdims=True) + jnp.finfo(u.dtype).eps
 
 
 def spectral_optimal_transport_loss(
