@@ -268,7 +268,7 @@ def _count_at_or_below(
     # A loop, because XLA fuses unrolled steps and then repeats their work.
     def step(k: Array, count: Array) -> Array:
         larger = count + (jnp.int32(1 << n_steps >> 1) >> k)
-        value = _take(a, larger - 1, jnp.inf)
+        value = _take(a, larger - 1, jnp.nan)  # Not passed, even by infinity.
         return jnp.where(value <= q, larger, count)
 
     return lax.fori_loop(jnp.int32(0), jnp.int32(n_steps), step, start)
