@@ -1,6 +1,7 @@
 """Audio spectral losses as Equinox modules."""
 
 from . import loss as loss
+from . import plot as plot
 from ._base import AbstractLoss as AbstractLoss
 from ._base import AbstractScale as AbstractScale
 from ._base import AbstractSpectralLoss as AbstractSpectralLoss
@@ -51,6 +52,7 @@ from ._transforms._vqt import vqt as vqt
 from .loss import BoundLoss as BoundLoss
 from .loss import ElementwiseLoss as ElementwiseLoss
 from .loss import MRSTFTLoss as MRSTFTLoss
+from .loss import PitchTransportLoss as PitchTransportLoss
 from .loss import SmoothMRSTFTLoss as SmoothMRSTFTLoss
 from .loss import SpectralConvergenceLoss as SpectralConvergenceLoss
 from .loss import SpectralOptimalTransportLoss as SpectralOptimalTransportLoss

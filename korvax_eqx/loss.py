@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Inexact
 from ._composites._bound import BoundLoss as BoundLoss
 from ._composites._mrstft import MRSTFTLoss as MRSTFTLoss
 from ._composites._mrstft import mrstft_loss as mrstft_loss
+from ._composites._pitch_transport import PitchTransportLoss as PitchTransportLoss
 from ._composites._smooth_mrstft import SmoothMRSTFTLoss as SmoothMRSTFTLoss
 from ._composites._smooth_mrstft import smooth_mrstft_loss as smooth_mrstft_loss
 from ._composites._time_frequency import TimeFrequencyLoss as TimeFrequencyLoss

@@ -82,6 +82,7 @@ COMPOSITES = [
     Case("MRSTFTLoss", lambda: ke.MRSTFTLoss((64, 100), (256, 512))),
     Case("MRSTFTLoss-L2", lambda: ke.MRSTFTLoss((64,), (256,), power=2, lin_dist="L2")),
     Case("SmoothMRSTFTLoss", lambda: ke.SmoothMRSTFTLoss()),
+    Case("PitchTransportLoss", lambda: ke.PitchTransportLoss(256, 100)),
     Case("TimeFrequencyLoss", _combined),
     *(
         Case(
@@ -98,6 +99,7 @@ COMPOSITES = [
             lambda make=case.make: ke.TimeFrequencyLoss(make(), ke.ElementwiseLoss()),
         )
         for case in TRANSFORMS
+        if case.name != "Spectrogram"  # is one of those above
     ),
     *(
         Case(
@@ -107,6 +109,7 @@ COMPOSITES = [
             ),
         )
         for case in SCALES
+        if case.name != "Identity"  # is one of those above
     ),
 ]
 ALL = [*TRANSFORMS, *SCALES, *SPECTRAL_LOSSES, *COMPOSITES]

@@ -1,13 +1,13 @@
 """Decibels: `10 log10` of a power, `20 log10` of an amplitude."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Inexact
+from jaxtyping import Array, ArrayLike, Float, Inexact, Num, Real
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._base import AbstractScale
@@ -103,7 +103,7 @@ class PowerToDB(AbstractScale):
 
 
 def amplitude_to_db(
-    S: Inexact[ArrayLike, "*dims"],
+    S: Num[ArrayLike, "*dims"] | Sequence[float],
     /,
     ref: Any = 1.0,
     amin: float = 1e-8,
@@ -129,7 +129,7 @@ def amplitude_to_db(
 
 
 def power_to_db(
-    S: Inexact[ArrayLike, "*dims"],
+    S: Num[ArrayLike, "*dims"] | Sequence[float],
     /,
     ref: Any = 1.0,
     amin: float = 1e-10,
@@ -156,7 +156,9 @@ def power_to_db(
 
 
 def db_to_amplitude(
-    S_db: Float[ArrayLike, "*dims"], /, ref: Float[ArrayLike, ""] = 1.0
+    S_db: Real[ArrayLike, "*dims"] | Sequence[float],
+    /,
+    ref: Real[ArrayLike, ""] = 1.0,
 ) -> Float[Array, "*dims"]:
     """Convert decibels to amplitudes: `ref 10^(S_db / 20)`.
 
@@ -172,7 +174,9 @@ def db_to_amplitude(
 
 
 def db_to_power(
-    S_db: Float[ArrayLike, "*dims"], /, ref: Float[ArrayLike, ""] = 1.0
+    S_db: Real[ArrayLike, "*dims"] | Sequence[float],
+    /,
+    ref: Real[ArrayLike, ""] = 1.0,
 ) -> Float[Array, "*dims"]:
     """Convert decibels to powers: `ref 10^(S_db / 10)`.
 

@@ -32,8 +32,8 @@ class VQTKernels:
     - `frequencies`: centre frequencies in Hz, shape `(n_bins,)`.
     - `lengths`: samples of each kernel, shape `(n_bins,)`.
     - `starts`: sample of the frame at which each kernel starts, shape `(n_bins,)`.
-    - `frame_length`: samples of the frame, an even power of two or 2. The phase of
-        every kernel is 0 at sample `frame_length // 2`.
+    - `frame_length`: samples of the frame, a power of two. The phase of every
+        kernel is 0 at sample `frame_length // 2`.
     - `kernels`: one complex128 array of shape `(lengths[k],)` a bin.
     """
 
@@ -64,7 +64,7 @@ class VQTArguments(NamedTuple):
     bins_per_octave: int
     filter_scale: float
     norm_kernels: float | None
-    window: str | float | tuple[Any, ...]
+    window: str | float | int | tuple[Any, ...]
     normalization_type: Normalization
 
 
@@ -85,13 +85,13 @@ def check_vqt(
 
     `ValueError` names `owner`, the argument, its rule, the value and a way out.
     """
-    sr = positive(owner, "sr", sr)
-    fmin = positive(owner, "fmin", fmin)
+    sr = float(positive(owner, "sr", sr))
+    fmin = float(positive(owner, "fmin", fmin))
     bins_per_octave = positive_int(owner, "bins_per_octave", bins_per_octave)
     filter_scale = positive(owner, "filter_scale", filter_scale)
     gamma = real(owner, "gamma", gamma)
     if fmax is not None:
-        fmax = positive(owner, "fmax", fmax)
+        fmax = float(positive(owner, "fmax", fmax))
         if fmax <= fmin:
             refuse(owner, "fmax", f"be above fmin = {fmin} Hz", fmax)
     elif n_bins is None:
@@ -129,9 +129,14 @@ def check_vqt(
         norm_kernels = float(norm_kernels) or None
     options = ("librosa", "convolutional", "wrap")
     one_of(owner, "normalization_type", normalization_type, options)
+    try:
+        hash(window)
+    except TypeError:
+        rule = "be a window's name, a number or a tuple of hashable values"
+        refuse(owner, "window", rule, window)
     return VQTArguments(
-        float(sr),
-        float(fmin),
+        sr,
+        fmin,
         fmax,
         n_bins,
         float(gamma),
@@ -144,15 +149,15 @@ def check_vqt(
 
 
 def vqt_kernels(
-    sr: float,
-    fmin: float = 32.70,
-    fmax: float | None = None,
+    sr: float | int,
+    fmin: float | int = 32.70,
+    fmax: float | int | None = None,
     n_bins: int | None = 84,
-    gamma: float = 0.0,
+    gamma: float | int = 0.0,
     bins_per_octave: int = 12,
-    filter_scale: float = 1.0,
-    norm_kernels: float | None = 1,
-    window: str | float | tuple[Any, ...] = "hann",
+    filter_scale: float | int = 1.0,
+    norm_kernels: float | int | None = 1,
+    window: str | float | int | tuple[Any, ...] = "hann",
     normalization_type: Normalization = "librosa",
     owner: str = "VQT",
 ) -> VQTKernels:
@@ -190,9 +195,11 @@ def vqt_kernels(
 
     ??? note "Compared with librosa"
 
-        librosa rounds no lengths: its windows have a fractional length inside an
-        integer one, it thins the kernels out in the frequency domain and halves the
-        sample rate from octave to octave. These kernels are exact.
+        librosa (from 0.10 on) has `alpha = (r**2 - 1) / (r**2 + 1)` with
+        `r = 2**(1/B)`: for B = 12 its kernels are 3 % longer. Besides, it thins the
+        kernels out in the frequency domain and halves the sample rate from octave to
+        octave, its windows have lengths that are no integers, and its phases refer to
+        another sample. These kernels are evaluated exactly, as are korvax's.
 
     ??? cite "Sources"
 
@@ -214,37 +221,30 @@ def vqt_kernels(
         window,
         normalization_type,
     )
-    try:
-        hash(window)
-    except TypeError:
-        rule = "be a window's name, a number or a tuple of hashable values"
-        refuse(owner, "window", rule, window)
     return _vqt_kernels(checked, owner)
 
 
 @functools.cache
-def _vqt_kernels(arguments: VQTArguments, owner: str) -> VQTKernels:
-    sr, fmin, fmax, n_bins, gamma, bins_per_octave, *rest = arguments
-    filter_scale, norm_kernels, window, normalization_type = rest
-    n = _n_bins(fmin, fmax, n_bins, bins_per_octave)
-    frequencies = cqt_frequencies_table(n, fmin, bins_per_octave, 0.0)
-    alpha = _alpha(bins_per_octave)
-    bandwidths = frequencies + gamma / alpha
-    lengths = np.ceil(filter_scale / alpha * sr / bandwidths).astype(np.int64)
+def _vqt_kernels(a: VQTArguments, owner: str) -> VQTKernels:
+    n = _n_bins(a.fmin, a.fmax, a.n_bins, a.bins_per_octave)
+    frequencies = cqt_frequencies_table(n, a.fmin, a.bins_per_octave, 0.0)
+    alpha = _alpha(a.bins_per_octave)
+    bandwidths = frequencies + a.gamma / alpha
+    lengths = np.ceil(a.filter_scale / alpha * a.sr / bandwidths).astype(np.int64)
     # 2 and not 1 for kernels of one sample: the middle of the frame is an index.
     frame_length = max(2, 2 ** math.ceil(math.log2(lengths.max())))
     before = (lengths + 1) // 2
     kernels = []
     for frequency, length, first in zip(frequencies, lengths, -before, strict=True):
-        values = window_values(window, int(length), int(length), owner)
-        cycles = np.arange(first, first + length) * (frequency / sr)
+        values = window_values(a.window, int(length), int(length), owner)
+        cycles = np.arange(first, first + length) * (frequency / a.sr)
         # Whole cycles taken off: the phase is exact however long the kernel.
         kernel = values * np.exp(2j * np.pi * (cycles - np.rint(cycles))) / length
-        if norm_kernels is not None:
-            kernel = kernel / np.linalg.norm(kernel, norm_kernels)
-        if normalization_type == "librosa":
+        if a.norm_kernels is not None:
+            kernel = kernel / np.linalg.norm(kernel, a.norm_kernels)
+        if a.normalization_type == "librosa":
             kernel = kernel * np.sqrt(length)
-        elif normalization_type == "wrap":
+        elif a.normalization_type == "wrap":
             kernel = kernel * 2
         kernel.setflags(write=False)
         kernels.append(kernel)

@@ -7,12 +7,13 @@ differentiated.
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Real
 
 from korvax_eqx._checks import boolean, positive, positive_int, real
 
@@ -108,7 +109,7 @@ def cqt_frequencies_table(
 
 
 def hz_to_mel(
-    frequencies: Float[ArrayLike, "*dims"], /, htk: bool = False
+    frequencies: Real[ArrayLike, "*dims"] | Sequence[float], /, htk: bool = False
 ) -> Float[Array, "*dims"]:
     """Convert frequencies to the mel scale.
 
@@ -129,7 +130,7 @@ def hz_to_mel(
 
 
 def mel_to_hz(
-    mels: Float[ArrayLike, "*dims"], /, htk: bool = False
+    mels: Real[ArrayLike, "*dims"] | Sequence[float], /, htk: bool = False
 ) -> Float[Array, "*dims"]:
     """Convert mels to frequencies: the inverse of [`hz_to_mel`][].
 
@@ -146,7 +147,7 @@ def mel_to_hz(
 
 
 def fft_frequencies(
-    *, sr: float = 22050, n_fft: int = 2048
+    *, sr: float | Real[Array, ""] = 22050, n_fft: int = 2048
 ) -> Float[Array, " {n_fft}//2+1"]:
     """Return the frequencies of the FFT bins: `k sr / n_fft`.
 
@@ -165,7 +166,11 @@ def fft_frequencies(
 
 
 def mel_frequencies(
-    n_mels: int = 128, /, fmin: float = 0.0, fmax: float = 11025.0, htk: bool = False
+    n_mels: int = 128,
+    /,
+    fmin: float | Real[Array, ""] = 0.0,
+    fmax: float | Real[Array, ""] = 11025.0,
+    htk: bool = False,
 ) -> Float[Array, " {n_mels}"]:
     """Return frequencies that are evenly spaced in mels, both ends included.
 
@@ -187,7 +192,11 @@ def mel_frequencies(
 
 
 def cqt_frequencies(
-    n_bins: int, /, fmin: float, bins_per_octave: int = 12, tuning: float = 0.0
+    n_bins: int,
+    /,
+    fmin: float | Real[Array, ""],
+    bins_per_octave: int = 12,
+    tuning: float | Real[Array, ""] = 0.0,
 ) -> Float[Array, " {n_bins}"]:
     """Return the frequencies of constant-Q bins: `fmin 2^((k + tuning) / B)`.
 

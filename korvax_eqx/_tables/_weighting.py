@@ -6,11 +6,12 @@ Every factor lies in (0, 1), so that its logarithm loses no digits in float32.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Real
 
 from korvax_eqx._checks import real
 from korvax_eqx._tables._frequencies import as_floats, read_only
@@ -99,7 +100,9 @@ def _public(curve: Curve, frequencies: Any, min_db: float | None) -> Array:
 
 
 def A_weighting(
-    frequencies: Float[ArrayLike, "*dims"], /, min_db: float | None = -80.0
+    frequencies: Real[ArrayLike, "*dims"] | Sequence[float],
+    /,
+    min_db: float | None = -80.0,
 ) -> Float[Array, "*dims"]:
     """Return the A-weighting curve (IEC 61672-1) in dB.
 
@@ -122,7 +125,9 @@ def A_weighting(
 
 
 def B_weighting(
-    frequencies: Float[ArrayLike, "*dims"], /, min_db: float | None = -80.0
+    frequencies: Real[ArrayLike, "*dims"] | Sequence[float],
+    /,
+    min_db: float | None = -80.0,
 ) -> Float[Array, "*dims"]:
     """Return the B-weighting curve (IEC 651) in dB.
 
@@ -133,7 +138,9 @@ def B_weighting(
 
 
 def C_weighting(
-    frequencies: Float[ArrayLike, "*dims"], /, min_db: float | None = -80.0
+    frequencies: Real[ArrayLike, "*dims"] | Sequence[float],
+    /,
+    min_db: float | None = -80.0,
 ) -> Float[Array, "*dims"]:
     """Return the C-weighting curve (IEC 61672-1) in dB.
 
@@ -144,7 +151,9 @@ def C_weighting(
 
 
 def D_weighting(
-    frequencies: Float[ArrayLike, "*dims"], /, min_db: float | None = -80.0
+    frequencies: Real[ArrayLike, "*dims"] | Sequence[float],
+    /,
+    min_db: float | None = -80.0,
 ) -> Float[Array, "*dims"]:
     """Return the D-weighting curve (IEC 537) in dB.
 

@@ -1,0 +1,185 @@
+"""A loss as a dictionary of plain values, to keep in an experiment's config."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from korvax_eqx._static import Static
+
+from ._decode import Decoder
+from ._encode import Encoder, argument_values
+from ._error import LoadError, join, place
+from ._registry import CLASSES, with_custom
+
+
+def to_config(loss: eqx.Module) -> dict[str, Any]:
+    """Return the class and the constructor arguments of a loss as plain values.
+
+    The result holds only what JSON and YAML hold, and can be edited by hand:
+    `{"class": "ElementwiseLoss", "arguments": {"metric": "L1"}}`. All arguments are
+    written, so that no config changes its meaning with a default. In it
+
+    - a list is a tuple, e.g. `["kaiser", 8.0]` for a SciPy window; a Python list is
+        `{"list": [...]}`, e.g. the windows of `MRSTFTLoss(window=[...])`, and a
+        dictionary `{"dict": {...}}`;
+    - a module is `{"class": ..., "arguments": {...}}`;
+    - a NumPy array, which is configuration, is `{"numpy": {"dtype": "float32",
+        "shape": [2], "values": [0.5, 1.0]}}`, a JAX array, which is learnable, the
+        same under `"array"`; more than 64 values are in base64, in place of
+        `"values"`;
+    - an infinity is `{"float": "inf"}`.
+
+    **Arguments:**
+
+    - `loss`: a loss, a transform or a scale: any module whose constructor arguments
+        are kept in attributes of the same names.
+
+    **Raises:** `ValueError` for what cannot be written: functions, `BoundLoss`,
+    parameters that are no constructor argument. It names the field and a way out.
+    """
+    encoder = Encoder(dict(CLASSES))
+    entry = encoder.encode(check_module(loss))
+    check_remade(loss, encoder.classes, with_values=True)
+    return entry
+
+
+def from_config(
+    config: Mapping[str, Any], *, custom: Sequence[type[eqx.Module]] = ()
+) -> Any:
+    """Return the loss of a config that `to_config` or a user wrote.
+
+    **Arguments:**
+
+    - `config`: see `to_config`. Arguments left out have their defaults.
+    - `custom`: the user's own classes that the config may name.
+
+    **Raises:** `LoadError` with the path to what is wrong, e.g.
+    `loss_fn[1].positions`.
+    """
+    classes = with_custom(custom)
+    if not isinstance(config, dict) or "class" not in config:
+        raise LoadError("A config is a dictionary with the keys 'class', 'arguments'.")
+    return decode(Decoder(classes), config)
+
+
+def decode(decoder: Decoder, entry: Any) -> Any:
+    """Make the object, whatever the nesting of its entry."""
+    try:
+        return decoder.decode(entry)
+    except RecursionError as error:
+        raise LoadError("The config is nested too deeply.") from error
+
+
+def check_module(loss: Any) -> eqx.Module:
+    if not isinstance(loss, eqx.Module):
+        raise ValueError(f"Only an `eqx.Module` can be saved. Got {loss!r:.80}.")
+    return loss
+
+
+def check_remade(
+    module: eqx.Module, classes: dict[str, Any], *, with_values: bool, where: str = ""
+) -> None:
+    """Check that the constructor arguments make the same object again.
+
+    **Raises:** `ValueError` that names the innermost module of which this is not so.
+    """
+    leaves = jax_leaves(module)
+    encoder = Encoder(classes, None if with_values else numbers(leaves))
+    reason = "Its constructor makes another object of them"
+    try:
+        remade = Decoder(classes, leaves).decode(encoder.encode(module, where), where)
+    except LoadError as error:
+        reason = str(error).rstrip(".")
+    else:
+        if not with_values:
+            try:
+                remade = with_leaves(remade, leaves)
+            except LoadError as error:
+                remade, reason = None, str(error).rstrip(".")
+        if _is_same(module, remade):
+            return
+    for path, child in _children(module, where):
+        check_remade(child, classes, with_values=with_values, where=path)
+    hint = (
+        "Parameters that are no constructor argument are kept by `save`, not here."
+        if with_values
+        else "Each argument must be kept as it is in an attribute of its name."
+    )
+    if any(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(module)):
+        hint = (
+            "It has NumPy arrays as leaves: if they were JAX arrays, convert them "
+            "back, `jax.tree.map(jax.numpy.asarray, loss)`."
+        )
+    raise ValueError(
+        f"Cannot save this: {place(where)}, a `{type(module).__name__}`, does not come "
+        f"back from its constructor arguments. {reason}. {hint}"
+    )
+
+
+def jax_leaves(tree: Any) -> list[jax.Array]:
+    return [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
+
+
+def numbers(leaves: list[jax.Array]) -> dict[int, int]:
+    """Return the number of each leaf by its `id`."""
+    return {id(leaf): i for i, leaf in enumerate(leaves)}
+
+
+def with_leaves(module: Any, leaves: list[jax.Array]) -> Any:
+    """Return `module` with these arrays, in the order of its leaves.
+
+    Most are there already; those that the constructor made by itself are replaced.
+
+    **Raises:** `LoadError` if number or shapes are not those of the module's leaves.
+    """
+    old, treedef = jax.tree.flatten(module)
+    is_array = [isinstance(leaf, jax.Array) for leaf in old]
+    if sum(is_array) != len(leaves):
+        raise LoadError(f"It has {sum(is_array)} arrays, not {len(leaves)}.")
+    for i, (a, b) in enumerate(zip(jax_leaves(module), leaves, strict=True)):
+        is_same_kind = eqx.is_inexact_array(a) == eqx.is_inexact_array(b)
+        if a.shape != b.shape or not is_same_kind:
+            made, given = f"{a.dtype}{list(a.shape)}", f"{b.dtype}{list(b.shape)}"
+            raise LoadError(f"Its array {i} is {made}, not {given}.")
+    rest = iter(leaves)
+    new = [next(rest) if is_ else leaf for is_, leaf in zip(is_array, old, strict=True)]
+    return jax.tree.unflatten(treedef, new)
+
+
+def _children(module: eqx.Module, where: str) -> Iterator[tuple[str, eqx.Module]]:
+    for name, value in argument_values(module, where):
+        path = join(where, name)
+        is_sequence = isinstance(value, list | tuple)
+        items = (
+            [(f"{path}[{i}]", item) for i, item in enumerate(value)]
+            if is_sequence
+            else [(path, value)]
+        )
+        for path, item in items:
+            if isinstance(item, eqx.Module) and not isinstance(item, Static):
+                yield path, item
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two trees are equal to the last bit, static parts included."""
+    leaves, structure = jax.tree.flatten(one)
+    others, other_structure = jax.tree.flatten(other)
+    try:
+        is_same = bool(structure == other_structure)
+    except Exception:
+        return False  # a static field of the user's that cannot be compared
+    return is_same and all(map(_is_same_leaf, leaves, others))
+
+
+def _is_same_leaf(a: Any, b: Any) -> bool:
+    if type(a) is not type(b):
+        return False
+    if not isinstance(a, jax.Array | np.ndarray):
+        return bool(a == b)
+    is_weak = getattr(a, "weak_type", False) == getattr(b, "weak_type", False)
+    if a is b or not is_weak or a.dtype != b.dtype or a.shape != b.shape:
+        return a is b
+    return np.asarray(a).tobytes() == np.asarray(b).tobytes()

@@ -1,0 +1,158 @@
+"""From a config to an object."""
+
+import dataclasses
+import inspect
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import equinox as eqx
+import jax
+
+from ._arrays import decode_array, split_weak_type, to_jax
+from ._encode import constructor_parameters
+from ._error import LoadError, join, place
+from ._limits import Budget
+from ._registry import is_own
+
+_FLOATS = {"inf": math.inf, "-inf": -math.inf}
+
+
+@dataclasses.dataclass
+class Decoder:
+    """Makes the objects of one file or config.
+
+    **Arguments:**
+
+    - `classes`: all that a name can stand for.
+    - `leaves`: the arrays that the file holds besides; None for a config.
+    """
+
+    classes: Mapping[str, type[eqx.Module]]
+    leaves: Sequence[jax.Array] | None = None
+    budget: Budget = dataclasses.field(default_factory=Budget)
+
+    def decode(self, entry: Any, where: str = "", depth: int = 0) -> Any:
+        """Return the value of an entry. **Raises:** `LoadError`."""
+        self.budget.enter(where, depth)
+        if entry is None or type(entry) in (bool, int, str):
+            return entry
+        if type(entry) is float:
+            if not math.isfinite(entry):
+                _refuse(where, entry, 'a finite number, or {"float": "inf"}')
+            return entry
+        if isinstance(entry, list | tuple):
+            return tuple(
+                self.decode(item, f"{where}[{i}]", depth + 1)
+                for i, item in enumerate(entry)
+            )
+        if not isinstance(entry, dict):
+            _refuse(where, entry, "a value of JSON")
+        if "class" in entry:
+            return self._module(entry, where, depth)
+        if len(entry) != 1:
+            tags = "'class', 'array', 'numpy', 'list', 'dict' or 'float'"
+            _refuse(where, entry, f"an object with one of the keys {tags}")
+        [(tag, content)] = entry.items()
+        return self._tagged(tag, content, where, depth)
+
+    def _tagged(self, tag: Any, content: Any, where: str, depth: int) -> Any:
+        if tag == "array":
+            return self._array(content, where)
+        if tag == "numpy":
+            return decode_array(content, where, self.budget)
+        if tag == "list" and isinstance(content, list | tuple):
+            return list(self.decode(content, where, depth + 1))
+        if tag == "dict" and isinstance(content, dict):
+            self._check_names(content, where)
+            return {
+                name: self.decode(item, join(where, name), depth + 1)
+                for name, item in content.items()
+            }
+        if tag == "float" and isinstance(content, str) and content in _FLOATS:
+            return _FLOATS[content]
+        _refuse(where, {tag: content}, "a value")
+
+    def _array(self, content: Any, where: str) -> jax.Array:
+        if isinstance(content, dict) and set(content) == {"leaf"}:
+            leaves, i = self.leaves or (), content["leaf"]
+            if type(i) is not int or not 0 <= i < len(leaves):
+                _refuse(where, i, f"the number of one of {len(leaves)} arrays")
+            return leaves[i]
+        content, is_weak = split_weak_type(content, where)
+        return to_jax(decode_array(content, where, self.budget), is_weak, where)
+
+    def _module(self, entry: Any, where: str, depth: int) -> eqx.Module:
+        name, given = entry["class"], entry.get("arguments", {})
+        if set(entry) - {"class", "arguments"} or not isinstance(given, dict):
+            _refuse(where, entry, "an object of 'class' and 'arguments'")
+        cls = self.classes.get(name) if isinstance(name, str) else None
+        if cls is None:
+            raise LoadError(
+                f"{place(where)}: unknown class {name!r:.80}. A class of your own must "
+                "be passed, as `custom=(MyClass,)`."
+            )
+        self._check_names(given, where)
+        parameters = {p.name: p for p in constructor_parameters(cls)}
+        _check_arguments(parameters, given, where, name)
+        arguments = {
+            key: self.decode(value, join(where, key), depth + 1)
+            for key, value in given.items()
+        }
+        if is_own(cls):
+            defaults = {key: p.default for key, p in parameters.items()}
+            self.budget.tables(defaults | arguments, where)
+        args = [
+            arguments.pop(key, p.default)
+            for key, p in parameters.items()
+            if p.kind is p.POSITIONAL_ONLY
+        ]
+        try:
+            return cls(*args, **arguments)
+        except Exception as error:
+            # Whatever a constructor raises: a wrong value may fail in any way.
+            culprit = _named_argument(error, given)
+            inner = place(join(where, culprit) if culprit else where)
+            reason = str(error) or type(error).__name__
+            raise LoadError(f"{inner}: `{name}` refuses this. {reason}") from error
+
+    def _check_names(self, names: Any, where: str) -> None:
+        for name in names:
+            if not isinstance(name, str):
+                _refuse(where, name, "a string as a name")
+
+
+def _check_arguments(
+    parameters: Mapping[str, inspect.Parameter],
+    given: Mapping[str, Any],
+    where: str,
+    cls: str,
+) -> None:
+    for name in given:
+        if name not in parameters:
+            raise LoadError(
+                f"{place(join(where, name[:80]))}: `{cls}` has no such argument. "
+                f"It has: {', '.join(parameters) or 'none'}."
+            )
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in given:
+            raise LoadError(f"{place(join(where, name))}: `{cls}` needs this argument.")
+
+
+def _named_argument(error: Exception, given: Mapping[str, Any]) -> str | None:
+    """Return the argument that the library's own messages start with."""
+    match = re.match(r"`\w+\((\w+)=", str(error))
+    return match[1] if match and match[1] in given else None
+
+
+def _refuse(where: str, value: Any, expected: str) -> NoReturn:
+    text = repr(value) if not isinstance(value, dict | list) else _shortened(value)
+    raise LoadError(f"{place(where)}: expected {expected}. Got {text:.80}.")
+
+
+def _shortened(value: Any) -> str:
+    """Return what `value` is, without going through all of a large one."""
+    if isinstance(value, dict):
+        return f"an object with the keys {list(value)[:5]!r}"
+    return f"a list of {len(value)} items"

@@ -1,0 +1,160 @@
+"""From an object to a config."""
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.core import Tracer
+
+from korvax_eqx._checks import describe
+from korvax_eqx._static import FrozenArray, Function, PartialFunction, Static
+
+from ._arrays import dtype_name, encode_array
+from ._error import join, place
+from ._limits import MAX_DEPTH
+from ._registry import NOT_SAVED, add_class, is_own
+
+
+@dataclasses.dataclass
+class Encoder:
+    """Writes configs, and collects the classes they name.
+
+    **Arguments:**
+
+    - `classes`: by name, the package's; the user's are added as they are met.
+    - `leaves`: for a file, in which these arrays follow: by `id`, their number. A
+        config has none, and holds the values themselves.
+    """
+
+    classes: dict[str, type[eqx.Module]]
+    leaves: Mapping[int, int] | None = None
+
+    def encode(self, value: Any, where: str = "", depth: int = 0) -> Any:
+        """Return `value` as JSON can hold it.
+
+        **Raises:** `ValueError` for what cannot be saved, with the field and the way
+        out.
+        """
+        if depth > MAX_DEPTH:
+            refuse(where, f"nested more than {MAX_DEPTH} deep", "Nest less.")
+        if isinstance(value, Static):
+            return self.encode(value.value, where, depth)
+        if isinstance(value, FrozenArray):
+            value = value.value
+        if isinstance(value, np.generic):
+            value = value.item()
+        if value is None or type(value) in (bool, int, str):
+            return value
+        if type(value) is float:
+            return _encode_float(value, where)
+        if isinstance(value, jax.Array):
+            return {"array": self._leaf(value, where)}
+        if isinstance(value, np.ndarray):
+            check_array(value, where)
+            return {"numpy": encode_array(value)}
+        if type(value) in (tuple, list):
+            items = [
+                self.encode(item, f"{where}[{i}]", depth + 1)
+                for i, item in enumerate(value)
+            ]
+            # Configuration and parameters mixed, as in `MRSTFTLoss(window=[...])`,
+            # were a list: a tuple of them would be one window of SciPy's.
+            is_list = type(value) is list or any(isinstance(v, Static) for v in value)
+            return {"list": items} if is_list else items
+        if type(value) is dict and all(type(key) is str for key in value):
+            items = value.items()
+            return {
+                "dict": {k: self.encode(v, join(where, k), depth + 1) for k, v in items}
+            }
+        if isinstance(value, eqx.Module) and not _is_function(value):
+            return self._module(value, where, depth)
+        refuse(where, _kind(value), _remedy(value))
+
+    def _leaf(self, array: jax.Array, where: str) -> dict[str, Any]:
+        check_array(array, where)
+        if self.leaves is not None and id(array) in self.leaves:
+            return {"leaf": self.leaves[id(array)]}
+        entry = encode_array(np.asarray(array))
+        return {**entry, "weak_type": True} if array.weak_type else entry
+
+    def _module(self, module: eqx.Module, where: str, depth: int) -> dict[str, Any]:
+        cls = type(module)
+        if cls in NOT_SAVED:
+            refuse(where, f"a `{cls.__name__}`", NOT_SAVED[cls])
+        if not is_own(cls):
+            add_class(self.classes, cls)
+        arguments = {
+            name: self.encode(value, join(where, name), depth + 1)
+            for name, value in argument_values(module, where)
+        }
+        return {"class": cls.__name__, "arguments": arguments}
+
+
+def argument_values(module: eqx.Module, where: str) -> Iterator[tuple[str, Any]]:
+    """Yield each constructor argument's name and what the object has kept of it."""
+    cls = type(module).__name__
+    for parameter in constructor_parameters(type(module)):
+        name = parameter.name
+        try:
+            value = getattr(module, name)
+        except AttributeError:
+            remedy = f"Add a field or a property `{name}` that returns the argument."
+            what = f"a constructor argument that `{cls}` does not keep"
+            refuse(join(where, name), what, remedy)
+        yield name, value
+
+
+def constructor_parameters(cls: type[eqx.Module]) -> list[inspect.Parameter]:
+    """Return the named parameters of `cls(...)`, without `self`, `*` and `**`."""
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    nameless = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p for p in parameters if p.kind not in nameless]
+
+
+def refuse(where: str, what: str, remedy: str) -> NoReturn:
+    raise ValueError(f"Cannot save this: {place(where)} is {what}. {remedy}")
+
+
+def _encode_float(value: float, where: str) -> Any:
+    if math.isnan(value):
+        refuse(where, "NaN, which equals nothing", "Use a number, or None.")
+    return value if math.isfinite(value) else {"float": str(value)}
+
+
+def check_array(array: np.ndarray | jax.Array, where: str) -> None:
+    """Refuse arrays that have no values yet, or of a dtype that files do not have."""
+    if isinstance(array, Tracer):
+        remedy = "Save outside of `jax.jit`, `jax.grad` and the like."
+        refuse(where, "an array inside a JAX transformation", remedy)
+    if dtype_name(array.dtype) is None:
+        remedy = "Only boolean, integer, floating and complex arrays are saved."
+        refuse(where, describe(array), remedy)
+
+
+def _is_function(value: Any) -> bool:
+    return isinstance(value, Function | PartialFunction)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, PartialFunction | jax.tree_util.Partial):
+        return "a partial function"
+    fn = value.fn if isinstance(value, Function) else value
+    kind = "a function" if callable(fn) else f"of type {type(fn).__name__}"
+    return f"{kind}, {describe(fn)}"
+
+
+def _remedy(value: Any) -> str:
+    if _is_function(value) or callable(value):
+        return (
+            "Code is not saved. Use a class of korvax_eqx, e.g. `Spectrogram(...)` for "
+            "`spectrogram`, or a class of your own derived from `eqx.Module`."
+        )
+    return (
+        "Use None, bool, int, float, str, a tuple, list or dict of them, an array or "
+        "an `eqx.Module`."
+    )

@@ -1,0 +1,31 @@
+"""The code of the README runs, from top to bottom as one program."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+# Users' code promotes dtypes in the usual way.
+@pytest.fixture(autouse=True)
+def usual_promotion():
+    import jax
+
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def test_readme(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert len(BLOCKS) >= 6
+    namespace: dict[str, object] = {"__name__": "readme"}
+    for block in BLOCKS:
+        exec(compile(block, "README.md", "exec"), namespace)
+
+
+def test_first_example_is_short():
+    lines = [line for line in BLOCKS[0].splitlines() if line.strip()]
+    assert len(lines) <= 20
