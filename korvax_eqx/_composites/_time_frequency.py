@@ -102,7 +102,8 @@ class TimeFrequencyLoss(AbstractLoss):
 
     def branches(self) -> tuple[Branch, ...]:
         """What is computed, for the evaluation engine."""
-        return (Branch(self.transform_fn, tuple(self._terms())),)
+        terms = tuple(self._terms())
+        return (Branch(self.transform_fn, terms),) if terms else ()
 
     def _terms(self) -> list[Term]:
         weights = [parameter(w) for w in self.term_weights]

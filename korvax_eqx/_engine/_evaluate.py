@@ -19,7 +19,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from ._branches import Branch
-from ._devices import map_rows
+from ._devices import equally_varying, map_rows
 from ._pieces import PieceSize, in_pieces, rows_in_piece
 from ._rows import Arrays, explicit_lead
 
@@ -177,5 +177,7 @@ def evaluate(
     piece_size: PieceSize,
 ) -> tuple[Float[Array, ""], Float[Array, " terms"]]:
     """Evaluate branches that treat every row on its own."""
-    skeleton, arrays = take_arrays(branches)
-    return mean_terms(RowTerms(skeleton, unpack, piece_size), arrays, (x, *rest))
+    skeleton, shared = take_arrays(branches)
+    arrays = equally_varying((*shared, x, *rest))
+    shared, rows = arrays[: len(shared)], arrays[len(shared) :]
+    return mean_terms(RowTerms(skeleton, unpack, piece_size), shared, rows)

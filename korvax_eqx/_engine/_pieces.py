@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from ._devices import varying_like
 from ._rows import Arrays
 
 PieceSize: TypeAlias = int | Literal["auto"] | None
@@ -56,7 +57,7 @@ def in_pieces(
         return _add(sums, more), row_outputs
 
     shapes = jax.eval_shape(lambda piece: fn(piece)[1], tuple(p[0] for p in pieces))
-    zeros = tuple(jnp.zeros(s.shape, s.dtype) for s in shapes)
+    zeros = tuple(varying_like(jnp.zeros(s.shape, s.dtype), rows[0]) for s in shapes)
     sums, stacked = jax.lax.scan(step, zeros, pieces)
     outputs = tuple(o.reshape(cut, *o.shape[2:]) for o in stacked)
     if rest:

@@ -1,0 +1,148 @@
+"""The command `compare`."""
+
+import argparse
+import dataclasses
+import os
+import sys
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from korvax_eqx._base import AbstractLoss
+from korvax_eqx._cli._align import Pair, make_comparable
+from korvax_eqx._cli._audio import Chunk, Signal, block_sizes, blocks, open_signal
+from korvax_eqx._cli._error import CommandError
+from korvax_eqx._cli._losses import get_loss
+from korvax_eqx._cli._picture import LongSpectrogram, check_picture, draw
+from korvax_eqx._cli._report import print_json, print_table
+from korvax_eqx._composites._mrstft import MRSTFTLoss
+from korvax_eqx._composites._smooth_mrstft import SmoothMRSTFTLoss
+from korvax_eqx._composites._time_frequency import TimeFrequencyLoss
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What was found.
+
+    **Attributes:**
+
+    - `loss_name`, `loss`: as the user gave it, and the loss.
+    - `reference`, `estimate`: the files as they are.
+    - `pair`: the signals as they were compared.
+    - `n_blocks`: how many blocks were evaluated.
+    - `channels`: for each channel the loss and its terms, means over the blocks.
+    - `warnings`: all that is doubtful.
+    """
+
+    loss_name: str
+    loss: AbstractLoss
+    reference: Signal
+    estimate: Signal
+    pair: Pair
+    n_blocks: int
+    channels: list[tuple[float, dict[str, float]]]
+    warnings: list[str]
+
+    @property
+    def value(self) -> float:
+        """The loss: the mean over the channels."""
+        return float(np.mean([value for value, _ in self.channels]))
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """The weighted terms, means over the channels."""
+        names = self.channels[0][1]
+        return {
+            name: float(np.mean([terms[name] for _, terms in self.channels]))
+            for name in names
+        }
+
+
+def run(args: argparse.Namespace) -> None:
+    """Compare two files and print the result."""
+    reference = open_signal(args.reference, args.start, args.duration)
+    estimate = open_signal(args.estimate, args.start, args.duration)
+    build, rate = get_loss(args.loss)
+    pair = Pair(reference, estimate)
+    make_comparable(pair, rate, args.mono, args.resample, args.align)
+    pictures = None
+    if args.plot:
+        check_picture(args.plot)
+        shape = (pair.reference.sr, pair.reference.n_samples, pair.reference.n_channels)
+        pictures = LongSpectrogram(*shape), LongSpectrogram(*shape)
+    loss = build(pair.reference.sr)
+    size = max(1, round(args.block_seconds * pair.reference.sr))
+    sizes = block_sizes(pair.reference.n_samples, size)
+    channels, silent = _evaluate(args.loss, loss, pair, sizes, pictures)
+    warnings = pair.warnings + [
+        f"{path} is silent: all samples compared are 0" for path in silent
+    ]
+    if not np.isfinite([value for value, _ in channels]).all():
+        warnings.append("the loss is not finite: the samples are out of its range")
+    result = Result(
+        args.loss, loss, reference, estimate, pair, len(sizes), channels, warnings
+    )
+    if pictures is not None:
+        titles = (
+            f"Reference: {os.path.basename(args.reference)}",
+            f"Estimate: {os.path.basename(args.estimate)}",
+            f"Difference; {args.loss} = {result.value:.6g}",
+        )
+        draw(args.plot, *pictures, titles, args.start)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    (print_json if args.json else print_table)(result)
+
+
+def _evaluate(
+    name: str, loss: AbstractLoss, pair: Pair, sizes: list[int], pictures: Any
+) -> tuple[list[tuple[float, dict[str, float]]], list[str]]:
+    """Return loss and terms of each channel, and the files that are silent."""
+    sr, n_samples = pair.reference.sr, pair.reference.n_samples
+    n_channels = pair.reference.n_channels
+    totals = [0.0] * n_channels
+    terms: list[dict[str, float]] = [{} for _ in range(n_channels)]
+    peaks = np.zeros(2)
+    both = zip(blocks(pair.reference, sizes), blocks(pair.estimate, sizes), strict=True)
+    bar = tqdm(
+        total=round(n_samples / sr, 1),
+        desc="comparing",
+        unit="s",
+        leave=False,
+        # `None`: shown on a terminal only. One block is over before a bar says much.
+        disable=True if len(sizes) == 1 else None,
+        bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]",
+    )
+    with bar:
+        for y, x in both:
+            share = y.shape[1] / n_samples
+            peaks = np.maximum(peaks, [np.abs(y).max(), np.abs(x).max()])
+            for channel in range(n_channels):
+                value, parts = _one(name, loss, x[channel], y[channel], len(sizes))
+                totals[channel] += share * value
+                for key, part in parts.items():
+                    terms[channel][key] = terms[channel].get(key, 0.0) + share * part
+            if pictures is not None:
+                pictures[0].add(y)
+                pictures[1].add(x)
+            bar.update(y.shape[1] / sr)
+    paths = (pair.reference.path, pair.estimate.path)
+    silent = [path for path, peak in zip(paths, peaks, strict=True) if peak == 0.0]
+    return list(zip(totals, terms, strict=True)), silent
+
+
+def _one(
+    name: str, loss: AbstractLoss, x: Chunk, y: Chunk, n_blocks: int
+) -> tuple[float, dict[str, float]]:
+    """Return the loss of one channel of one block, and its terms if it has any."""
+    a, b = jnp.asarray(x), jnp.asarray(y)
+    try:
+        if isinstance(loss, MRSTFTLoss | SmoothMRSTFTLoss | TimeFrequencyLoss):
+            value, terms = loss.with_terms(a, b)
+            return float(value), {key: float(term) for key, term in terms.items()}
+        return float(loss(a, b)), {}
+    except ValueError as error:
+        remedy = " Or raise --block-seconds." if n_blocks > 1 else ""
+        raise CommandError(f"--loss {name}: {error}{remedy}") from error

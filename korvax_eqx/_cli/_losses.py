@@ -1,0 +1,121 @@
+"""The losses that the command knows by name, and saved ones."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import equinox as eqx
+
+from korvax_eqx._base import AbstractLoss
+from korvax_eqx._cli._error import CommandError
+from korvax_eqx._composites._mrstft import MRSTFTLoss
+from korvax_eqx._composites._smooth_mrstft import SmoothMRSTFTLoss
+from korvax_eqx._composites._time_frequency import TimeFrequencyLoss
+from korvax_eqx._losses._elementwise import ElementwiseLoss
+from korvax_eqx._losses._spectral_convergence import SpectralConvergenceLoss
+from korvax_eqx._losses._transport import SpectralOptimalTransportLoss
+from korvax_eqx._saving._error import LoadError
+from korvax_eqx._saving._file import load as load_loss
+from korvax_eqx._scales._decibel import PowerToDB
+from korvax_eqx._transforms._mel_spectrogram import MelSpectrogram
+from korvax_eqx._transforms._spectrogram import Spectrogram
+
+DESCRIPTIONS = {
+    "mrstft": "MRSTFTLoss(): multi-resolution STFT",
+    "smooth": "SmoothMRSTFTLoss(): its variant that is smooth in pitch",
+    "sot": "spectral optimal transport of power spectra, W_2^2, 1 is the sample rate/2",
+    "mel": "mean absolute difference in dB of 80 mel bands, floor at -80 dB re 1",
+    "convergence": "spectral convergence of magnitudes: their relative error",
+}
+
+
+def frame_length(sr: float) -> int:
+    """Return the power of two that is nearest to 46 ms: 2048 at 44.1 and 48 kHz."""
+    return 2 ** max(4, round(math.log2(0.046 * sr)))
+
+
+def _sot(sr: float) -> TimeFrequencyLoss:
+    n_fft = frame_length(sr)
+    # Valid frames and powers: what keeps the transport loss faithful to pitch.
+    transform = Spectrogram(n_fft, n_fft // 4, center=False, power=2.0)
+    return TimeFrequencyLoss(transform, SpectralOptimalTransportLoss(p=2))
+
+
+def _mel(sr: float) -> TimeFrequencyLoss:
+    n_fft = frame_length(sr)
+    transform = MelSpectrogram(sr, n_fft, n_mels=80, hop_length=n_fft // 4)
+    # No `top_db`: a floor below each signal's own maximum would hide gains.
+    scale = PowerToDB(amin=1e-8, top_db=None)
+    return TimeFrequencyLoss(transform, ElementwiseLoss("L1"), scale)
+
+
+def _convergence(sr: float) -> TimeFrequencyLoss:
+    n_fft = frame_length(sr)
+    transform = Spectrogram(n_fft, n_fft // 4, power=1.0)
+    return TimeFrequencyLoss(transform, SpectralConvergenceLoss())
+
+
+_BUILDERS: dict[str, Callable[[float], AbstractLoss]] = {
+    "mrstft": lambda sr: MRSTFTLoss(),
+    "smooth": lambda sr: SmoothMRSTFTLoss(),
+    "sot": _sot,
+    "mel": _mel,
+    "convergence": _convergence,
+}
+
+
+def get_loss(
+    name_or_path: str,
+) -> tuple[Callable[[float], AbstractLoss], float | None]:
+    """Return the function from a sample rate to the loss, and the rate that it needs.
+
+    That is `None` for the losses known by name, which are made for any rate.
+    """
+    if name_or_path in _BUILDERS:
+        return _BUILDERS[name_or_path], None
+    if not os.path.exists(name_or_path):
+        names = ", ".join(_BUILDERS)
+        raise CommandError(
+            f"--loss {name_or_path}: neither a name ({names}) nor a file that exists."
+        )
+    loss = load(name_or_path)
+    if not isinstance(loss, AbstractLoss):
+        raise CommandError(
+            f"--loss {name_or_path}: holds a {type(loss).__name__}, which does not "
+            "compare signals. Save a loss on signals, e.g. a MRSTFTLoss or "
+            "TimeFrequencyLoss."
+        )
+    rates = set(_rates(loss))
+    if len(rates) > 1:
+        listed = ", ".join(f"{rate:g}" for rate in sorted(rates))
+        raise CommandError(
+            f"--loss {name_or_path}: its parts are made for different sample rates: "
+            f"{listed} Hz."
+        )
+    return lambda sr: loss, rates.pop() if rates else None
+
+
+def load(path: str) -> Any:
+    """Load a saved file; errors are those of the command."""
+    try:
+        return load_loss(path)
+    except LoadError as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror or error}.") from error
+
+
+def _rates(part: Any) -> Iterator[float]:
+    """Yield every sample rate that is configured somewhere in a module."""
+    if isinstance(part, tuple):
+        for item in part:
+            yield from _rates(item)
+    elif isinstance(part, eqx.Module):
+        for field in dataclasses.fields(part):
+            value = getattr(part, field.name, None)
+            if field.name == "sr" and isinstance(value, int | float):
+                yield float(value)
+            else:
+                yield from _rates(value)

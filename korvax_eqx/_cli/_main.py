@@ -1,0 +1,179 @@
+"""Arguments, messages and exit codes of the command."""
+
+import argparse
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+import jax
+
+from korvax_eqx._cli._error import CommandError
+from korvax_eqx._cli._losses import DESCRIPTIONS
+
+PROGRAM = "python -m korvax_eqx"
+
+# What each command needs of the extra `audio`.
+_LIBRARIES = {"compare": ("rich", "soundfile", "soxr", "tqdm"), "show": ("rich",)}
+
+_COMPARE = """\
+Compare an estimate with a reference: the loss, its terms and its channels.
+
+Files may have any format, sample rate and number of channels that libsndfile reads.
+A file of more than one and a half blocks is read block by block: the result is then
+the mean of the blocks' losses, weighted by their lengths, and memory does not grow
+with the length of the file.
+"""
+_EPILOG = "exit codes: 0 success, 2 wrong arguments or files, 130 interrupted"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files can be anything
+            stream.reconfigure(errors="backslashreplace")
+    args = parser().parse_args(argv)
+    try:
+        _require(_LIBRARIES[args.command])
+        # Imported when used: the other command may lack its libraries.
+        command = importlib.import_module(f"korvax_eqx._cli._{args.command}")
+        command.run(args)
+        sys.stdout.flush()
+    except CommandError as error:
+        return _fail(str(error))
+    except ImportError as error:
+        if "korvax_eqx[" not in str(error):
+            raise
+        return _fail(str(error))
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            return _fail("out of memory. Lower --block-seconds.")
+        raise
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # e.g. `| head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0
+
+
+def _fail(message: str) -> int:
+    print(f"{PROGRAM}: error: {message}", file=sys.stderr)
+    return 2
+
+
+def _require(names: tuple[str, ...]) -> None:
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise CommandError(
+                f"`{name}` is not installed. Install what the command needs with "
+                '`pip install "korvax_eqx[audio]"`.'
+            ) from error
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all arguments."""
+    raw = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(
+        prog=PROGRAM, description="Audio spectral losses.", epilog=_EPILOG
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_compare(
+        commands.add_parser(
+            "compare",
+            help="the loss of two audio files",
+            description=_COMPARE,
+            epilog=f"losses:\n{_losses()}\n\n{_EPILOG}",
+            formatter_class=raw,
+        )
+    )
+    show = commands.add_parser(
+        "show",
+        help="the configuration of a saved loss",
+        description="Print what a file written by korvax_eqx.save holds.",
+        epilog=_EPILOG,
+    )
+    show.add_argument("file", help="the saved file")
+    show.add_argument("--json", action="store_true", help="print JSON only")
+    return top
+
+
+def _losses() -> str:
+    return "\n".join(f"  {name:<12} {text}" for name, text in DESCRIPTIONS.items())
+
+
+def _add_compare(compare: argparse.ArgumentParser) -> None:
+    add = compare.add_argument
+    add("reference", help="audio file of the target")
+    add("estimate", help="audio file that is compared with it")
+    names = ", ".join(DESCRIPTIONS)
+    add(
+        "--loss",
+        default="mrstft",
+        metavar="NAME_OR_FILE",
+        help=f"{names}, or a file written by korvax_eqx.save (default: mrstft)",
+    )
+    add(
+        "--resample",
+        action="store_true",
+        help="convert to one sample rate: the loss's own if it is made for one, "
+        "otherwise the reference's",
+    )
+    add("--mono", action="store_true", help="compare the mean of the channels")
+    add(
+        "--align",
+        choices=("trim", "pad", "offset"),
+        help="files of different lengths: cut the end of the longer (trim), append "
+        "zeros to the shorter (pad), or find the delay between them by "
+        "cross-correlation of their first minute, cut the late one's beginning, "
+        "then cut to the common length (offset)",
+    )
+    add(
+        "--start",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="compare from here on",
+    )
+    add(
+        "--duration",
+        type=_positive_seconds,
+        metavar="SECONDS",
+        help="compare this much at most",
+    )
+    add(
+        "--block-seconds",
+        type=_positive_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="length of a block (default: 60); the last one has between half and one "
+        "and a half of it",
+    )
+    add(
+        "--plot",
+        metavar="PICTURE",
+        help="draw both spectrograms and their difference, e.g. to a .png, .pdf or "
+        ".svg; a column of a long file's picture is the mean of many frames",
+    )
+    add("--json", action="store_true", help="print JSON only")
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be seconds, 0 or more. Got {text}.")
+    return value
+
+
+def _positive_seconds(text: str) -> float:
+    value = _seconds(text)
+    if value == 0.0:
+        raise argparse.ArgumentTypeError("must be more than 0 seconds.")
+    return value
+
+
+# What argparse calls them in "invalid ... value: 'abc'".
+_seconds.__name__ = _positive_seconds.__name__ = "number of seconds"
