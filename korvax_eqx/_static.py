@@ -87,8 +87,8 @@ class Function(eqx.Module):
 
     fn: Callable[..., Any] = eqx.field(static=True)
 
-    def __call__(self, *args: Any) -> Any:
-        return self.fn(*args)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.fn(*args, **kwargs)
 
     def __repr__(self) -> str:
         return repr(self.fn)
@@ -106,10 +106,10 @@ class PartialFunction(eqx.Module):
     keyword_values: tuple[Any, ...]
     keyword_names: tuple[str, ...] = eqx.field(static=True)
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         values = map(thaw, self.keyword_values)
         keywords = dict(zip(self.keyword_names, values, strict=True))
-        return self.fn(*map(thaw, self.args), *args, **keywords)
+        return self.fn(*map(thaw, self.args), *args, **{**keywords, **kwargs})
 
 
 def _is_hashable(value: Any) -> bool:

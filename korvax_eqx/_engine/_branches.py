@@ -121,16 +121,22 @@ def is_rowwise(branch: Branch) -> bool:
     might mix them, so it must see all rows at once.
     """
 
+    return (
+        _keeps_rows(branch.transform, AbstractTransform)
+        and all(_keeps_rows(term.scale, AbstractScale) for term in branch.terms)
+        and all(_keeps_rows(term.loss, AbstractSpectralLoss) for term in branch.terms)
+    )
+
+
+def _keeps_rows(part: Any, base: type) -> bool:
+    if isinstance(part, Chain):
+        return all(_keeps_rows(scale, AbstractScale) for scale in part.scales)
+
     def is_plain(node: Any) -> bool:
         return isinstance(node, Function | PartialFunction)
 
-    parts = jax.tree.leaves(branch, is_leaf=is_plain)
-    return (
-        not any(map(is_plain, parts))
-        and isinstance(branch.transform, AbstractTransform)
-        and all(isinstance(term.scale, AbstractScale) for term in branch.terms)
-        and all(isinstance(term.loss, AbstractSpectralLoss) for term in branch.terms)
-    )
+    nodes = jax.tree.leaves(part, is_leaf=is_plain)
+    return isinstance(part, base) and not any(map(is_plain, nodes))
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
