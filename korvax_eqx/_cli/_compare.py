@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import os
+import shutil
 import sys
 from typing import Any
 
@@ -106,11 +107,15 @@ def _evaluate(
     terms: list[dict[str, float]] = [{} for _ in range(n_channels)]
     peaks = np.zeros(2)
     both = zip(blocks(pair.reference, sizes), blocks(pair.estimate, sizes), strict=True)
+    columns, rows = shutil.get_terminal_size()
     bar = tqdm(
         total=round(n_samples / sr, 1),
         desc="comparing",
         unit="s",
         leave=False,
+        # Given: tqdm would draw nothing on a terminal that reports no size.
+        ncols=columns,
+        nrows=rows,
         # `None`: shown on a terminal only. One block is over before a bar says much.
         disable=True if len(sizes) == 1 else None,
         bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]",

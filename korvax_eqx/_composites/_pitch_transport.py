@@ -40,7 +40,7 @@ class PitchTransportLoss(AbstractLoss):
         n_fft: int = 2048,
         hop_length: int = 256,
         window: Any = "flattop",
-        p: float = 2,
+        p: float = 1,
         *,
         piece_size: PieceSize = "auto",
     ):
@@ -49,7 +49,8 @@ class PitchTransportLoss(AbstractLoss):
         - `n_fft`, `hop_length`, `window`: of the `Spectrogram`, in samples; the window
             a name or tuple for `scipy.signal.get_window`. The signal must have at
             least `n_fft` samples.
-        - `p`: order of the transport, see `SpectralOptimalTransportLoss`.
+        - `p`: order of the transport, see `SpectralOptimalTransportLoss`. 1 is the
+            fastest, and also right for tones whose upper partials leave the band.
         - `piece_size`: see `TimeFrequencyLoss`.
 
         **Raises:** `ValueError` for an argument outside these rules.

@@ -1,0 +1,157 @@
+"""The model of the autoencoder examples, its losses, and one step of its training."""
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from _sounds import SR
+from jaxtyping import Array, Float
+
+import korvax_eqx as kx
+
+STRIDES = (4, 4, 4)  # of the encoder's layers
+REDUCTION = 64  # samples for each frame of the code: their product
+
+LOSSES: dict[str, Callable[[], Any]] = {
+    # Below -60 dB of a full-scale bin, noise is as good as any other.
+    "mrstft": lambda: kx.MRSTFTLoss(log_eps=1e-2),
+    "smooth": kx.SmoothMRSTFTLoss,
+    "mel": lambda: kx.TimeFrequencyLoss(
+        kx.MelSpectrogram(SR, 1024, n_mels=80, hop_length=256, power=1),
+        [kx.SpectralConvergenceLoss(), kx.ElementwiseLoss()],
+        [kx.Identity(), kx.Log(eps=1e-3)],
+    ),
+}
+
+
+def open_loss(name: str) -> Any:
+    """Return a loss by its name here, or the one that `korvax_eqx.save` saved."""
+    if name in LOSSES:
+        return LOSSES[name]()
+    if not Path(name).is_file():
+        known = ", ".join(LOSSES)
+        sys.exit(f"--loss must be one of {known}, or a saved loss. Got {name!r}.")
+    try:
+        return kx.load(name)
+    except kx.LoadError as error:
+        sys.exit(str(error))
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a run is made of, besides its sounds and its loss."""
+
+    seed: int = 0
+    batch: int = 8
+    samples: int = 8_192  # of an example, a multiple of `REDUCTION`
+    width: int = 24  # channels of the first layer
+    code: int = 24  # channels of the code
+    rate: float = 2e-3  # learning rate
+
+
+QUICK = Settings(batch=4, samples=2048, width=4, code=4)
+
+
+class Residual(eqx.Module):
+    """Adds two convolutions of its input to it."""
+
+    wide: eqx.nn.Conv1d
+    narrow: eqx.nn.Conv1d
+
+    def __init__(self, channels: int, key: Array):
+        one, two = jax.random.split(key)
+        self.wide = eqx.nn.Conv1d(channels, channels, 7, padding=3, key=one)
+        self.narrow = eqx.nn.Conv1d(channels, channels, 1, key=two)
+
+    def __call__(self, x: Float[Array, "channels n"]) -> Float[Array, "channels n"]:
+        return x + self.narrow(jax.nn.gelu(self.wide(jax.nn.gelu(x))))
+
+
+class Autoencoder(eqx.Module):
+    """Strided convolutions to a code at a 64th of the rate, and back."""
+
+    encoder: tuple[eqx.Module, ...]
+    decoder: tuple[eqx.Module, ...]
+
+    def __init__(self, width: int, code: int, key: Array):
+        widths = [1, *(width * 2**i for i in range(len(STRIDES)))]
+        down, up = [], []
+        for stride, fine, coarse in zip(STRIDES, widths, widths[1:], strict=False):
+            key, *keys = jax.random.split(key, 5)
+            sizes = {
+                "kernel_size": 2 * stride,
+                "stride": stride,
+                "padding": stride // 2,
+            }
+            down += [
+                eqx.nn.Conv1d(fine, coarse, **sizes, key=keys[0]),
+                Residual(coarse, keys[1]),
+            ]
+            up += [
+                eqx.nn.ConvTranspose1d(coarse, fine, **sizes, key=keys[2]),
+                Residual(coarse, keys[3]),
+            ]
+        last, first = jax.random.split(key)
+        coarsest = widths[-1]
+        self.encoder = (*down, eqx.nn.Conv1d(coarsest, code, 3, padding=1, key=last))
+        self.decoder = (
+            eqx.nn.Conv1d(code, coarsest, 3, padding=1, key=first),
+            *reversed(up),
+        )
+
+    def encode(self, x: Float[Array, "1 n"]) -> Float[Array, "code n_frames"]:
+        for layer in self.encoder:
+            x = layer(x)
+        return x
+
+    def __call__(self, x: Float[Array, "1 n"]) -> Float[Array, "1 n"]:
+        x = self.encode(x)
+        for layer in self.decoder:
+            x = layer(x)
+        return jnp.tanh(x)
+
+
+def make_optimiser(settings: Settings) -> optax.GradientTransformation:
+    """Adam; its rate depends on the step alone, so that a run may go on for longer."""
+    rise = optax.linear_schedule(0.0, settings.rate, 50)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rise))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def start(settings: Settings) -> tuple[Autoencoder, optax.OptState]:
+    """Return the model and the optimiser's state before the first step."""
+    key = jax.random.key(settings.seed)
+    model = Autoencoder(settings.width, settings.code, key)
+    return model, make_optimiser(settings).init(model)
+
+
+def make_step(settings: Settings) -> Callable[..., Any]:
+    """Return the compiled step of training.
+
+    The loss is an argument and not part of what is trained: with nothing to hold it,
+    a learnable window, say, would make the loss small by becoming zero.
+    """
+    optimiser = make_optimiser(settings)
+
+    @eqx.filter_jit
+    def step(
+        model: Autoencoder,
+        state: optax.OptState,
+        loss: Any,
+        x: Float[Array, "batch 1 n"],
+    ) -> tuple[Autoencoder, optax.OptState, Array, dict[str, Array]]:
+        def objective(model: Autoencoder) -> Any:
+            return loss.with_terms(jax.vmap(model)(x), x)
+
+        (value, terms), gradient = jax.value_and_grad(objective, has_aux=True)(model)
+        updates, state = optimiser.update(gradient, state, model)
+        return eqx.apply_updates(model, updates), state, value, terms
+
+    return step

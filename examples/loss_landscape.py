@@ -1,0 +1,155 @@
+"""Draw losses and their gradients over frequency, amplitude and a shift in time.
+
+One figure of profiles, losses side by side, and one of a surface over frequency and
+amplitude with the paths of optax runs from several starts.
+
+    python examples/loss_landscape.py
+    python examples/loss_landscape.py --quick
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import matplotlib
+import numpy as np
+import optax
+from _tones import TONES, Tone, losses
+from gradient_direction import estimate
+from jaxtyping import Array, Float
+from tqdm import tqdm
+
+import korvax_eqx as ke
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+NAMES = ("mrstft", "smooth", "log-mel", "pitch")
+AXES = {
+    "coarse": ("frequency, octaves from the target", 2.0),
+    "amplitude": ("amplitude, dB from the target", 12.0),
+    "time": ("shift, ms", 20.0),
+}
+
+
+def profile(
+    loss: ke.AbstractLoss, tone: Tone, question: str, at: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values and derivatives of the loss at the positions, shape `(n,)` each."""
+    phases = tone.phases(None)
+
+    def value(position: Float[Array, ""], target: Array) -> Float[Array, ""]:
+        return loss(estimate(question, tone, position, phases), target)
+
+    target = estimate(question, tone, jnp.zeros(()), phases)
+    both = jax.jit(jax.vmap(jax.value_and_grad(value), (0, None)))
+    values, slopes = both(jnp.asarray(at), target)
+    return np.asarray(values), np.asarray(slopes)
+
+
+def draw_profiles(contenders: dict[str, ke.AbstractLoss], n: int, path: Path) -> None:
+    tone = TONES[3]
+    figure, axes = plt.subplots(
+        len(contenders),
+        len(AXES),
+        figsize=(12, 2.3 * len(contenders)),
+        sharex="col",
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, (name, loss) in zip(axes, tqdm(contenders.items()), strict=True):
+        for ax, (question, (label, span)) in zip(row, AXES.items(), strict=True):
+            at = np.linspace(-span, span, n, dtype=np.float32)
+            values, slopes = profile(loss, tone, question, at)
+            ke.plot.profile(at, values, slopes, ax=ax, target=0.0)
+            ax.set_xlabel(label if row is axes[-1] else "")
+            ax.set_ylabel(name if ax is row[0] else "")
+    figure.suptitle(f"{tone.name} Hz: losses around the target")
+    figure.savefig(path, dpi=150)
+
+
+def descend(
+    value: Callable[[Array], Float[Array, ""]], start: tuple[float, float], steps: int
+) -> np.ndarray:
+    """Return the points that Adam goes through, shape `(steps + 1, 2)`."""
+    # Octaves and tens of decibels: Adam's steps are of one size in both.
+    optimiser = optax.adam(0.03)
+    scale = jnp.array([1.0, 10.0])
+
+    def step(carry, _):
+        point, state = carry
+        gradient = jax.grad(lambda p: value(p * scale))(point)
+        updates, state = optimiser.update(gradient, state)
+        point = point + updates
+        return (point, state), point
+
+    @jax.jit
+    def run(point: Array) -> Array:
+        _, points = jax.lax.scan(
+            step, (point, optimiser.init(point)), None, length=steps
+        )
+        return jnp.concatenate([point[None], points]) * scale
+
+    return np.asarray(run(jnp.asarray(start) / scale))
+
+
+def draw_surfaces(
+    contenders: dict[str, ke.AbstractLoss], n: int, steps: int, path: Path
+) -> None:
+    tone = TONES[3]
+    phases = tone.phases(None)
+    octaves = np.linspace(-1.5, 1.5, n, dtype=np.float32)
+    decibels = np.linspace(-12, 12, n // 2 + 1, dtype=np.float32)
+    starts = [(-1.2, -9.0), (1.2, 8.0), (0.7, -6.0), (-0.6, 9.0)]
+    figure, axes = plt.subplots(
+        1,
+        len(contenders),
+        figsize=(4.6 * len(contenders), 4.0),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    target = tone(jnp.asarray(tone.frequency), phases)
+    for ax, (name, loss) in zip(axes[0], tqdm(contenders.items()), strict=True):
+
+        def value(point: Array, loss: ke.AbstractLoss = loss) -> Float[Array, ""]:
+            x = tone(tone.frequency * 2.0 ** point[0], phases)
+            return loss(10.0 ** (point[1] / 20.0) * x, target)
+
+        points = np.stack(np.meshgrid(octaves, decibels), axis=-1)
+        values = jax.jit(lambda p, f=value: jax.lax.map(jax.vmap(f), p))(points)
+        paths = [descend(value, start, steps) for start in starts]
+        ke.plot.surface(
+            octaves, decibels, np.asarray(values), paths, ax=ax, target=(0.0, 0.0)
+        )
+        ax.set_title(name)
+        ax.set_xlabel("frequency, octaves from the target")
+        ax.set_xlim(octaves[0], octaves[-1])
+        ax.set_ylim(decibels[0], decibels[-1])
+    axes[0, 0].set_ylabel("amplitude, dB from the target")
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--loss", nargs="+", default=NAMES, help="names of losses")
+    parser.add_argument("--n", type=int, default=121, help="positions of a profile")
+    parser.add_argument("--steps", type=int, default=120, help="steps of a descent")
+    parser.add_argument("--out", type=Path, default=Path("outputs/loss_landscape"))
+    parser.add_argument("--quick", action="store_true", help="one loss, few positions")
+    options = parser.parse_args()
+    names, n, steps = options.loss, options.n, options.steps
+    if options.quick:
+        names, n, steps = ("pitch",), 9, 3
+    options.out.mkdir(parents=True, exist_ok=True)
+    contenders = {name: losses()[name] for name in names}
+    draw_profiles(contenders, n, options.out / "profiles.png")
+    # Transport alone does not see amplitude: the surfaces are of losses that do.
+    draw_surfaces(contenders, n // 3, steps, options.out / "surfaces.png")
+    print(f"Written to {options.out}.")
+
+
+if __name__ == "__main__":
+    main()

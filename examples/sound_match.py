@@ -1,0 +1,380 @@
+"""Match the sound of a recording by gradient descent.
+
+A synthesiser that is an Equinox module, harmonics and filtered noise (`_synth.py`), is
+fitted to one recording with optax and losses from `korvax_eqx`.
+
+    python examples/sound_match.py                         # a made-up voice
+    python examples/sound_match.py speech.wav
+    python examples/sound_match.py cello.ogg --loss sot+mrstft --steps 3000
+
+By default, in half a minute of one CPU core, the voice's log-spectral distance falls
+from 16.5 to 4.0 dB and its pitch error from 4.3 to 0.4 cents; speech comes to about 4 dB,
+a cello to 5, a trumpet or a piano to 7. (Two takes of the same noise differ by 7.9 dB.)
+`sot` alone stays at 10 dB, and 13 cents off: transport sees where the energy is, not
+every weak harmonic. It is for combinations, and for sounds that start far apart.
+
+What descent finds: the amplitudes of all harmonics and of the noise's bands over time,
+from small and equal; the harmonics' phases; and the last few cents of the pitch curve.
+What it is given: that curve to about 0.1 semitones, from a pitch tracker in NumPy.
+
+It leaves `target.wav`, `before.wav`, `result.wav` and `sound_match.png` in `--out`, and
+prints the terms of the loss, and measures that were not fitted, before and after.
+"""
+
+import argparse
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import optax
+import soundfile
+import soxr
+from _synth import KNOT, SR, Synth, initial_synth
+from _voice import sung_phrase
+from jaxtyping import Array, Float
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+import korvax_eqx as ke
+from korvax_eqx import plot
+
+Terms = dict[str, Any]
+
+# --- The target -----------------------------------------------------------------------
+
+
+class Target(NamedTuple):
+    """What to match: a signal of peak 0.7, padded to a multiple of `KNOT`."""
+
+    name: str
+    x: Float[np.ndarray, " n_samples"]
+    length: int  # samples, without the padding
+    gain: float  # from `x` back to the level of the recording
+    f0: Float[np.ndarray, " n_samples"] | None  # Hz, if it is known
+
+
+def load_target(path: str | None, seconds: float) -> Target:
+    """Read a recording, or make the example's own sound if `path` is `None`."""
+    x, f0 = sung_phrase() if path is None else (read_sound(path), None)
+    length = round(seconds * SR)
+    if length < len(x):
+        x, f0 = x[:length], None if f0 is None else f0[:length]
+        x[-KNOT:] *= np.linspace(1, 0, KNOT)  # no click at the cut
+    if len(x) < SR // 10 or not np.any(x):
+        sys.exit(f"sound_match: need at least 0.1 s of sound, {path!r} has less.")
+    gain = float(np.max(np.abs(x))) / 0.7
+    padded = np.pad(x / gain, (0, -len(x) % KNOT)).astype(np.float32)
+    name = "A made-up voice" if path is None else Path(path).name
+    return Target(name, padded, len(x), gain, f0)
+
+
+def read_sound(path: str) -> Float[np.ndarray, " n_samples"]:
+    """Read any file that libsndfile knows, as one channel at `SR`."""
+    try:
+        x, sr = soundfile.read(path, always_2d=True)
+    except (OSError, RuntimeError) as error:
+        sys.exit(f"sound_match: cannot read the sound {path!r}: {error}")
+    return soxr.resample(x.mean(axis=1), sr, SR)
+
+
+# --- The loss -------------------------------------------------------------------------
+
+
+def floored(S: Float[Array, "bins frames"]) -> Float[Array, "bins frames"]:
+    """Add a little white noise: silence has no shape that transport could compare."""
+    return S + 1e-5
+
+
+def level(S: Float[Array, "bins frames"]) -> Float[Array, "1 frames"]:
+    """Return the level of each frame, which transport between shapes leaves out."""
+    return jnp.log(jnp.sum(floored(S), axis=-2, keepdims=True))
+
+
+def transport_loss() -> ke.TimeFrequencyLoss:
+    """Compare the spectra's shapes by optimal transport, and the frames' levels."""
+    return ke.TimeFrequencyLoss(
+        # Frames cut off by the edges would dominate the transport: valid ones only.
+        ke.Spectrogram(2048, hop_length=256, center=False, power=1),
+        loss_fn=(ke.SpectralOptimalTransportLoss(p=1), ke.ElementwiseLoss("L1")),
+        scale_fn=(floored, level),
+        weights=(1.0, 0.1),
+    )
+
+
+LOSSES: dict[str, Callable[[], Any]] = {
+    # With magnitudes of up to about 100, the logarithm takes -80 dB for silence.
+    "mrstft": lambda: ke.MRSTFTLoss(log_eps=1e-2),
+    "smooth": ke.SmoothMRSTFTLoss,
+    "sot": transport_loss,
+}
+
+
+class BoundSum(eqx.Module):
+    """The sum of some losses for one target, whose spectra are computed once."""
+
+    parts: dict[str, ke.BoundLoss]
+
+    def __init__(self, names: list[str], target: Float[Array, " n_samples"]):
+        self.parts = {name: LOSSES[name]().bind(target) for name in names}
+
+    def with_terms(
+        self, x: Float[Array, " n_samples"]
+    ) -> tuple[Float[Array, ""], Terms]:
+        """Return the loss of `x`, and its terms by name."""
+        # Ordered, as JAX would sort the names of a plain dict.
+        total, terms = jnp.zeros(()), OrderedDict()
+        for name, loss in self.parts.items():
+            value, parts = loss.with_terms(x)
+            total += value
+            terms.update({f"{name}/{term}": part for term, part in parts.items()})
+        return total, terms
+
+
+# --- The fit --------------------------------------------------------------------------
+
+
+def make_optimiser(steps: int) -> optax.GradientTransformation:
+    """Adam at a rate for each kind of parameter.
+
+    The noise is slower than the harmonics, whose place it would take otherwise. The
+    pitch waits for the amplitudes, then moves by about 0.6 cents a step.
+    """
+
+    def adam(peak: float, wait: int = 0) -> optax.GradientTransformation:
+        n = steps - wait
+        rise_and_fall = optax.warmup_cosine_decay_schedule(0.0, peak, n // 20, n)
+        still = optax.constant_schedule(0.0)
+        return optax.adam(optax.join_schedules([still, rise_and_fall], [wait]))
+
+    def kinds(synth: Synth) -> Synth:
+        others = jax.tree.map(lambda _: "other", synth)
+        return eqx.tree_at(
+            lambda s: (s.harmonics.pitch, s.noise.log_magnitude),
+            others,
+            ("pitch", "noise"),
+        )
+
+    pitch, noise, other = adam(0.006, steps // 10), adam(0.0125), adam(0.05)
+    return optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.multi_transform({"pitch": pitch, "noise": noise, "other": other}, kinds),
+    )
+
+
+def fit(
+    synth: Any, loss: BoundSum, steps: int, chunk: int = 10
+) -> tuple[Synth, dict[str, np.ndarray]]:
+    """Descend `steps` steps, `chunk` of them in one compiled call.
+
+    **Returns:** the synthesiser, and the terms at every step.
+    """
+    optimiser = make_optimiser(steps)
+
+    # The leaves of the synthesiser are its parameters and those of the loss are the
+    # target's spectra, so plain `jax.jit` and `jax.grad` do.
+    @jax.jit
+    def descend(synth: Any, state: Any, loss: BoundSum) -> Any:
+        def step(carry: tuple[Any, Any], _: None) -> tuple[Any, Terms]:
+            synth, state = carry
+            gradient_of = jax.grad(lambda s: loss.with_terms(s()), has_aux=True)
+            gradient, terms = gradient_of(synth)
+            updates, state = optimiser.update(gradient, state)
+            return (eqx.apply_updates(synth, updates), state), terms
+
+        return jax.lax.scan(step, (synth, state), length=chunk)
+
+    state, logs = optimiser.init(synth), []
+    with tqdm(total=steps, unit="step", dynamic_ncols=True) as bar:
+        for _ in range(0, steps, chunk):
+            (synth, state), log = descend(synth, state, loss)
+            logs.append(log)
+            bar.set_postfix_str(in_brief(log), refresh=False)
+            bar.update(chunk)
+    return synth, {k: np.concatenate([log[k] for log in logs]) for k in logs[0]}
+
+
+def in_brief(log: Terms) -> str:
+    """Write the latest loss and terms, summed over resolutions, in one line."""
+    latest = {name: float(values[-1]) for name, values in log.items()}
+    sums = {"loss": sum(latest.values())}
+    for name, value in latest.items():
+        kind = name.rpartition("/")[2].removeprefix("spectral_")
+        sums[kind] = sums.get(kind, 0.0) + value
+    return ", ".join(f"{kind} {value:.3f}" for kind, value in sums.items())
+
+
+# --- The report -----------------------------------------------------------------------
+
+# An FFT size that no loss here uses.
+POWERS = ke.Spectrogram(1536, hop_length=384)
+MAGNITUDES = ke.Spectrogram(1536, hop_length=384, power=1)
+
+
+def root_mean_square(
+    S_x: Float[Array, "bins frames"], S_y: Float[Array, "bins frames"]
+) -> Float[Array, ""]:
+    """Return the root mean square difference over frequency, averaged over frames."""
+    return jnp.mean(jnp.sqrt(jnp.mean((S_x - S_y) ** 2, axis=-2)))
+
+
+def in_total(S: Float[Array, "bins frames"]) -> Float[Array, "1 frames"]:
+    """Return the power of each frame."""
+    return jnp.sum(S, axis=-2, keepdims=True)
+
+
+def measure(synth: Synth, target: Target) -> dict[str, float]:
+    """Return how far the sound is from its target, by measures that no loss has.
+
+    Decibels end 80 dB below the target's loudest bin (band, frame). For scale: the
+    log-spectral distance of two takes of the same noise is 7.9 dB.
+    """
+    y, x = jnp.asarray(target.x), synth()
+
+    def decibels(*scales: Callable[..., Any]) -> ke.Chain:
+        peak = float(jnp.max(ke.Chain(scales or (ke.Identity(),))(POWERS(y))))
+        return ke.Chain((*scales, ke.PowerToDB(peak, amin=1e-8 * peak, top_db=None)))
+
+    mel = ke.MelScale(SR, POWERS.n_fft, n_mels=80)
+    distance = ke.ElementwiseLoss("L1")
+    losses = {
+        "log-spectral distance (dB)": (POWERS, root_mean_square, decibels()),
+        "mel-spectral difference (dB)": (POWERS, distance, decibels(mel)),
+        "level difference (dB)": (POWERS, distance, decibels(in_total)),
+        "spectral convergence": (MAGNITUDES, ke.SpectralConvergenceLoss(), None),
+    }
+    values = {
+        name: float(ke.TimeFrequencyLoss(*parts)(x, y))
+        for name, parts in losses.items()
+    }
+    if target.f0 is not None:
+        f0 = np.asarray(synth.harmonics.f0())[: target.length]
+        cents = np.abs(1200 * np.log2(f0 / target.f0))
+        values["pitch error, median (cents)"] = float(np.nanmedian(cents))
+    return values
+
+
+def report(synth: Synth, loss: BoundSum, target: Target) -> dict[str, float]:
+    """Return the loss, its terms and the measures, by name."""
+    total, terms = loss.with_terms(synth())
+    numbers = {"loss": float(total), **{name: float(v) for name, v in terms.items()}}
+    return numbers | measure(synth, target)
+
+
+def print_table(before: Terms, after: Terms, title: str) -> None:
+    """Print two sets of numbers side by side."""
+    table = Table("", "before", "after")
+    for name, value in before.items():
+        table.add_row(name, f"{value:.4g}", f"{after[name]:.4g}")
+    console = Console(highlight=False)
+    console.print(title)
+    console.print(table)
+
+
+def draw(path: Path, target: Target, result: Synth, history: Terms, title: str) -> None:
+    """Draw target and result in the same colours, and all terms of the loss."""
+    figure = plt.figure(figsize=(15, 8.5), layout="constrained")
+    axes = figure.subplot_mosaic("ac;bc", width_ratios=(3, 2))
+    picture = ke.Spectrogram(1536, hop_length=128, power=1)
+    peak = float(jnp.max(picture(jnp.asarray(target.x))))
+    sounds = {"Target": target.x, "Result": np.asarray(result())}
+    for ax, (name, x) in zip((axes["a"], axes["b"]), sounds.items(), strict=True):
+        x = x[: target.length]
+        plot.spectrogram(x, picture, SR, ax, ref=peak, vmax=0, axis="mel")
+        ax.set_title(name)
+    plot.terms(history, axes["c"], linewidth=1, legend=False)
+    axes["c"].set_title("Loss and its terms")
+    axes["c"].legend(loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=2)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+# --- The command line -----------------------------------------------------------------
+
+
+def loss_names(text: str) -> list[str]:
+    """Split "sot+mrstft" into names, each of which must be known."""
+    names = list(dict.fromkeys(text.split("+")))
+    for name in names:
+        if name not in LOSSES:
+            known = ", ".join(LOSSES)
+            raise argparse.ArgumentTypeError(
+                f"unknown loss {name!r}; choose from {known}, or several joined by +"
+            )
+    return names
+
+
+def parse_arguments() -> argparse.Namespace:
+    summary = (__doc__ or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(description=summary)
+    parser.add_argument(
+        "sound", nargs="?", help="a WAV, FLAC or OGG file (default: a made-up voice)"
+    )
+    parser.add_argument(
+        "--loss",
+        type=loss_names,
+        default=["mrstft"],
+        metavar="NAME[+NAME...]",
+        help=f"of {', '.join(LOSSES)} (default: mrstft)",
+    )
+    parser.add_argument(
+        "--steps", type=int, default=1000, help="rounded up to tens (default: 1000)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=3.0, help="at most (default: 3)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of noise and phases")
+    parser.add_argument("--out", type=Path, default=Path("outputs/sound_match"))
+    parser.add_argument(
+        "--quick", action="store_true", help="at most 60 steps and 1 second, to try it"
+    )
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.steps = min(arguments.steps, 60)
+        arguments.seconds = min(arguments.seconds, 1.0)
+    arguments.steps = -(-arguments.steps // 10) * 10
+    if arguments.steps < 10 or arguments.seconds < 0.1:
+        parser.error("--steps must be at least 1, --seconds at least 0.1")
+    return arguments
+
+
+def write_sound(path: Path, x: Any, target: Target) -> None:
+    """Write a signal at the level of the recording."""
+    x = target.gain * np.asarray(x)[: target.length]
+    soundfile.write(path, np.clip(x, -1, 1), SR)
+
+
+def main() -> None:
+    """Fit, and report."""
+    plt.switch_backend("agg")
+    arguments = parse_arguments()
+    target = load_target(arguments.sound, arguments.seconds)
+    loss = BoundSum(arguments.loss, jnp.asarray(target.x))
+    start = initial_synth(target.x, arguments.seed)
+    result, history = fit(start, loss, arguments.steps)
+
+    before, after = (report(synth, loss, target) for synth in (start, result))
+    title = f"{target.name} matched with {'+'.join(arguments.loss)}"
+    for name in ("log-spectral distance (dB)", "mel-spectral difference (dB)"):
+        change = f"{before[name]:.1f} → {after[name]:.1f} dB"
+        title += f", {name.removesuffix(' (dB)')} {change}"
+    print_table(before, after, title)
+
+    out = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    for file, x in (("target", target.x), ("before", start()), ("result", result())):
+        write_sound(out / f"{file}.wav", x, target)
+    draw(out / "sound_match.png", target, result, history, title)
+    print(f"Wrote target.wav, before.wav, result.wav and sound_match.png to {out}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Train a small convolutional audio autoencoder with losses from `korvax_eqx`.
+
+    python examples/train_autoencoder.py                          # made-up tunes
+    python examples/train_autoencoder.py --data recordings/ --steps 5000
+    python examples/train_autoencoder.py --loss mel               # or mrstft, smooth
+    python examples/train_autoencoder.py --loss saved.eqx         # by korvax_eqx.save
+    python examples/train_autoencoder.py --resume outputs/autoencoder/checkpoint.eqx
+
+The folder `--out` gets `log.jsonl`, the loss and its terms at every step;
+`checkpoint.eqx`, from which `--resume` goes on as if nothing had happened, to the last
+bit; and at the end `reconstructions.png` and `reconstructions.wav`, of sounds that were
+held out. Ctrl-C (and SIGTERM, which clusters send) stops after the step at hand.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import soundfile
+from _autoencoder import LOSSES, QUICK, Settings, make_step, open_loss, start
+from _checkpoint import Checkpoint, load, save
+from _sounds import HELD_OUT, SR, Sounds, batch, open_sounds
+from tqdm import tqdm
+
+import korvax_eqx as kx
+from korvax_eqx import plot
+
+
+def train(
+    run: Checkpoint, sounds: Sounds, steps: int, every: int, out: Path
+) -> Checkpoint:
+    """Train up to step `steps`, or until a signal asks to stop.
+
+    **Arguments:**
+
+    - `run`: where to begin.
+    - `every`: steps between two checkpoints.
+    """
+    stop = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    settings, step_fn = run.settings, make_step(run.settings)
+    keep_log(out / "log.jsonl", run.step)
+    with (
+        open(out / "log.jsonl", "a") as log,
+        tqdm(total=steps, initial=run.step, unit="step", dynamic_ncols=True) as bar,
+    ):
+        while run.step < steps and not stop.is_set():
+            rows = range(settings.batch)
+            x = batch(sounds, settings.seed, run.step, rows, settings.samples)
+            model, state, value, terms = step_fn(run.model, run.state, run.loss, x)
+            run = run._replace(step=run.step + 1, model=model, state=state)
+            entry = {"loss": float(value)} | {k: float(v) for k, v in terms.items()}
+            log.write(json.dumps({"step": run.step, **entry}) + "\n")
+            bar.set_postfix_str(in_brief(entry), refresh=False)
+            bar.update()
+            if run.step % every == 0 or run.step == 1:
+                log.flush()  # the log is never behind the checkpoint
+                save(out / "checkpoint.eqx", run)
+    save(out / "checkpoint.eqx", run)
+    return run
+
+
+def keep_log(path: Path, step: int) -> None:
+    """Cut what was logged after the checkpoint: those steps are taken again."""
+    lines = path.read_text().splitlines(keepends=True)[:step] if path.exists() else []
+    path.write_text("".join(lines))
+
+
+def in_brief(entry: dict[str, float]) -> str:
+    """Write the loss and its terms, summed over resolutions, in one line."""
+    sums: dict[str, float] = {}
+    for name, value in entry.items():
+        kind = name.rpartition("/")[2]
+        sums[kind] = sums.get(kind, 0.0) + value
+    return ", ".join(f"{kind} {value:.3f}" for kind, value in sums.items())
+
+
+def report(run: Checkpoint, sounds: Sounds, out: Path, count: int = 3) -> None:
+    """Draw and write sounds that the model has not seen, and what it makes of them."""
+    settings = run.settings
+    # Longer than what it is trained on: convolutions take any length.
+    n_samples = 4 * settings.samples
+    x = batch(sounds, settings.seed, 0, range(count), n_samples, HELD_OUT)
+    z = np.asarray(jax.jit(jax.vmap(run.model))(x))
+    value = float(run.loss(jnp.asarray(z), jnp.asarray(x)))
+
+    figure = plt.figure(figsize=(16, 2.6 * count + 0.6), layout="constrained")
+    mosaic = [[f"sound {i}", f"reconstruction {i}", "loss"] for i in range(count)]
+    axes = figure.subplot_mosaic(mosaic, width_ratios=(3, 3, 2.5))
+    picture = kx.Spectrogram(512, hop_length=64, power=1)
+    for i in range(count):
+        peak = float(jnp.max(picture(jnp.asarray(x[i, 0]))))
+        for name, signals in (("sound", x), ("reconstruction", z)):
+            ax = axes[f"{name} {i}"]
+            options: dict[str, Any] = {"ref": peak, "vmax": 0, "axis": "mel"}
+            plot.spectrogram(signals[i, 0], picture, SR, ax, top_db=70, **options)
+            ax.set_title(f"{name.capitalize()} {i + 1}")
+            if i < count - 1:
+                ax.set_xlabel("")
+    lines = (out / "log.jsonl").read_text().splitlines()
+    history = [json.loads(line) for line in lines]
+    steps = [entry.pop("step") for entry in history]
+    for entry in history:
+        del entry["loss"]
+    plot.terms(history, axes["loss"], steps=steps, linewidth=1)
+    axes["loss"].set_title("Training loss")
+    name = type(run.loss).__name__
+    figure.suptitle(f"{name} of sounds held out, after {run.step} steps: {value:.3f}")
+    figure.savefig(out / "reconstructions.png", dpi=100)
+    plt.close(figure)
+
+    pairs = np.stack([x[:, 0], z[:, 0]], axis=1)  # each sound, then its reconstruction
+    soundfile.write(out / "reconstructions.wav", np.clip(pairs, -1, 1).ravel(), SR)
+
+
+def begin(arguments: argparse.Namespace) -> tuple[Checkpoint, Sounds]:
+    """Return the run of a checkpoint, or a new one, and its sounds."""
+    if arguments.resume is None:
+        settings = QUICK if arguments.quick else Settings()
+        sounds, loss = open_sounds(arguments.data), open_loss(arguments.loss)
+        model, state = start(settings)
+        fingerprint = sounds.fingerprint()
+        run = Checkpoint(0, settings, arguments.data, fingerprint, loss, model, state)
+        return run, sounds
+    run = load(arguments.resume)
+    if arguments.data is not None:  # the folder may have moved
+        run = run._replace(folder=arguments.data)
+    sounds = open_sounds(run.folder)
+    if sounds.fingerprint() != run.fingerprint:
+        sys.exit(f"The sounds in {run.folder!r} are not those of the checkpoint.")
+    return run, sounds
+
+
+def parse_arguments() -> argparse.Namespace:
+    summary = (__doc__ or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(description=summary)
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="of audio files (default: made-up tunes)"
+    )
+    parser.add_argument(
+        "--loss",
+        default="mrstft",
+        help=f"{', '.join(LOSSES)}, or a file that korvax_eqx.save wrote",
+    )
+    parser.add_argument("--steps", type=int, help="in all (default: 1500, quick: 20)")
+    parser.add_argument("--every", type=int, default=100, help="steps to a checkpoint")
+    parser.add_argument("--out", type=Path, default=Path("outputs/autoencoder"))
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="go on from here: with its settings, loss and sounds, in its folder",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a tiny model for a few steps, to try it"
+    )
+    arguments = parser.parse_args()
+    if arguments.steps is None:
+        arguments.steps = 20 if arguments.quick else 1500
+    if min(arguments.steps, arguments.every) < 1:
+        parser.error("--steps and --every must be at least 1")
+    if arguments.resume is not None:
+        arguments.out = arguments.resume.parent
+    return arguments
+
+
+def main() -> None:
+    """Train, save and report."""
+    plt.switch_backend("agg")
+    arguments = parse_arguments()
+    run, sounds = begin(arguments)
+    out = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    run = train(run, sounds, arguments.steps, arguments.every, out)
+    if run.step < arguments.steps:
+        print(f"Stopped after step {run.step}. Go on with")
+        print(f"    --resume {out / 'checkpoint.eqx'} --steps {arguments.steps}")
+        return
+    report(run, sounds, out)
+    print(f"Wrote log.jsonl, checkpoint.eqx and reconstructions.png/.wav to {out}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Train the autoencoder of `train_autoencoder.py` on many devices and processes.
+
+On the devices of one machine, or on four of its CPU's pretended ones:
+
+    python examples/train_distributed.py
+    python examples/train_distributed.py --cpu-devices 4
+
+On many machines, the same command on each (`jax.distributed.initialize` finds the
+others by itself on Slurm, Open MPI, Kubernetes and Cloud TPU):
+
+    python examples/train_distributed.py --coordinator auto
+
+or with an address and numbers, here two processes on one machine:
+
+    python examples/train_distributed.py --coordinator 127.0.0.1:9876 \\
+        --num-processes 2 --process-id 0 --cpu-devices 2 &
+    python examples/train_distributed.py --coordinator 127.0.0.1:9876 \\
+        --num-processes 2 --process-id 1 --cpu-devices 2
+
+The batch is cut over all devices; the model is on each. Nothing below averages
+gradients: the loss is a mean over the batch, so XLA adds what is needed, the sum of the
+parameters' gradients and of the loss itself. No signal leaves its device. The losses
+are those of one device but for rounding. Process 0 prints them, and leaves a
+`checkpoint.eqx` that `train_autoencoder.py --resume` takes.
+"""
+
+import argparse
+from pathlib import Path
+
+import jax
+import numpy as np
+from _autoencoder import LOSSES, QUICK, Settings, make_step, open_loss, start
+from _checkpoint import Checkpoint, save
+from _sounds import batch, open_sounds
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+
+def connect(arguments: argparse.Namespace) -> None:
+    """Make the devices of all processes known to each; before any computation."""
+    if arguments.cpu_devices is not None:
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", arguments.cpu_devices)
+    if arguments.coordinator == "auto":
+        jax.distributed.initialize()
+    elif arguments.coordinator is not None:
+        jax.distributed.initialize(
+            arguments.coordinator, arguments.num_processes, arguments.process_id
+        )
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train; print the losses and write the checkpoint on process 0."""
+    settings = QUICK if arguments.quick else Settings()
+    sounds, loss = open_sounds(arguments.data), open_loss(arguments.loss)
+    is_first = jax.process_index() == 0
+    n_devices, n_processes = jax.device_count(), jax.process_count()
+    if settings.batch % n_devices:
+        raise SystemExit(
+            f"The batch of {settings.batch} examples cannot be cut over {n_devices} "
+            "devices. Make it a multiple of them."
+        )
+    mesh = jax.make_mesh((n_devices,), ("data",), axis_types=(AxisType.Auto,))
+    cut, everywhere = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
+    # Every device makes the same model from the seed: nothing needs sending.
+    make = jax.jit(start, static_argnums=0, out_shardings=everywhere)
+    model, state = make(settings)
+    step_fn = make_step(settings)
+
+    share = settings.batch // n_processes
+    rows = range(jax.process_index() * share, (jax.process_index() + 1) * share)
+    if is_first:
+        print(f"{n_devices} devices in {n_processes} processes", flush=True)
+    for step in range(arguments.steps):
+        local = batch(sounds, settings.seed, step, rows, settings.samples)
+        x = jax.make_array_from_process_local_data(cut, local)
+        model, state, value, _ = step_fn(model, state, loss, x)
+        if is_first and (step + 1) % arguments.print_every == 0:
+            print(f"step {step + 1}: loss {float(value):.9g}", flush=True)
+    if is_first:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        model, state = jax.tree.map(np.asarray, (model, state))
+        fingerprint = sounds.fingerprint()
+        run = Checkpoint(
+            arguments.steps, settings, arguments.data, fingerprint, loss, model, state
+        )
+        save(arguments.out / "checkpoint.eqx", run)
+
+
+def parse_arguments() -> argparse.Namespace:
+    summary = (__doc__ or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(description=summary)
+    parser.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="of process 0, or 'auto' where the cluster says (default: no other)",
+    )
+    parser.add_argument("--num-processes", type=int)
+    parser.add_argument("--process-id", type=int, help="from 0")
+    parser.add_argument(
+        "--cpu-devices", type=int, metavar="N", help="pretend that the CPU is N devices"
+    )
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="of audio files (default: made-up tunes)"
+    )
+    parser.add_argument(
+        "--loss",
+        default="mrstft",
+        help=f"{', '.join(LOSSES)}, or a file that korvax_eqx.save wrote",
+    )
+    parser.add_argument("--steps", type=int, help="(default: 1500, quick: 20)")
+    parser.add_argument("--print-every", type=int, metavar="STEPS")
+    parser.add_argument("--out", type=Path, default=Path("outputs/distributed"))
+    parser.add_argument(
+        "--quick", action="store_true", help="a tiny model for a few steps, to try it"
+    )
+    arguments = parser.parse_args()
+    if arguments.steps is None:
+        arguments.steps = 20 if arguments.quick else 1500
+    if arguments.print_every is None:
+        arguments.print_every = 1 if arguments.quick else 50
+    numbers = (arguments.num_processes, arguments.process_id)
+    if arguments.coordinator not in (None, "auto") and None in numbers:
+        parser.error("--coordinator needs --num-processes and --process-id")
+    if min(arguments.steps, arguments.print_every) < 1:
+        parser.error("--steps and --print-every must be at least 1")
+    return arguments
+
+
+if __name__ == "__main__":
+    options = parse_arguments()
+    connect(options)
+    train(options)
