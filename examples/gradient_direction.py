@@ -173,6 +173,7 @@ def draw(scores: list[Score], path: Path) -> None:
     figure, axes = plt.subplots(
         1, 2, figsize=(12, 0.38 * len(names) + 2.2), sharey=True, layout="constrained"
     )
+    image = None
     for ax, question in zip(axes, ("coarse", "fine"), strict=True):
         values = np.array(
             [
@@ -189,7 +190,8 @@ def draw(scores: list[Score], path: Path) -> None:
         reach = "2 octaves" if question == "coarse" else "100 cents"
         ax.set_title(f"pitch, within {reach}")
     label = "gradient has the right sign, % (50 is chance)"
-    figure.colorbar(image, ax=axes, label=label)
+    if image is not None:
+        figure.colorbar(image, ax=axes, label=label)
     figure.savefig(path, dpi=150)
 
 

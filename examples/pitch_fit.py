@@ -51,7 +51,7 @@ def fit(
     def step(carry: tuple[Array, optax.OptState], _: None):
         octaves, state = carry
         updates, state = optimiser.update(jax.grad(objective)(octaves), state)
-        return (octaves + updates, state), None
+        return (optax.apply_updates(octaves, updates), state), None
 
     @jax.jit
     def run(octaves: Array) -> Array:

@@ -172,10 +172,10 @@ def scale_input(owner: str, S: Any, *, takes_complex: bool = False) -> jax.Array
 
     They need a bin axis and a frame axis, and to be real unless `takes_complex`.
     """
-    dtype = getattr(S, "dtype", None)
     kind = jnp.inexact if takes_complex else jnp.floating
     rule = "floats" if takes_complex else "real floats"
-    if not isinstance(S, jax.Array | np.ndarray) or not jnp.issubdtype(dtype, kind):
+    is_array = isinstance(S, jax.Array | np.ndarray)
+    if not is_array or not jnp.issubdtype(S.dtype, kind):
         raise ValueError(
             f"`{owner}`: the spectrogram must be a JAX or NumPy array of {rule}. "
             f"Got {describe(S)}. Convert it first: `abs` or `Spectrogram(power=...)` "

@@ -427,6 +427,9 @@ def test_losses_by_name(name, folder, capsys, monkeypatch):
     assert values[0] == pytest.approx(0.0, abs=1e-6)
     assert values[2] > 1e-4
     noise = np.random.default_rng(0).standard_normal((1, y.shape[1])).astype("f")
+    at_44k = {"mrstft": ke.MRSTFTLoss(), "smooth": ke.SmoothMRSTFTLoss()}
+    at_44k["sot"] = ke.PitchTransportLoss()
+    assert build(44100) == at_44k.get(name, build(44100))
     if name == "mel":  # in dB
         gain = by_hand(loss, 0.5 * noise, noise)[0][0]
         assert gain == pytest.approx(20 * np.log10(2), rel=1e-4)

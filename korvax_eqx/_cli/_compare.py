@@ -18,9 +18,6 @@ from korvax_eqx._cli._error import CommandError
 from korvax_eqx._cli._losses import get_loss
 from korvax_eqx._cli._picture import LongSpectrogram, check_picture, draw
 from korvax_eqx._cli._report import print_json, print_table
-from korvax_eqx._composites._mrstft import MRSTFTLoss
-from korvax_eqx._composites._smooth_mrstft import SmoothMRSTFTLoss
-from korvax_eqx._composites._time_frequency import TimeFrequencyLoss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,15 +136,13 @@ def _evaluate(
 
 
 def _one(
-    name: str, loss: AbstractLoss, x: Chunk, y: Chunk, n_blocks: int
+    name: str, loss: Any, x: Chunk, y: Chunk, n_blocks: int
 ) -> tuple[float, dict[str, float]]:
-    """Return the loss of one channel of one block, and its terms if it has any."""
+    """Return the loss of one channel of one block, and its terms."""
     a, b = jnp.asarray(x), jnp.asarray(y)
     try:
-        if isinstance(loss, MRSTFTLoss | SmoothMRSTFTLoss | TimeFrequencyLoss):
-            value, terms = loss.with_terms(a, b)
-            return float(value), {key: float(term) for key, term in terms.items()}
-        return float(loss(a, b)), {}
+        value, terms = loss.with_terms(a, b)
     except ValueError as error:
         remedy = " Or raise --block-seconds." if n_blocks > 1 else ""
         raise CommandError(f"--loss {name}: {error}{remedy}") from error
+    return float(value), {key: float(term) for key, term in terms.items()}

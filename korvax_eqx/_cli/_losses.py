@@ -11,11 +11,11 @@ import equinox as eqx
 from korvax_eqx._base import AbstractLoss
 from korvax_eqx._cli._error import CommandError
 from korvax_eqx._composites._mrstft import MRSTFTLoss
+from korvax_eqx._composites._pitch_transport import PitchTransportLoss
 from korvax_eqx._composites._smooth_mrstft import SmoothMRSTFTLoss
 from korvax_eqx._composites._time_frequency import TimeFrequencyLoss
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._losses._spectral_convergence import SpectralConvergenceLoss
-from korvax_eqx._losses._transport import SpectralOptimalTransportLoss
 from korvax_eqx._saving._error import LoadError
 from korvax_eqx._saving._file import load as load_loss
 from korvax_eqx._scales._decibel import PowerToDB
@@ -25,7 +25,7 @@ from korvax_eqx._transforms._spectrogram import Spectrogram
 DESCRIPTIONS = {
     "mrstft": "MRSTFTLoss(): multi-resolution STFT",
     "smooth": "SmoothMRSTFTLoss(): its variant that is smooth in pitch",
-    "sot": "spectral optimal transport of power spectra, W_2^2, 1 is the sample rate/2",
+    "sot": "PitchTransportLoss(): how far energy moves along frequency, of sr/2",
     "mel": "mean absolute difference in dB of 80 mel bands, floor at -80 dB re 1",
     "convergence": "spectral convergence of magnitudes: their relative error",
 }
@@ -36,11 +36,9 @@ def frame_length(sr: float) -> int:
     return 2 ** max(4, round(math.log2(0.046 * sr)))
 
 
-def _sot(sr: float) -> TimeFrequencyLoss:
+def _sot(sr: float) -> PitchTransportLoss:
     n_fft = frame_length(sr)
-    # Valid frames and powers: what keeps the transport loss faithful to pitch.
-    transform = Spectrogram(n_fft, n_fft // 4, center=False, power=2.0)
-    return TimeFrequencyLoss(transform, SpectralOptimalTransportLoss(p=2))
+    return PitchTransportLoss(n_fft, n_fft // 8)
 
 
 def _mel(sr: float) -> TimeFrequencyLoss:
