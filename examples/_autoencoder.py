@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from jaxtyping import Array, Float
 import korvax_eqx as kx
 
 STRIDES = (4, 4, 4)  # of the encoder's layers
-REDUCTION = 64  # samples for each frame of the code: their product
 
 LOSSES: dict[str, Callable[[], Any]] = {
     # Below -60 dB of a full-scale bin, noise is as good as any other.
@@ -50,7 +50,7 @@ class Settings:
 
     seed: int = 0
     batch: int = 8
-    samples: int = 8_192  # of an example, a multiple of `REDUCTION`
+    samples: int = 8_192  # of an example, a multiple of the strides' product
     width: int = 24  # channels of the first layer
     code: int = 24  # channels of the code
     rate: float = 2e-3  # learning rate
@@ -77,8 +77,8 @@ class Residual(eqx.Module):
 class Autoencoder(eqx.Module):
     """Strided convolutions to a code at a 64th of the rate, and back."""
 
-    encoder: tuple[eqx.Module, ...]
-    decoder: tuple[eqx.Module, ...]
+    encoder: tuple[Any, ...]
+    decoder: tuple[Any, ...]
 
     def __init__(self, width: int, code: int, key: Array):
         widths = [1, *(width * 2**i for i in range(len(STRIDES)))]
@@ -148,7 +148,8 @@ def make_step(settings: Settings) -> Callable[..., Any]:
         x: Float[Array, "batch 1 n"],
     ) -> tuple[Autoencoder, optax.OptState, Array, dict[str, Array]]:
         def objective(model: Autoencoder) -> Any:
-            return loss.with_terms(jax.vmap(model)(x), x)
+            value, terms = loss.with_terms(jax.vmap(model)(x), x)
+            return value, OrderedDict(terms)  # JAX would sort the names of a dict
 
         (value, terms), gradient = jax.value_and_grad(objective, has_aux=True)(model)
         updates, state = optimiser.update(gradient, state, model)

@@ -7,11 +7,11 @@ fitted to one recording with optax and losses from `korvax_eqx`.
     python examples/sound_match.py speech.wav
     python examples/sound_match.py cello.ogg --loss sot+mrstft --steps 3000
 
-By default, in about 35 seconds of CPU time, the voice's log-spectral distance falls from
-16.5 to 4.0 dB and its pitch error from 4.3 to 0.4 cents. Speech comes to 4 dB, a cello
-to 5, a trumpet, a violin or a piano to 7; two takes of the same noise differ by 7.9.
-`sot+mrstft` is as close, with levels that are a little closer. `sot` alone is coarse,
-10 dB and 13 cents: transport sees where the energy is, not every weak harmonic.
+By default, in about 35 seconds of CPU time, the voice's log-spectral distance falls
+from 16.5 to 4.0 dB and its pitch error from 4.3 to 0.4 cents. Speech comes to 4 dB, a
+cello to 5, a trumpet, a violin or a piano to 7; two takes of the same noise differ by
+7.9. `sot+mrstft` is as close, with levels that are a little closer. `sot` alone is
+coarse, 10 dB and 13 cents: transport sees where the energy is, not every harmonic.
 
 What descent finds: the amplitudes of all harmonics and of the noise's bands over time,
 from small and equal; the harmonics' phases; and the last few cents of the pitch curve.
@@ -281,17 +281,18 @@ def print_table(before: Terms, after: Terms, title: str) -> None:
 def draw(path: Path, target: Target, result: Synth, history: Terms, title: str) -> None:
     """Draw target and result in the same colours, and all terms of the loss."""
     figure = plt.figure(figsize=(15, 8.5), layout="constrained")
-    axes = figure.subplot_mosaic("ac;bc", width_ratios=(3, 2))
+    grid = figure.add_gridspec(1, 2, width_ratios=(3, 2))
+    left, right = (figure.add_subfigure(cell) for cell in grid)
     picture = ke.Spectrogram(1536, hop_length=128, power=1)
     peak = float(jnp.max(picture(jnp.asarray(target.x))))
     sounds = {"Target": target.x, "Result": np.asarray(result())}
-    for ax, (name, x) in zip((axes["a"], axes["b"]), sounds.items(), strict=True):
+    for ax, (name, x) in zip(left.subplots(2), sounds.items(), strict=True):
         x = x[: target.length]
         plot.spectrogram(x, picture, SR, ax, ref=peak, vmax=0, axis="mel")
         ax.set_title(name)
-    plot.terms(history, axes["c"], linewidth=1, legend=False)
-    axes["c"].set_title("Loss and its terms")
-    axes["c"].legend(loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=2)
+    ax = plot.terms(history, right.subplots(), linewidth=1, legend=False)
+    ax.set_title("Loss and its terms")
+    right.legend(loc="outside lower center", ncols=2, fontsize=9)
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -95,24 +95,13 @@ def report(run: Checkpoint, sounds: Sounds, out: Path, count: int = 3) -> None:
 
     figure = plt.figure(figsize=(16, 2.6 * count + 0.6), layout="constrained")
     mosaic = [[f"sound {i}", f"reconstruction {i}", "loss"] for i in range(count)]
-    axes = figure.subplot_mosaic(mosaic, width_ratios=(3, 3, 2.5))
-    picture = kx.Spectrogram(512, hop_length=64, power=1)
+    mosaic[-1][-1] = "legend"
+    axes = figure.subplot_mosaic(mosaic, width_ratios=(3, 3.4, 2.5))
     for i in range(count):
-        peak = float(jnp.max(picture(jnp.asarray(x[i, 0]))))
-        for name, signals in (("sound", x), ("reconstruction", z)):
-            ax = axes[f"{name} {i}"]
-            options: dict[str, Any] = {"ref": peak, "vmax": 0, "axis": "mel"}
-            plot.spectrogram(signals[i, 0], picture, SR, ax, top_db=70, **options)
-            ax.set_title(f"{name.capitalize()} {i + 1}")
-            if i < count - 1:
-                ax.set_xlabel("")
-    lines = (out / "log.jsonl").read_text().splitlines()
-    history = [json.loads(line) for line in lines]
-    steps = [entry.pop("step") for entry in history]
-    for entry in history:
-        del entry["loss"]
-    plot.terms(history, axes["loss"], steps=steps, linewidth=1)
-    axes["loss"].set_title("Training loss")
+        draw_pair(axes[f"sound {i}"], axes[f"reconstruction {i}"], x[i, 0], z[i, 0])
+        axes[f"sound {i}"].set_title(f"Sound {i + 1}")
+        axes[f"reconstruction {i}"].set_title(f"Reconstruction {i + 1}")
+    draw_log(axes["loss"], axes["legend"], out / "log.jsonl")
     name = type(run.loss).__name__
     figure.suptitle(f"{name} of sounds held out, after {run.step} steps: {value:.3f}")
     figure.savefig(out / "reconstructions.png", dpi=100)
@@ -120,6 +109,28 @@ def report(run: Checkpoint, sounds: Sounds, out: Path, count: int = 3) -> None:
 
     pairs = np.stack([x[:, 0], z[:, 0]], axis=1)  # each sound, then its reconstruction
     soundfile.write(out / "reconstructions.wav", np.clip(pairs, -1, 1).ravel(), SR)
+
+
+def draw_pair(left: Any, right: Any, x: np.ndarray, z: np.ndarray) -> None:
+    """Draw a sound and its reconstruction, in the same colours."""
+    picture = kx.Spectrogram(512, hop_length=64, power=1)
+    peak = float(jnp.max(picture(jnp.asarray(x))))
+    options: dict[str, Any] = {"ref": peak, "vmax": 0, "top_db": 70, "axis": "mel"}
+    plot.spectrogram(x, picture, SR, left, colorbar=False, **options)
+    plot.spectrogram(z, picture, SR, right, **options)
+    right.collections[-1].colorbar.set_label("dB re peak of the sound")
+    right.set_ylabel("")
+
+
+def draw_log(ax: Any, legend: Any, path: Path) -> None:
+    """Draw the loss and its terms at every step; the names have axes of their own."""
+    history = [json.loads(line) for line in path.read_text().splitlines()]
+    steps = [entry.pop("step") for entry in history]
+    terms = [{k: v for k, v in entry.items() if k != "loss"} for entry in history]
+    plot.terms(terms, ax, steps=steps, linewidth=1, legend=False)
+    legend.legend(*ax.get_legend_handles_labels(), loc="upper center", ncols=3)
+    legend.axis("off")
+    ax.set_title("Training loss")
 
 
 def begin(arguments: argparse.Namespace) -> tuple[Checkpoint, Sounds]:

@@ -56,8 +56,7 @@ def compiled(fn: Callable[..., Any]) -> Callable[..., Any]:
 def compare(loss: Composite, x: Any, y: Any) -> tuple[Float[Array, ""], Terms]:
     """Return the loss of two signals and its weighted terms by name."""
     _check_types(loss, x, y)
-    total, terms = _compare_compiled(loss, x, y)
-    return total, dict(terms)
+    return _compare_compiled(loss, x, y)
 
 
 def compare_total(loss: Composite, x: Any, y: Any) -> Float[Array, ""]:

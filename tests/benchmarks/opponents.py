@@ -24,7 +24,7 @@ def torch_value_and_grad(
         x_torch.grad = None
         value = loss(x_torch, y_torch)
         value.backward()
-        return float(value)
+        return float(value.detach())
 
     return call
 
