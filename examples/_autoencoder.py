@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import sys
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,8 +147,7 @@ def make_step(settings: Settings) -> Callable[..., Any]:
         x: Float[Array, "batch 1 n"],
     ) -> tuple[Autoencoder, optax.OptState, Array, dict[str, Array]]:
         def objective(model: Autoencoder) -> Any:
-            value, terms = loss.with_terms(jax.vmap(model)(x), x)
-            return value, OrderedDict(terms)  # JAX would sort the names of a dict
+            return loss.with_terms(jax.vmap(model)(x), x)
 
         (value, terms), gradient = jax.value_and_grad(objective, has_aux=True)(model)
         updates, state = optimiser.update(gradient, state, model)

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 DOUBLE, SINGLE = 1e-9, 1e-5
-# Of two float32 computations of the same quantity, neither need be the closer one.
-SLACK = 4.0
+# Of two float32 computations neither need be the closer one, and a DFT by matrix
+# product, as the library has it for some sizes, rounds several times as much as an FFT.
+SLACK = 10.0
 # Compiling is most of a test's time, and optimising most of compiling.
 _UNOPTIMISED = {"xla_backend_optimization_level": 0}
 

@@ -315,7 +315,7 @@ def test_time_frequency_loss_equals_korvax(index):
     if index % 3 == 0:
         sizes["win_length"] = n_fft - int(rng.integers(10))
     transform = pick(rng, list(TRANSFORMS))
-    n_terms = 1 + (index // 3) % 3
+    n_terms = 3 if index % 10 == 9 else 1 + (index // 3) % 2
     losses = [pick(rng, list(LOSSES)) for _ in range(n_terms)]
     scales = [pick(rng, list(SCALES)) for _ in range(n_terms)]
     if transform == "complex":

@@ -181,3 +181,17 @@ def test_a_window_of_another_length_is_refused_and_not_ignored():
     assert_close(actual, ke.stft(x, 64, 16, 50, window="boxcar"))
     with pytest.raises(ValueError, match="win_length"):
         ke.stft(x, n_fft=64, win_length=60, window=window)
+
+
+def test_float64_is_exact_after_float32():
+    """A table that was a float32 constant once must not be one ever after.
+
+    `jnp.asarray(table).astype(dtype)` of one NumPy array, in a program compiled first
+    without and then with x64, still has the float32 values (JAX 0.10).
+    """
+    chosen: dict[str, Any] = {"n_fft": 90, "hop_length": 30, "window": "bohman"}
+    x = noise(np.random.default_rng(4), 400)
+    jax.jit(lambda x: ke.stft(x, **chosen))(jnp.asarray(x, jnp.float32))
+    with jax.enable_x64(True):
+        actual = jax.jit(lambda x: ke.stft(x, **chosen))(jnp.asarray(x))
+    assert_close(actual, by_scipy(x, win_length=None, center=True, **chosen), 1e-9)

@@ -221,7 +221,7 @@ def _pad(a: Array, n: int, axis: int) -> Array:
 
 def _shift(a: Array, by: int, fill: Any = 0) -> Array:
     """Elements moved by +1 or -1 along the last axis."""
-    end = jnp.full_like(a[..., :1], fill)
+    end = jnp.broadcast_to(jnp.asarray(fill, a.dtype), a[..., :1].shape)
     parts = [end, a[..., :-1]] if by > 0 else [a[..., 1:], end]
     return jnp.concatenate(parts, -1)
 
