@@ -124,7 +124,7 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
                 "the transform in use, e.g. `Spectrogram(...).frequencies`."
             )
         u, v = self._masses(jnp.swapaxes(S_x, -1, -2), jnp.swapaxes(S_y, -1, -2))
-        positions = jnp.asarray(positions).astype(u.dtype)
+        positions = jnp.asarray(positions, u.dtype)
         costs = wasserstein_1d(u, v, positions, self.p, self.quantile_lowpass)
         return jnp.mean(costs)
 
@@ -137,12 +137,17 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
         mass_u, mass_v = _mass(u), _mass(v)
         largest = jnp.finfo(u.dtype).max / (4 * u.shape[-1])
         if not self.normalize:
-            return u, jnp.minimum(v * jnp.minimum(mass_u / mass_v, largest), largest)
+            return u, _at_most(largest, v * _at_most(largest, mass_u / mass_v))
         # The bound keeps sums finite for a loud target over a silent estimate's mass.
         # It also keeps the two quotients apart from what comes next: fused into a
         # multiply-add, the difference of equal quotients would not be zero.
-        u = jnp.minimum(u / mass_u, largest)
-        return u, jnp.minimum(v / (mass_v if self.balanced else mass_u), largest)
+        u = _at_most(largest, u / mass_u)
+        return u, _at_most(largest, v / (mass_v if self.balanced else mass_u))
+
+
+def _at_most(high: Any, u: Float[Array, "*frames n"]) -> Float[Array, "*frames n"]:
+    """Return the smaller of the two; NaN stays: XLA's minimum on CPU may drop it."""
+    return jnp.where(u > high, high, u)
 
 
 def _mass(u: Float[Array, "*frames n_bins"]) -> Float[Array, "*frames 1"]:

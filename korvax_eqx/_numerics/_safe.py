@@ -91,7 +91,8 @@ def norm(
 def _norm_jvp(axis, primals, tangents):
     (S,), (dS,) = primals, tangents
     value = norm(S, axis)
-    direction = S * jnp.expand_dims(reciprocal_or_zero(value), axis)
+    scale = jnp.expand_dims(reciprocal_or_zero(value), axis)
+    direction = S * scale.astype(S.dtype)
     if not jnp.iscomplexobj(S):
         return value, jnp.sum(direction * dS, axis=axis)
     inner = direction.real * dS.real + direction.imag * dS.imag

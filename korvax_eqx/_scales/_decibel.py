@@ -202,11 +202,18 @@ def _to_db(
     # The floor keeps 0 out of the logarithm where `amin` underflows in the dtype, and
     # its derivative `factor / (log(10) amin)` within the range of the dtype.
     amin = max(amin, 100.0 * float(jnp.finfo(S.dtype).tiny))
-    values = factor * jnp.log10(jnp.maximum(amin, S))
-    values = values - factor * jnp.log10(jnp.maximum(amin, ref))
+    values = factor * jnp.log10(_at_least(amin, S))
+    values = values - factor * jnp.log10(_at_least(amin, ref))
     if top_db is None:
         return values
-    return jnp.maximum(values, jnp.max(values, axis, keepdims=True) - top_db)
+    return _at_least(jnp.max(values, axis, keepdims=True) - top_db, values)
+
+
+def _at_least(
+    low: float | Float[Array, "..."], S: Float[Array, "*dims"]
+) -> Float[Array, "*dims"]:
+    """Return the larger of the two; NaN stays: XLA's maximum on CPU may drop it."""
+    return jnp.where(S < low, low, S)
 
 
 def _array(S: Any) -> Inexact[Array, "*dims"]:

@@ -108,6 +108,15 @@ def cqt_frequencies_table(
     return read_only(_cqt_frequencies(n_bins, fmin, bins_per_octave, tuning))
 
 
+def as_default(table: np.ndarray) -> Array:
+    """Return a table as a JAX array of the default float type.
+
+    With the type named: without it, JAX keeps the array that it made of the same table
+    for the other setting of `jax_enable_x64`.
+    """
+    return jnp.asarray(table, jnp.zeros(0).dtype)
+
+
 def hz_to_mel(
     frequencies: Real[ArrayLike, "*dims"] | Sequence[float], /, htk: bool = False
 ) -> Float[Array, "*dims"]:
@@ -162,7 +171,7 @@ def fft_frequencies(
     if isinstance(sr, jax.Array):
         return _fft_frequencies(sr, n_fft)
     sr = positive("fft_frequencies", "sr", sr)
-    return jnp.asarray(fft_frequencies_table(sr, n_fft))
+    return as_default(fft_frequencies_table(sr, n_fft))
 
 
 def mel_frequencies(
@@ -188,7 +197,7 @@ def mel_frequencies(
     if isinstance(fmin, jax.Array) or isinstance(fmax, jax.Array):
         return _mel_frequencies(n_mels, fmin, fmax, htk)
     fmin, fmax = real(owner, "fmin", fmin), real(owner, "fmax", fmax)
-    return jnp.asarray(mel_frequencies_table(n_mels, fmin, fmax, htk))
+    return as_default(mel_frequencies_table(n_mels, fmin, fmax, htk))
 
 
 def cqt_frequencies(
@@ -215,4 +224,4 @@ def cqt_frequencies(
     if isinstance(fmin, jax.Array) or isinstance(tuning, jax.Array):
         return _cqt_frequencies(n_bins, fmin, bins_per_octave, tuning)
     fmin, tuning = positive(owner, "fmin", fmin), real(owner, "tuning", tuning)
-    return jnp.asarray(cqt_frequencies_table(n_bins, fmin, bins_per_octave, tuning))
+    return as_default(cqt_frequencies_table(n_bins, fmin, bins_per_octave, tuning))

@@ -9,12 +9,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from korvax_eqx._checks import real
-from korvax_eqx._tables._frequencies import as_floats, read_only
+from korvax_eqx._tables._frequencies import as_default, as_floats, read_only
 
 Curve = Literal["A", "B", "C", "D"]
 
@@ -96,7 +95,8 @@ def weighting_values(curve: Curve, frequencies: Any, min_db: float | None) -> An
 def _public(curve: Curve, frequencies: Any, min_db: float | None) -> Array:
     if min_db is not None:
         min_db = real(f"{curve}_weighting", "min_db", min_db)
-    return jnp.asarray(weighting_values(curve, frequencies, min_db))
+    values = weighting_values(curve, frequencies, min_db)
+    return as_default(values) if isinstance(values, np.ndarray) else values
 
 
 def A_weighting(

@@ -132,7 +132,7 @@ class STFT(AbstractTransform):
                 f"needed, {x.shape[-1]} were given. Pad the signal, use "
                 "`center=True`, or choose a smaller `n_fft`."
             )
-        window = jnp.asarray(self.window_values).astype(x.dtype)
+        window = jnp.asarray(self.window_values, x.dtype)
         return rfft(windowed_frames(x, window, self.hop_length), self.n_fft)
 
     @jax.named_scope("korvax_eqx.STFT")
