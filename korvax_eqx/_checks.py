@@ -15,15 +15,20 @@ import numpy as np
 
 from korvax_eqx._static import Static, thaw
 
-_owner: contextvars.ContextVar[str | None] = contextvars.ContextVar(
-    "owner", default=None
-)
+# The class that messages name, and the parts' arguments that it calls otherwise.
+_owner: contextvars.ContextVar[tuple[str, dict[str, str]] | None]
+_owner = contextvars.ContextVar("owner", default=None)
 
 
 @contextlib.contextmanager
-def owned_by(name: str) -> Iterator[None]:
-    """Let messages name the class that the user called, not a part it is made of."""
-    token = _owner.set(_owner.get() or name)
+def owned_by(name: str, **renamed: str) -> Iterator[None]:
+    """Let messages name the class that the user called, not a part it is made of.
+
+    `renamed` tells what a part's arguments are called by that class.
+    """
+    outer, names = _owner.get() or (name, {})
+    renamed = {part: names.get(own, own) for part, own in renamed.items()}
+    token = _owner.set((outer, {**names, **renamed}))
     try:
         yield
     finally:
@@ -34,7 +39,8 @@ def refuse(
     owner: str, argument: str, rule: str, value: Any, remedy: str = ""
 ) -> NoReturn:
     """Raise the library's `ValueError` for an argument of `owner`."""
-    owner = _owner.get() or owner
+    owner, names = _owner.get() or (owner, {})
+    argument = names.get(argument, argument)
     message = f"`{owner}({argument}=...)` must {rule}. Got {describe(value)}."
     raise ValueError(f"{message} {remedy}".rstrip())
 
@@ -154,6 +160,11 @@ def signal(owner: str, argument: str, x: Any) -> jax.Array:
         )
     x = jnp.asarray(x)
     return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
+
+
+def wider(a: Any, b: Any) -> Any:
+    """Return the wider dtype of two of `signal`'s, also under strict promotion."""
+    return max(jnp.dtype(a), jnp.dtype(b), key=lambda dtype: dtype.itemsize)
 
 
 def pair(owner: str, x: Any, y: Any) -> None:

@@ -889,3 +889,19 @@ def test_no_tracer_leaks():
     with jax.checking_leaks():
         value, _ = jax.jit(jax.value_and_grad(both))(x, y)
     assert_close(value, 2 * loss(x, y))
+
+
+@pytest.mark.parametrize("power", [1, None])
+def test_signals_of_different_precision(power):
+    with jax.enable_x64(True):
+        single, double = signals(2)[0], signals(2, seed=1, dtype=np.float64)[1]
+        loss = ke.TimeFrequencyLoss(
+            ke.Spectrogram(N_FFT, HOP, power=power), ke.ElementwiseLoss()
+        )
+        for x, y in [(single, double), (double, single)]:
+            expected = loss(x.astype(jnp.float64), y.astype(jnp.float64))
+            for value in (loss(x, y), loss.with_terms(x, y)[0]):
+                assert value.dtype == jnp.float64
+                assert_close(value, expected, 1e-12)
+            assert_close(loss.bind(y)(x), expected, TIGHT)
+            assert jax.grad(loss)(x, y).dtype == x.dtype

@@ -94,18 +94,15 @@ def _compare_bound(bound: Any, x: Any) -> tuple[Float[Array, ""], Terms]:
     x = checks.signal(bound._name, "x", x)
     if x.shape != bound._shape:
         checks.pair(bound._name, x, jax.ShapeDtypeStruct(bound._shape, bound._dtype))
-    x = x.astype(jnp.promote_types(x.dtype, bound._dtype))
-    pairs = list(zip(bound._branches, bound._targets, strict=True))
+    x = x.astype(checks.wider(x.dtype, bound._dtype))
+    targets = jax.tree.map(lambda S: S.astype(_of_kind(S, x.dtype)), bound._targets)
+    pairs = list(zip(bound._branches, targets, strict=True))
     rowwise = [(b, t) for b, t in pairs if is_rowwise(b)]
     total, terms = jnp.zeros((), x.dtype), {}
     if rowwise:
         branches = tuple(branch for branch, _ in rowwise)
         shapes = tuple(_spectrum_shapes(branch, x) for branch in branches)
-        rest = tuple(
-            target.astype(x.dtype) if not jnp.iscomplexobj(target) else target
-            for _, targets in rowwise
-            for target in targets
-        )
+        rest = tuple(target for _, targets in rowwise for target in targets)
         total, values = evaluate(branches, x, rest, _Unpack(shapes), bound.piece_size)
         terms = dict(zip(term_names(branches), values, strict=True))
     for branch, targets in pairs:
@@ -114,6 +111,13 @@ def _compare_bound(bound: Any, x: Any) -> tuple[Float[Array, ""], Terms]:
             total, more = add_whole(total, branch, values)
             terms.update(more)
     return total, in_order(terms, bound._branches)
+
+
+def _of_kind(S: Array, dtype: Any) -> Any:
+    """The dtype of spectra like `S`, real or complex, of signals of `dtype`."""
+    if not jnp.iscomplexobj(S):
+        return dtype
+    return jnp.complex64 if dtype == jnp.float32 else jnp.complex128
 
 
 _compare_bound_compiled = compiled(_compare_bound)

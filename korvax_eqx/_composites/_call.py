@@ -76,7 +76,7 @@ def _compare(loss: Composite, x: Any, y: Any) -> tuple[Float[Array, ""], Terms]:
     owner = type(loss).__name__
     x, y = checks.signal(owner, "x", x), checks.signal(owner, "y", y)
     checks.pair(owner, x, y)
-    dtype = jnp.promote_types(x.dtype, y.dtype)
+    dtype = checks.wider(x.dtype, y.dtype)
     x, y = x.astype(dtype), y.astype(dtype)
     branches = loss.branches()
     rowwise = tuple(branch for branch in branches if is_rowwise(branch))

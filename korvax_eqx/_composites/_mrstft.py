@@ -108,7 +108,7 @@ class MRSTFTLoss(AbstractLoss):
             self.window = parameter(window)
         self.w_lin = checks.number_or_leaf(owner, "w_lin", w_lin)
         self.w_log = checks.number_or_leaf(owner, "w_log", w_log)
-        with checks.owned_by(owner):
+        with checks.owned_by(owner, factor="log_fac", eps="log_eps"):
             log = Log(log_fac, log_eps)
         self.log_fac, self.log_eps = log.factor, log.eps
         self.lin_dist = checks.one_of(owner, "lin_dist", lin_dist, ("L1", "L2"))

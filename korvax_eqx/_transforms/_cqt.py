@@ -127,7 +127,7 @@ class CQT(AbstractTransform):
         **Raises:** `ValueError` for a signal that is not real floating point, or too
         short for one frame with `center=False`.
         """
-        return self.vqt(x)
+        return self.vqt(checks.signal("CQT", "x", x))
 
 
 def cqt(

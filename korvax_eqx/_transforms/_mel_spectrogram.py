@@ -137,6 +137,7 @@ class MelSpectrogram(AbstractTransform):
         **Raises:** `ValueError` for a signal that is not real floating point, or too
         short for one frame with `center=False`.
         """
+        x = checks.signal("MelSpectrogram", "x", x)
         return self.mel_scale(self.spectrogram(x))
 
 

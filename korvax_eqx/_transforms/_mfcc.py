@@ -91,7 +91,7 @@ class MFCC(AbstractTransform):
 
         **Raises:** `ValueError` for an argument outside these rules.
         """
-        with checks.owned_by("MFCC"):
+        with checks.owned_by("MFCC", norm="mel_norm"):
             self.mel_spectrogram = MelSpectrogram(
                 sr,
                 n_fft,
@@ -108,9 +108,9 @@ class MFCC(AbstractTransform):
                 norm=mel_norm,
                 basis=basis,
             )
-            self.n_mfcc, self.norm, self.mag_scale, self.lifter = _check(
-                "MFCC", "n_mfcc", n_mfcc, self.n_mels, norm, mag_scale, lifter
-            )
+        self.n_mfcc, self.norm, self.mag_scale, self.lifter = _check(
+            "MFCC", "n_mfcc", n_mfcc, self.n_mels, norm, mag_scale, lifter
+        )
 
     @property
     def sr(self) -> float:
@@ -182,7 +182,7 @@ class MFCC(AbstractTransform):
         **Raises:** `ValueError` for a signal that is not real floating point, or too
         short for one frame with `center=False`.
         """
-        S = self.mel_spectrogram(x)
+        S = self.mel_spectrogram(checks.signal("MFCC", "x", x))
         if self.mag_scale == "log":
             S = Log(eps=_FLOOR)(S)
         elif self.mag_scale == "db":

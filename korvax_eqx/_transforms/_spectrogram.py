@@ -97,6 +97,7 @@ class Spectrogram(AbstractTransform):
         **Raises:** `ValueError` for a signal that is not real floating point, or too
         short for one frame with `center=False`.
         """
+        x = checks.signal("Spectrogram", "x", x)
         return jnp.swapaxes(keep_sharded(self.frames_first, x), -1, -2)
 
 

@@ -121,7 +121,6 @@ class STFT(AbstractTransform):
         self, x: Float[Array, "*channels n_samples"]
     ) -> Complex[Array, "*channels n_frames n_bins"]:
         """Return the transform with the bins along the last axis, as computed."""
-        x = checks.signal("STFT", "x", x)
         if self.center:
             left = self.n_fft // 2
             widths = [(0, 0)] * (x.ndim - 1) + [(left, self.n_fft - left)]
@@ -144,6 +143,7 @@ class STFT(AbstractTransform):
         **Raises:** `ValueError` for a signal that is not real floating point, or too
         short for one frame with `center=False`.
         """
+        x = checks.signal("STFT", "x", x)
         return jnp.swapaxes(keep_sharded(self.frames_first, x), -1, -2)
 
 
