@@ -13,6 +13,7 @@ from korvax_eqx._base import AbstractLoss
 from korvax_eqx._engine._branches import Branch, Term, unique_names
 from korvax_eqx._engine._pieces import PieceSize
 from korvax_eqx._losses._elementwise import ElementwiseLoss
+from korvax_eqx._losses._spectral_convergence import SpectralConvergenceLoss
 from korvax_eqx._scales._identity import Identity
 from korvax_eqx._scales._log import Log
 from korvax_eqx._static import FrozenArray, Static, parameter, thaw
@@ -30,12 +31,14 @@ class MRSTFTLoss(AbstractLoss):
     For each resolution, with the magnitudes $S = |\mathrm{STFT}|^p$ of both signals,
 
     $$w_\mathrm{lin}\, d_\mathrm{lin}(S_x, S_y) + w_\mathrm{log}\,
-      d_\mathrm{log}(\log(f S_x + \epsilon), \log(f S_y + \epsilon))$$
+      d_\mathrm{log}(\log(f S_x + \epsilon), \log(f S_y + \epsilon)) + w_\mathrm{sc}\,
+      \|S_y - S_x\|_F / \|S_y\|_F$$
 
     then the mean over resolutions. $d$ is the mean absolute (L1) or squared (L2)
-    difference. See Yamamoto, Song, Kim (2020), "Parallel WaveGAN"; Engel et al.
-    (2020), "DDSP". auraloss adds a spectral convergence term and clips magnitudes
-    at $\epsilon$ under the root instead of adding it in the logarithm.
+    difference; the last term is `SpectralConvergenceLoss`. See Yamamoto, Song, Kim
+    (2020), "Parallel WaveGAN" (`w_lin=0, w_sc=1`); Engel et al. (2020), "DDSP" (as it
+    is by default). auraloss takes the convergence over the whole batch, and clips
+    magnitudes at $\epsilon$ under the root instead of adding it in the logarithm.
     """
 
     window: Any
@@ -43,6 +46,7 @@ class MRSTFTLoss(AbstractLoss):
     w_log: Array | Static
     log_fac: Array | Static
     log_eps: Array | Static
+    w_sc: Array | Static
     hop_lengths: tuple[int, ...] = eqx.field(static=True)
     win_lengths: tuple[int, ...] = eqx.field(static=True)
     fft_sizes: tuple[int, ...] = eqx.field(static=True)
@@ -66,6 +70,7 @@ class MRSTFTLoss(AbstractLoss):
         log_eps: Any = 1e-7,
         power: float = 1,
         *,
+        w_sc: Any = 0.0,
         center: bool = True,
         piece_size: PieceSize = "auto",
     ):
@@ -76,7 +81,7 @@ class MRSTFTLoss(AbstractLoss):
         - `window`: a name or tuple for `scipy.signal.get_window`; or a list of
             windows, one for each resolution, each as `Spectrogram` takes them (a JAX
             array is learnable).
-        - `w_lin`, `w_log`: weights of the two terms; a term of weight 0 is not
+        - `w_lin`, `w_log`, `w_sc`: weights of the terms; a term of weight 0 is not
             computed. A JAX scalar is a leaf: learnable, or annealed without compiling
             again.
         - `lin_dist`, `log_dist`: `"L1"` or `"L2"`.
@@ -108,6 +113,7 @@ class MRSTFTLoss(AbstractLoss):
             self.window = parameter(window)
         self.w_lin = checks.number_or_leaf(owner, "w_lin", w_lin)
         self.w_log = checks.number_or_leaf(owner, "w_log", w_log)
+        self.w_sc = checks.number_or_leaf(owner, "w_sc", w_sc)
         with checks.owned_by(owner, factor="log_fac", eps="log_eps"):
             log = Log(log_fac, log_eps)
         self.log_fac, self.log_eps = log.factor, log.eps
@@ -140,6 +146,7 @@ class MRSTFTLoss(AbstractLoss):
         terms = [
             ("lin", Identity(), ElementwiseLoss(self.lin_dist), self.w_lin),
             ("log", log, ElementwiseLoss(self.log_dist), self.w_log),
+            ("sc", Identity(), SpectralConvergenceLoss(), self.w_sc),
         ]
         active = [t for t in terms if not t[-1] == Static(0.0)]
         labels = unique_names([str(n_fft) for n_fft in self.fft_sizes])

@@ -72,8 +72,11 @@ class RowTerms:
         lead = rows[0].shape[:-1]
         flat = tuple(row.reshape(-1, row.shape[-1]) for row in rows)
         n_rows, n_samples = flat[0].shape
-        size = rows_in_piece(n_rows, n_samples, self.piece_size)
-        outputs, sums = in_pieces(functools.partial(self._piece, shared), flat, size)
+        has_gradient = bool(self.wrt_shared or self.wrt_rows)
+        size = rows_in_piece(n_rows, n_samples, self.piece_size, has_gradient)
+        piece = functools.partial(self._piece, shared)
+        like_sums = tuple(shared[i] for i in self.wrt_shared)
+        outputs, sums = in_pieces(piece, flat, size, like_sums)
         return tuple(o.reshape(*lead, o.shape[-1]) for o in outputs), sums
 
     def _piece(self, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:

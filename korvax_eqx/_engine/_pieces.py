@@ -17,8 +17,13 @@ PieceSize: TypeAlias = int | Literal["auto"] | None
 _SAMPLES = {"cpu": 2**16, "gpu": 2**22, "tpu": 2**22}
 
 
-def rows_in_piece(n_rows: int, n_samples: int, piece_size: PieceSize) -> int:
+def rows_in_piece(
+    n_rows: int, n_samples: int, piece_size: PieceSize, has_gradient: bool
+) -> int:
     """Return how many rows to evaluate at a time.
+
+    Without a gradient nothing of a piece is kept for a second look, and twice as much
+    fits: measured an eighth faster for 2 signals of 44100 samples than for 1.
 
     An automatic size is lowered, by less than half, to one that divides the number of
     rows if there is such a size: a rest would be compiled as a second program.
@@ -28,13 +33,17 @@ def rows_in_piece(n_rows: int, n_samples: int, piece_size: PieceSize) -> int:
     if piece_size != "auto":
         return min(piece_size, max(1, n_rows))
     budget = _SAMPLES.get(jax.default_backend(), _SAMPLES["gpu"])
+    budget *= 1 if has_gradient else 2
     most = max(1, min(n_rows, round(budget / n_samples)))
     divisors = [k for k in range(most, most // 2, -1) if n_rows % k == 0]
     return divisors[0] if divisors else most
 
 
 def in_pieces(
-    fn: Callable[[Arrays], tuple[Arrays, Arrays]], rows: Arrays, size: int
+    fn: Callable[[Arrays], tuple[Arrays, Arrays]],
+    rows: Arrays,
+    size: int,
+    like_sums: Arrays,
 ) -> tuple[Arrays, Arrays]:
     """Apply `fn` to pieces of `size` rows; join its row outputs, add up its sums.
 
@@ -44,6 +53,8 @@ def in_pieces(
         shape `(k, ...)` and arrays of any shape that are sums over rows.
     - `rows`: arrays of shape `(n_rows, ...)`.
     - `size`: rows in a piece.
+    - `like_sums`: arrays of the shapes and dtypes of the sums. Asking `fn` for them
+        would trace it once more: a third of the time to a compiled loss.
     """
     n_rows = rows[0].shape[0]
     if n_rows <= size:
@@ -56,8 +67,7 @@ def in_pieces(
         row_outputs, more = fn(piece)
         return _add(sums, more), row_outputs
 
-    shapes = jax.eval_shape(lambda piece: fn(piece)[1], tuple(p[0] for p in pieces))
-    zeros = tuple(varying_like(jnp.zeros(s.shape, s.dtype), rows[0]) for s in shapes)
+    zeros = tuple(varying_like(jnp.zeros(s.shape, s.dtype), rows[0]) for s in like_sums)
     sums, stacked = jax.lax.scan(step, zeros, pieces)
     outputs = tuple(o.reshape(cut, *o.shape[2:]) for o in stacked)
     if rest:

@@ -8,9 +8,9 @@ the DFT matrix instead: measured on CPU 2.6 times faster for 67, 3.5 times for 1
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Complex, Float
 
 # FFT libraries have code for prime factors up to 11 or 13 and cope with some more.
@@ -25,10 +25,10 @@ def real_dft(
     r"""Return $X_k = \sum_j x_j e^{-2\pi i jk/n}$ for the `n // 2 + 1` bins k."""
     n = frames.shape[-1]
     if not _is_hard(n):
-        return jnp.fft.rfft(frames)
+        return lax.fft(frames, lax.FftType.RFFT, (n,))
     matrix = jnp.asarray(_dft_matrix(n), frames.dtype)
-    parts = jnp.matmul(frames, matrix, precision=jax.lax.Precision.HIGHEST)
-    return jax.lax.complex(*jnp.split(parts, 2, axis=-1))
+    parts = jnp.matmul(frames, matrix, precision=lax.Precision.HIGHEST)
+    return lax.complex(*jnp.split(parts, 2, axis=-1))
 
 
 def real_dft_transpose(
@@ -39,18 +39,19 @@ def real_dft_transpose(
     An inverse real FFT counts every bin twice, for itself and for its mirror image,
     except the first and, for even n, the last.
     """
-    re, im = cotangent.real, cotangent.imag
+    re, im = lax.real(cotangent), lax.imag(cotangent)
     if _is_hard(n):
         matrix = jnp.asarray(_dft_matrix(n), re.dtype)
         parts = jnp.concatenate([re, -im], axis=-1)
-        return jnp.matmul(parts, matrix.T, precision=jax.lax.Precision.HIGHEST)
+        return jnp.matmul(parts, matrix.T, precision=lax.Precision.HIGHEST)
     counts = np.full(n // 2 + 1, 0.5)
     counts[0] = 1.0
     if n % 2 == 0:
         counts[-1] = 1.0
     scale = jnp.asarray(n * counts, re.dtype)
-    half = jax.lax.complex(scale * re, -scale * im)
-    return jnp.fft.irfft(half, n=n)
+    scale = lax.broadcast_in_dim(scale, re.shape, (re.ndim - 1,))
+    half = lax.complex(lax.mul(scale, re), lax.neg(lax.mul(scale, im)))
+    return lax.fft(half, lax.FftType.IRFFT, (n,))
 
 
 def _is_hard(n: int) -> bool:

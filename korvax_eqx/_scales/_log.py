@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from korvax_eqx._base import AbstractScale
@@ -49,7 +50,7 @@ class Log(AbstractScale):
         if not is_learnable(eps):
             # An eps too small for the dtype would otherwise be rounded to zero.
             eps = max(eps, float(jnp.finfo(S.dtype).tiny))
-        return jnp.log(factor * S + jnp.asarray(eps, S.dtype))
+        return lax.log(lax.add(lax.mul(S, factor), jnp.asarray(eps, S.dtype)))
 
 
 def _positive(argument: str, value: Any) -> jax.Array | Static:

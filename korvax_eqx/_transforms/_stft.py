@@ -121,10 +121,13 @@ class STFT(AbstractTransform):
         self, x: Float[Array, "*channels n_samples"]
     ) -> Complex[Array, "*channels n_frames n_bins"]:
         """Return the transform with the bins along the last axis, as computed."""
+        left, right = 0, 0
         if self.center:
-            left = self.n_fft // 2
-            widths = [(0, 0)] * (x.ndim - 1) + [(left, self.n_fft - left)]
-            x = jnp.pad(x, widths, mode=self.pad_mode)
+            left, right = self.n_fft // 2, self.n_fft - self.n_fft // 2
+            if self.pad_mode != "constant":
+                widths = [(0, 0)] * (x.ndim - 1) + [(left, right)]
+                x = jnp.pad(x, widths, mode=self.pad_mode)
+                left, right = 0, 0
         elif x.shape[-1] < self.n_fft:
             raise ValueError(
                 f"The signal is too short for one frame: {self.n_fft} samples are "
@@ -132,7 +135,8 @@ class STFT(AbstractTransform):
                 "`center=True`, or choose a smaller `n_fft`."
             )
         window = jnp.asarray(self.window_values, x.dtype)
-        return rfft(windowed_frames(x, window, self.hop_length), self.n_fft)
+        frames = windowed_frames(x, window, self.hop_length, left, right)
+        return rfft(frames, self.n_fft)
 
     @jax.named_scope("korvax_eqx.STFT")
     def __call__(

@@ -21,13 +21,17 @@ class Timing:
 def interleaved(
     contestants: dict[str, Callable[[], Any]], rounds: int
 ) -> dict[str, Timing]:
-    """Call everybody in turn, `rounds` times after a first round that is not counted.
+    """Time everybody in turn, `rounds` times after a first round that is not counted.
 
     The machine's speed drifts, so only what was measured in the same rounds compares.
+    Each timed call follows one of the same contestant that is not timed: otherwise it
+    would pay for pages that the one before gives back, and for PyTorch's threads,
+    which spin for a while after their work (measured: up to 1.5 times as long).
     """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for i in range(rounds + 1):
         for name, call in contestants.items():
+            jax.block_until_ready(call())
             start = time.perf_counter()
             jax.block_until_ready(call())
             if i > 0:

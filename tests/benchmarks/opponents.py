@@ -30,7 +30,7 @@ def torch_value_and_grad(
 
 
 def auraloss_mrstft(w_sc: float = 0.0) -> Callable[..., Any]:
-    """auraloss with our default resolutions, linear and logarithmic L1 terms."""
+    """auraloss with our default resolutions and terms, and a convergence term."""
     from auraloss.freq import MultiResolutionSTFTLoss
 
     sizes = [64, 128, 256, 512, 1024, 2048]

@@ -231,6 +231,8 @@ def others(report: Report, shape: tuple[int, ...]) -> None:
 
     def korvax_convergence(x: jax.Array, y: jax.Array) -> jax.Array:
         sizes = ke.MRSTFTLoss().win_lengths
+        elementwise = korvax.loss.elementwise_loss
+        convergence = korvax.loss.spectral_convergence_loss
         losses = [
             korvax.loss.time_frequency_loss(
                 x,
@@ -238,29 +240,26 @@ def others(report: Report, shape: tuple[int, ...]) -> None:
                 functools.partial(
                     korvax.spectrogram, n_fft=n, hop_length=n // 2, power=1
                 ),
-                korvax.loss.spectral_convergence_loss,
+                [elementwise, elementwise, convergence],
+                [lambda S: S, lambda S: jnp.log(S + 1e-7), lambda S: S],
+                [1.0, 1.0, 1.0],
             )
             for n in sizes
         ]
         return sum(losses[1:], losses[0]) / len(losses)
 
-    convergence = [
-        ke.TimeFrequencyLoss(
-            ke.Spectrogram(n, n // 2, power=1), ke.SpectralConvergenceLoss()
-        )
-        for n in ke.MRSTFTLoss().win_lengths
-    ]
-
-    def our_convergence(x: jax.Array, y: jax.Array) -> jax.Array:
-        values = [loss(x, y) for loss in convergence]
-        return sum(values[1:], values[0]) / len(values)
-
     _, aura_mel = torch_calls(opponents.auraloss_mel(SAMPLE_RATE), x, y)
+    _, aura_convergence = torch_calls(opponents.auraloss_mrstft(w_sc=1.0), x, y)
     grad = jax.value_and_grad
     cases: list[tuple[str, Any, Any, dict[str, Call]]] = [
         ("log-mel", mel, korvax_mel, {"auraloss": aura_mel}),
         ("smooth", ke.SmoothMRSTFTLoss(), korvax.loss.smooth_mrstft_loss, {}),
-        ("spectral convergence", our_convergence, korvax_convergence, {}),
+        (
+            "mrstft with spectral convergence",
+            ke.MRSTFTLoss(w_sc=1.0),
+            korvax_convergence,
+            {"auraloss": aura_convergence},
+        ),
     ]
     for name, mine, theirs, more in cases:
         report.times(
