@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from korvax_eqx._numerics._dft import _is_hard, real_dft, real_dft_transpose
+from korvax_eqx._numerics._dft import real_dft, real_dft_transpose
+from korvax_eqx._numerics._dft_pairs import smooth_part
 from korvax_eqx._numerics._fft import rfft
 from korvax_eqx._numerics._frames import n_frames, windowed_frames
 
-EASY = [1, 2, 3, 8, 30, 31, 64, 255, 257, 262, 1021, 1024, 2053]
-# By matrix, odd and even; above, by the FFT.
-HARD = [37, 67, 74, 127, 134]
+EASY = [1, 2, 3, 8, 30, 31, 64, 255, 1024]
+# By matrix, odd and even; in pairs, odd and even; in pairs with primes by Rader.
+HARD = [37, 67, 74, 127, 134, 257, 262, 509, 521, 526, 1021, 1578, 2053, 2297]
 
 
 def relative(a, b):
@@ -19,8 +20,8 @@ def relative(a, b):
 
 
 def test_which_sizes_are_hard():
-    assert not any(map(_is_hard, EASY))
-    assert all(map(_is_hard, HARD))
+    assert all(smooth_part(n) == n for n in EASY)
+    assert all(smooth_part(n) < n for n in HARD)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5])
@@ -33,6 +34,42 @@ def test_equals_numpy(n, frames):
     single = real_dft(jnp.asarray(x, jnp.float32))
     assert single.dtype == jnp.complex64
     assert relative(single, expected) < 2e-6
+
+
+# 1.2e-7 is the rounding of a single value; an FFT has a few times that.
+OWN_LEVEL = 2e-6
+
+
+@pytest.mark.parametrize("loud", [1e15, 1e36])
+@pytest.mark.parametrize("n", [509, 521, 526, 2053])
+def test_a_quiet_frame_beside_a_loud_one(n, loud):
+    """What is computed together does not share its rounding errors."""
+    x = np.random.default_rng(n).uniform(-1, 1, (7, n))
+    levels = np.array([1.0, loud, 1e-28, 0.0, 1e-25, 1e-5, 1.0]) / np.sqrt(n)
+    x = (x * levels[:, None]).astype(np.float32)
+    expected = np.fft.rfft(x.astype(np.float64))
+    actual = np.asarray(real_dft(jnp.asarray(x)))
+    for mine, right in zip(actual, expected, strict=True):
+        assert np.abs(mine - right).max() <= OWN_LEVEL * np.abs(right).max()
+    c = (expected / n).astype(np.complex64)
+    with jax.enable_x64(True):
+        right = real_dft_transpose(jnp.asarray(c, complex), n)
+    mine = np.asarray(real_dft_transpose(jnp.asarray(c), n))
+    for a, b in zip(mine, np.asarray(right), strict=True):
+        assert np.abs(a - b).max() <= OWN_LEVEL * np.abs(b).max()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("n", [521, 2053])
+def test_a_frame_that_is_not_finite_stays_alone(n, bad):
+    x = np.random.default_rng(n).standard_normal((5, n)).astype(np.float32)
+    x[1, 7] = bad
+    X = np.asarray(real_dft(jnp.asarray(x)))
+    assert np.all(np.isnan(X[1]))
+    good = [0, 2, 3, 4]
+    assert relative(X[good], np.fft.rfft(x[good].astype(np.float64))) < OWN_LEVEL
+    back = np.asarray(real_dft_transpose(jnp.asarray(X), n))
+    assert np.all(np.isnan(back[1])) and np.all(np.isfinite(back[good]))
 
 
 @pytest.mark.parametrize("n", [*EASY, *HARD])

@@ -65,7 +65,7 @@ class TimeFrequencyLoss(AbstractLoss):
             0 is not computed. A JAX array of shape `(n_losses,)` is a leaf: it can be
             learned, or annealed without compiling again.
         - `piece_size`: how many signals are evaluated at a time: `"auto"` for about
-            65536 samples on CPU (what fits the cache) and 4 million on GPU and TPU,
+            90000 samples on CPU (what fits the cache) and 4 million on GPU and TPU,
             a number, or `None` for all at once. It changes memory and speed only.
 
         **Raises:** `ValueError` if something is not callable, or if the numbers of

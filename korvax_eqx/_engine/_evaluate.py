@@ -72,8 +72,7 @@ class RowTerms:
         lead = rows[0].shape[:-1]
         flat = tuple(row.reshape(-1, row.shape[-1]) for row in rows)
         n_rows, n_samples = flat[0].shape
-        has_gradient = bool(self.wrt_shared or self.wrt_rows)
-        size = rows_in_piece(n_rows, n_samples, self.piece_size, has_gradient)
+        size = rows_in_piece(n_rows, n_samples, self.piece_size)
         piece = functools.partial(self._piece, shared)
         like_sums = tuple(shared[i] for i in self.wrt_shared)
         outputs, sums = in_pieces(piece, flat, size, like_sums)
