@@ -12,6 +12,7 @@ cents. Then the same for amplitude and for a shift in time. Prints a table, writ
 import argparse
 import csv
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,7 +164,8 @@ def print_table(scores: list[Score]) -> None:
             cells.append(f"{mean:.0f} ({min(s.right for s in some):.0f})")
         broken = max(s.not_finite for s in own)
         table.add_row(name, *cells, f"{broken:.0f}")
-    Console().print(table)
+    # Into a file or a pipe, rich would squeeze the table into 80 columns.
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def draw(scores: list[Score], path: Path) -> None:
@@ -183,7 +185,7 @@ def draw(scores: list[Score], path: Path) -> None:
         )
         image = ax.imshow(values, vmin=0, vmax=100, cmap="PuOr", aspect="auto")
         for (i, j), value in np.ndenumerate(values):
-            colour = "white" if abs(value - 50) > 38 else "black"
+            colour = "white" if abs(value - 50) > 25 else "black"
             ax.text(j, i, f"{value:.0f}", ha="center", va="center", color=colour)
         ax.set_xticks(range(len(tones)), tones, rotation=30, ha="right")
         ax.set_yticks(range(len(names)), names)

@@ -16,6 +16,7 @@ random phases, for 0.5 s at 16 kHz.
 
 import argparse
 import csv
+import sys
 from pathlib import Path
 
 import jax
@@ -91,7 +92,8 @@ def main() -> None:
         table.add_row(name, *cells, total)
         for tone, a, b in zip(tones, *shares, strict=True):
             rows.append({"loss": name, "tone": tone.name, "10 cents": a, "50 cents": b})
-    Console().print(table)
+    # Into a file or a pipe, rich would squeeze the table into 80 columns.
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
     with open(options.out / "pitch_fit.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

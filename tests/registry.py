@@ -81,6 +81,7 @@ def _combined() -> ke.TimeFrequencyLoss:
 COMPOSITES = [
     Case("MRSTFTLoss", lambda: ke.MRSTFTLoss((64, 100), (256, 512))),
     Case("MRSTFTLoss-L2", lambda: ke.MRSTFTLoss((64,), (256,), power=2, lin_dist="L2")),
+    Case("MRSTFTLoss-sc", lambda: ke.MRSTFTLoss((64,), (256,), w_lin=0, w_sc=0.5)),
     Case("SmoothMRSTFTLoss", lambda: ke.SmoothMRSTFTLoss()),
     Case("PitchTransportLoss", lambda: ke.PitchTransportLoss(256, 100)),
     Case("TimeFrequencyLoss", _combined),

@@ -905,3 +905,30 @@ def test_signals_of_different_precision(power):
                 assert_close(value, expected, 1e-12)
             assert_close(loss.bind(y)(x), expected, TIGHT)
             assert jax.grad(loss)(x, y).dtype == x.dtype
+
+
+@pytest.mark.parametrize("w_lin", [0.0, 1.0])
+def test_mrstft_with_spectral_convergence(w_lin):
+    x, y = signals(3)
+
+    def expected(x: jax.Array) -> jax.Array:
+        total = plain_mrstft(x, y, w_lin=w_lin, w_log=0.5)
+        for hop, win in zip(HOPS, WINS, strict=True):
+            S, T = plain_spectrogram(x, win, hop), plain_spectrogram(y, win, hop)
+            error = jnp.sqrt(jnp.sum((S - T) ** 2, (-2, -1)))
+            ratio = error / jnp.sqrt(jnp.sum(T**2, (-2, -1)))
+            total += 0.25 * jnp.mean(ratio) / len(HOPS)
+        return total
+
+    loss = mrstft(w_lin=w_lin, w_log=0.5, w_sc=0.25)
+    value, gradient = jax.value_and_grad(loss)(x, y)
+    right, slope = jax.value_and_grad(expected)(x)
+    assert_close(value, right, TIGHT)
+    assert_close(gradient, slope, 1e-5)
+    total, terms = loss.with_terms(x, y)
+    assert [name.split("/")[1] for name in terms].count("sc") == len(HOPS)
+    assert_close(sum(terms.values()), total, TIGHT)
+    weight = jnp.asarray(0.25)
+    slope = jax.grad(lambda w: mrstft(w_lin=w_lin, w_log=0.5, w_sc=w)(x, y))(weight)
+    without = mrstft(w_lin=w_lin, w_log=0.5)(x, y)
+    assert_close(slope, (value - without) / 0.25, 1e-5)
