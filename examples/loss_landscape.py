@@ -60,12 +60,21 @@ def draw_profiles(contenders: dict[str, ke.AbstractLoss], n: int, path: Path) ->
         layout="constrained",
     )
     for row, (name, loss) in zip(axes, tqdm(contenders.items()), strict=True):
-        for ax, (question, (label, span)) in zip(row, AXES.items(), strict=True):
+        highest = 0.0
+        for ax, (question, (_, span)) in zip(row, AXES.items(), strict=True):
             at = np.linspace(-span, span, n, dtype=np.float32)
             values, slopes = profile(loss, tone, question, at)
-            ke.plot.profile(at, values, slopes, ax=ax, target=0.0)
-            ax.set_xlabel(label if row is axes[-1] else "")
-            ax.set_ylabel(name if ax is row[0] else "")
+            highest = max(highest, values.max())
+            flat = values.max() < 1e-4 * highest  # rounding: an arrow says nothing
+            slopes = None if flat else slopes
+            legend = ax is axes[0, 0]
+            ke.plot.profile(at, values, slopes, ax=ax, target=0.0, legend=legend)
+            top = max(ax.get_ylim()[1], 0.02 * highest)
+            ax.set_ylim(-0.05 * top, top)
+            ax.set(xlabel="", ylabel="")
+        row[0].set_ylabel(name)
+    for ax, (label, _) in zip(axes[-1], AXES.values(), strict=True):
+        ax.set_xlabel(label)
     figure.suptitle(f"{tone.name} Hz: losses around the target")
     figure.savefig(path, dpi=150)
 
@@ -103,16 +112,21 @@ def draw_surfaces(
     octaves = np.linspace(-1.5, 1.5, n, dtype=np.float32)
     decibels = np.linspace(-12, 12, n // 2 + 1, dtype=np.float32)
     starts = [(-1.2, -9.0), (1.2, 8.0), (0.7, -6.0), (-0.6, 9.0)]
+    n_rows, n_columns = -(-len(contenders) // 2), min(2, len(contenders))
     figure, axes = plt.subplots(
-        1,
-        len(contenders),
-        figsize=(4.6 * len(contenders), 4.0),
+        n_rows,
+        n_columns,
+        figsize=(5.5 * n_columns, 3.8 * n_rows),
+        sharex=True,
         sharey=True,
         squeeze=False,
         layout="constrained",
     )
+    for ax in axes.flat[len(contenders) :]:
+        ax.set_axis_off()
     target = tone(jnp.asarray(tone.frequency), phases)
-    for ax, (name, loss) in zip(axes[0], tqdm(contenders.items()), strict=True):
+    # Not strict: an odd number of losses leaves a place free.
+    for ax, (name, loss) in zip(axes.flat, tqdm(contenders.items()), strict=False):
 
         def value(point: Array, loss: ke.AbstractLoss = loss) -> Float[Array, ""]:
             x = tone(tone.frequency * 2.0 ** point[0], phases)
@@ -125,10 +139,11 @@ def draw_surfaces(
             octaves, decibels, np.asarray(values), paths, ax=ax, target=(0.0, 0.0)
         )
         ax.set_title(name)
-        ax.set_xlabel("frequency, octaves from the target")
+        ax.set(xlabel="", ylabel="")
         ax.set_xlim(octaves[0], octaves[-1])
         ax.set_ylim(decibels[0], decibels[-1])
-    axes[0, 0].set_ylabel("amplitude, dB from the target")
+    figure.supxlabel("frequency, octaves from the target")
+    figure.supylabel("amplitude, dB from the target")
     figure.savefig(path, dpi=150)
 
 
@@ -146,7 +161,6 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     contenders = {name: losses()[name] for name in names}
     draw_profiles(contenders, n, options.out / "profiles.png")
-    # Transport alone does not see amplitude: the surfaces are of losses that do.
     draw_surfaces(contenders, n // 3, steps, options.out / "surfaces.png")
     print(f"Written to {options.out}.")
 
