@@ -74,9 +74,11 @@ class RowTerms:
         n_rows, n_samples = flat[0].shape
         size = rows_in_piece(n_rows, n_samples, self.piece_size)
         piece = functools.partial(self._piece, shared)
+        n_terms = sum(len(b.terms) for b in self.skeleton.filled(shared))
+        terms = jnp.broadcast_to(jnp.zeros_like(rows[0])[..., :1], (*lead, n_terms))
+        like_outputs = (terms, *(rows[i] for i in self.wrt_rows))
         like_sums = tuple(shared[i] for i in self.wrt_shared)
-        outputs, sums = in_pieces(piece, flat, size, like_sums)
-        return tuple(o.reshape(*lead, o.shape[-1]) for o in outputs), sums
+        return in_pieces(piece, flat, size, like_outputs, like_sums)
 
     def _piece(self, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
         if not (self.wrt_shared or self.wrt_rows):

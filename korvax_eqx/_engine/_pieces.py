@@ -1,10 +1,12 @@
 """Going through the rows of a batch in pieces, so that memory does not grow."""
 
+import math
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from ._devices import varying_like
 from ._rows import Arrays
@@ -21,7 +23,7 @@ _SAMPLES = {"cpu": 90_000, "gpu": 2**22, "tpu": 2**22}
 def rows_in_piece(n_rows: int, n_samples: int, piece_size: PieceSize) -> int:
     """Return how many rows to evaluate at a time.
 
-    An automatic size is lowered, by less than half, to one that divides the number of
+    An automatic size is lowered, by at most half, to one that divides the number of
     rows if there is such a size: a rest would be compiled as a second program.
     """
     if piece_size is None:
@@ -30,7 +32,7 @@ def rows_in_piece(n_rows: int, n_samples: int, piece_size: PieceSize) -> int:
         return min(piece_size, max(1, n_rows))
     budget = _SAMPLES.get(jax.default_backend(), _SAMPLES["gpu"])
     most = max(1, min(n_rows, round(budget / n_samples)))
-    divisors = [k for k in range(most, most // 2, -1) if n_rows % k == 0]
+    divisors = [k for k in range(most, (most - 1) // 2, -1) if n_rows % k == 0]
     return divisors[0] if divisors else most
 
 
@@ -38,39 +40,71 @@ def in_pieces(
     fn: Callable[[Arrays], tuple[Arrays, Arrays]],
     rows: Arrays,
     size: int,
+    like_outputs: Arrays,
     like_sums: Arrays,
 ) -> tuple[Arrays, Arrays]:
     """Apply `fn` to pieces of `size` rows; join its row outputs, add up its sums.
 
     **Arguments:**
 
-    - `fn`: takes arrays of shape `(k, ...)`, returns `(row_outputs, sums)`: arrays of
-        shape `(k, ...)` and arrays of any shape that are sums over rows.
-    - `rows`: arrays of shape `(n_rows, ...)`.
+    - `fn`: takes arrays of shape `(k, n)`, returns `(row_outputs, sums)`: arrays of
+        shape `(k, m)` and arrays of any shape that are sums over rows.
+    - `rows`: arrays of shape `(n_rows, n)`.
     - `size`: rows in a piece.
-    - `like_sums`: arrays of the shapes and dtypes of the sums. Asking `fn` for them
-        would trace it once more: a third of the time to a compiled loss.
+    - `like_outputs`, `like_sums`: arrays of the shapes and dtypes of the results, of
+        which the outputs may have several leading axes that make up `n_rows`. Asking
+        `fn` for them would trace it once more: a third of the time to a compiled loss.
     """
     n_rows = rows[0].shape[0]
     if n_rows <= size:
-        return fn(rows)
+        outputs, sums = fn(rows)
+        return _shaped(outputs, like_outputs), sums
     n_pieces, rest = divmod(n_rows, size)
     cut = n_pieces * size
     pieces = tuple(r[:cut].reshape(n_pieces, size, *r.shape[1:]) for r in rows)
 
-    def step(sums: Arrays, piece: Arrays) -> tuple[Arrays, Arrays]:
-        row_outputs, more = fn(piece)
-        return _add(sums, more), row_outputs
+    def step(carry: tuple[Arrays, Arrays], at: tuple[Array, Arrays]):
+        (outputs, sums), (start, piece) = carry, at
+        parts, more = fn(piece)
+        return (_put(outputs, parts, start), _add(sums, more)), None
 
-    zeros = tuple(varying_like(jnp.zeros(s.shape, s.dtype), rows[0]) for s in like_sums)
-    sums, stacked = jax.lax.scan(step, zeros, pieces)
-    outputs = tuple(o.reshape(cut, *o.shape[2:]) for o in stacked)
+    # The outputs are written in place, in their final shape if one axis has all rows.
+    # Stacked by the loop or reshaped at the end, XLA would copy them: a second gradient
+    # in memory.
+    buffers = tuple(_zeros(a, rows[0]).reshape(_buffer_shape(a)) for a in like_outputs)
+    zeros = tuple(_zeros(a, rows[0]) for a in like_sums)
+    starts = size * jnp.arange(n_pieces)
+    (outputs, sums), _ = jax.lax.scan(step, (buffers, zeros), (starts, pieces))
     if rest:
-        last_outputs, last_sums = fn(tuple(r[cut:] for r in rows))
-        joined = zip(outputs, last_outputs, strict=True)
-        outputs = tuple(jnp.concatenate(pair) for pair in joined)
-        sums = _add(sums, last_sums)
-    return outputs, sums
+        parts, more = fn(tuple(r[cut:] for r in rows))
+        outputs, sums = _put(outputs, parts, jnp.asarray(cut)), _add(sums, more)
+    return _shaped(outputs, like_outputs), sums
+
+
+def _buffer_shape(like: Array) -> tuple[int, ...]:
+    *lead, n = like.shape
+    is_one_axis = sum(size != 1 for size in lead) == 1
+    return (*lead, n) if is_one_axis else (math.prod(lead), n)
+
+
+def _zeros(like: Array, rows: Array) -> Array:
+    return varying_like(jnp.zeros_like(like), rows)
+
+
+def _put(outputs: Arrays, parts: Arrays, start: Array) -> Arrays:
+    """Write rows of shape `(k, m)` into buffers, from row number `start` on."""
+    put = []
+    for output, part in zip(outputs, parts, strict=True):
+        *lead, n = output.shape
+        axis = next(i for i, size in enumerate(lead) if size != 1)
+        part = part.reshape(*lead[:axis], -1, *lead[axis + 1 :], n)
+        update = jax.lax.dynamic_update_slice_in_dim
+        put.append(update(output, part, start, axis))
+    return tuple(put)
+
+
+def _shaped(outputs: Arrays, like: Arrays) -> Arrays:
+    return tuple(o.reshape(a.shape) for o, a in zip(outputs, like, strict=True))
 
 
 def _add(sums: Arrays, more: Arrays) -> Arrays:
