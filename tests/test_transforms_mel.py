@@ -348,7 +348,11 @@ def test_attributes():
             {"lifter": -1.0},
             r"`MFCC\(lifter=...\)` must be non-negative. Got -1.0",
         ),
-        (MFCC, {"mel_norm": "l1"}, r"`MFCC\(norm=...\)` must be 'slaney', None or a"),
+        (
+            MFCC,
+            {"mel_norm": "l1"},
+            r"`MFCC\(mel_norm=...\)` must be 'slaney', None or a",
+        ),
         (
             MFCC,
             {"n_fft": -1},

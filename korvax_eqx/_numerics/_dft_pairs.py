@@ -147,7 +147,8 @@ def _rader_tables(
     place = np.empty(n, int)
     place[inverse] = np.arange(n - 1)
     kernel = np.fft.fft(np.exp(-2j * np.pi / n * inverse))
-    return order, place[1:], kernel
+    # int32 whether or not JAX has 64-bit types: it mixes up what it keeps of the two.
+    return order.astype(np.int32), place[1:].astype(np.int32), kernel
 
 
 def _is_generator(g: int, prime: int) -> bool:
