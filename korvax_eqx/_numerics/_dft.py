@@ -103,7 +103,7 @@ def _product(
 @functools.cache
 def _half_matrices(
     n: int,
-) -> tuple[Float[np.ndarray, "n//2+1 n//2+1"], Float[np.ndarray, "(n-1)//2 n//2+1"]]:
+) -> tuple[Float[np.ndarray, "even bins"], Float[np.ndarray, "odd bins"]]:
     """Return cosines and negative sines of half the samples, by bins, in float64."""
     turns = np.outer(np.arange(n // 2 + 1), np.arange(n // 2 + 1)) % n
     angles = 2 * np.pi / n * turns

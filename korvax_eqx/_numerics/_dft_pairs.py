@@ -96,7 +96,7 @@ def _at_one_level(
 
 def _halves(
     frames: Float[Array, "*lead t n"],
-) -> tuple[Float[Array, "*lead (t+1)//2 n"], Float[Array, "*lead (t+1)//2 n"]]:
+) -> tuple[Float[Array, "*lead half n"], Float[Array, "*lead half n"]]:
     """Return the first and the second half, with a frame of zeros if t is odd."""
     t = frames.shape[-2]
     middle = (t + 1) // 2
@@ -137,9 +137,7 @@ def _rader(z: Complex[Array, "*lead n"]) -> Complex[Array, "*lead n"]:
 @functools.cache
 def _rader_tables(
     n: int,
-) -> tuple[
-    Int[np.ndarray, " n-1"], Int[np.ndarray, " n-1"], Complex[np.ndarray, " n-1"]
-]:
+) -> tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"], Complex[np.ndarray, " _"]]:
     """Return the order of the samples, the place of each bin, and the kernel."""
     generator = next(g for g in range(2, n) if _is_generator(g, n))
     order = np.array([pow(generator, q, n) for q in range(n - 1)])
