@@ -408,15 +408,17 @@ def test_bind_refuses_another_shape():
 # --------------------------------------------------------------------- piece sizes
 
 
+# Gradients are written in blocks of 32 samples: no whole number, whole, and fewer.
+@pytest.mark.parametrize(("n", "frame"), [(90, 15), (96, 16), (30, 15)])
 @pytest.mark.parametrize("shape", [(1,), (2,), (3,), (5,), (7,), (2, 3)])
-def test_piece_size_changes_no_result(shape):
-    x, y = signals(*shape, n=90)
+def test_piece_size_changes_no_result(shape, n, frame):
+    x, y = signals(*shape, n=n)
 
     def outcome(piece_size: Any) -> Any:
         def evaluate(x: jax.Array, y: jax.Array, weights: jax.Array) -> jax.Array:
             losses = [ke.SpectralConvergenceLoss(), LastBin()]
             loss = ke.TimeFrequencyLoss(
-                Frames(15), losses, weights=weights, piece_size=piece_size
+                Frames(frame), losses, weights=weights, piece_size=piece_size
             )
             return loss(x, y)
 
@@ -453,11 +455,12 @@ def temporaries(loss: Any, batch: int, n: int = 2**15) -> int:
     return memory.temp_size_in_bytes
 
 
-def test_memory_does_not_grow_with_the_batch():
+@pytest.mark.parametrize("n", [2**15, 2**15 + 4])
+def test_memory_does_not_grow_with_the_batch(n):
     loss = ke.MRSTFTLoss((128, 256), (512, 1024))
-    few, many = temporaries(loss, 8), temporaries(loss, 64)
-    gradient = 4 * 2**15 * 64
-    assert many <= few + gradient
+    few, many = temporaries(loss, 8, n), temporaries(loss, 64, n)
+    gradient = 4 * n * 64
+    assert many - few < gradient / 100
     at_once = temporaries(ke.MRSTFTLoss((128, 256), (512, 1024), piece_size=None), 64)
     assert at_once > 8 * many
 
