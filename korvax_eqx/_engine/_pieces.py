@@ -82,8 +82,9 @@ def in_pieces(
     # Stacked by the loop or reshaped at the end, XLA would copy them: a second gradient
     # in memory.
     buffers = tuple(_zeros(a.reshape(_buffer_shape(a)), rows[0]) for a in like_outputs)
-    empty = tuple(jnp.zeros((size, a.shape[-1]), a.dtype) for a in like_outputs)
-    _, late = _now_and_late(tuple(_zeros(part, rows[0]) for part in empty))
+    # Parts of the outputs, as only these know the mesh that they are on.
+    parts = tuple(a.reshape(n_rows, -1)[:size] for a in like_outputs)
+    _, late = _now_and_late(tuple(_zeros(part, rows[0]) for part in parts))
     sums = tuple(_zeros(a, rows[0]) for a in like_sums)
     starts = size * jnp.arange(n_pieces)
     carry, _ = jax.lax.scan(step, (buffers, late, sums), (starts, pieces))
