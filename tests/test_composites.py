@@ -461,7 +461,8 @@ def test_memory_does_not_grow_with_the_batch(n):
     few, many = temporaries(loss, 8, n), temporaries(loss, 64, n)
     gradient = 4 * n * 64
     assert many - few < gradient / 100
-    at_once = temporaries(ke.MRSTFTLoss((128, 256), (512, 1024), piece_size=None), 64)
+    uncut = ke.MRSTFTLoss((128, 256), (512, 1024), piece_size=None)
+    at_once = temporaries(uncut, 64, n)
     assert at_once > 8 * many
 
 

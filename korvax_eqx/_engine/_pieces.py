@@ -19,9 +19,9 @@ PieceSize: TypeAlias = int | Literal["auto"] | None
 # to keep the device busy.
 _SAMPLES = {"cpu": 90_000, "gpu": 2**22, "tpu": 2**22}
 
-# Outputs are written as blocks of this many samples. XLA computes, for every sample of
-# a gradient, its frame and its place in it: in blocks that no hop cuts, once a block.
-# Measured on CPU, about a tenth of the time of a multi-resolution loss.
+# Long outputs leave a piece as blocks of this many samples. XLA computes, for every
+# sample of a gradient, its frame and its place in it: in blocks that no hop cuts, once
+# a block. Measured on CPU, about a tenth of the time of a multi-resolution loss.
 _BLOCK = 32
 
 MaybeArrays: TypeAlias = tuple[Array | None, ...]
