@@ -27,6 +27,16 @@ LOSSES: dict[str, Callable[[], Any]] = {
         [kx.SpectralConvergenceLoss(), kx.ElementwiseLoss()],
         [kx.Identity(), kx.Log(eps=1e-3)],
     ),
+    # The everyday objective: spectra at several resolutions, mel bands, the waveform.
+    "sum": lambda: kx.SumLoss(
+        {
+            "stft": kx.MRSTFTLoss(log_eps=1e-2),
+            "mel": LOSSES["mel"](),
+            "wave": kx.WaveformLoss("L1"),
+            "sdr": kx.SISDRLoss(),
+        },
+        weights={"stft": 1.0, "mel": 1.0, "wave": 1.0, "sdr": 0.01},
+    ),
 }
 
 

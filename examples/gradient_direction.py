@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
+from _arguments import folder, one_of, whole
 from _tones import N_SAMPLES, SAMPLE_RATE, TONES, Tone, losses
 from jaxtyping import Array, Float
 from rich.console import Console
@@ -199,9 +200,16 @@ def draw(scores: list[Score], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n", type=int, default=100, help="positions a question")
-    parser.add_argument("--loss", nargs="+", help="names, e.g. mrstft 'sot, p=1'")
-    parser.add_argument("--out", type=Path, default=Path("outputs/gradient_direction"))
+    parser.add_argument("--n", type=whole(2), default=100, help="positions a question")
+    parser.add_argument(
+        "--loss",
+        nargs="+",
+        type=one_of(losses()),
+        help="names, e.g. mrstft 'sot, p=1'",
+    )
+    parser.add_argument(
+        "--out", type=folder, default=Path("outputs/gradient_direction")
+    )
     parser.add_argument(
         "--quick", action="store_true", help="two losses, few positions"
     )

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 import optax
+from _arguments import folder, one_of, whole
 from _tones import TONES, Tone, losses
 from gradient_direction import estimate
 from jaxtyping import Array, Float
@@ -149,17 +150,24 @@ def draw_surfaces(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--loss", nargs="+", default=NAMES, help="names of losses")
-    parser.add_argument("--n", type=int, default=121, help="positions of a profile")
-    parser.add_argument("--steps", type=int, default=120, help="steps of a descent")
-    parser.add_argument("--out", type=Path, default=Path("outputs/loss_landscape"))
+    available = losses()
+    parser.add_argument(
+        "--loss",
+        nargs="+",
+        type=one_of(available),
+        default=NAMES,
+        help="names of losses",
+    )
+    parser.add_argument("--n", type=whole(9), default=121, help="positions a profile")
+    parser.add_argument("--steps", type=whole(1), default=120, help="of a descent")
+    parser.add_argument("--out", type=folder, default=Path("outputs/loss_landscape"))
     parser.add_argument("--quick", action="store_true", help="one loss, few positions")
     options = parser.parse_args()
     names, n, steps = options.loss, options.n, options.steps
     if options.quick:
         names, n, steps = ("pitch",), 9, 3
     options.out.mkdir(parents=True, exist_ok=True)
-    contenders = {name: losses()[name] for name in names}
+    contenders = {name: available[name] for name in names}
     draw_profiles(contenders, n, options.out / "profiles.png")
     draw_surfaces(contenders, n // 3, steps, options.out / "surfaces.png")
     print(f"Written to {options.out}.")

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from _arguments import folder, one_of, whole
 from _tones import TONES, Tone, losses
 from jaxtyping import Array, Float
 from rich.console import Console
@@ -65,10 +66,17 @@ def fit(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--loss", nargs="+", default=NAMES, help="names of losses")
-    parser.add_argument("--out", type=Path, default=Path("outputs/pitch_fit"))
+    available = losses()
+    parser.add_argument("--seeds", type=whole(1), default=50)
+    parser.add_argument("--steps", type=whole(1), default=200)
+    parser.add_argument(
+        "--loss",
+        nargs="+",
+        type=one_of(available),
+        default=NAMES,
+        help="names of losses",
+    )
+    parser.add_argument("--out", type=folder, default=Path("outputs/pitch_fit"))
     parser.add_argument("--quick", action="store_true", help="two losses, few steps")
     options = parser.parse_args()
     names, seeds, steps = options.loss, options.seeds, options.steps
@@ -78,7 +86,6 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     starts = jnp.asarray(rng.uniform(-2, 2, seeds), jnp.float32)
-    available = losses()
     rows = []
     table = Table(title=f"runs that end within 10 / 50 cents, % of {seeds}")
     for column in ("loss", *(tone.name for tone in tones), "all"):

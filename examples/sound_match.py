@@ -23,7 +23,6 @@ prints the terms of the loss, and measures that were not fitted, before and afte
 
 import argparse
 import sys
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +35,7 @@ import numpy as np
 import optax
 import soundfile
 import soxr
+from _arguments import duration, folder, whole
 from _synth import KNOT, SR, Synth, initial_synth
 from _voice import sung_phrase
 from jaxtyping import Array, Float
@@ -68,8 +68,12 @@ def load_target(path: str | None, seconds: float) -> Target:
     if length < len(x):
         x, f0 = x[:length], None if f0 is None else f0[:length]
         x[-KNOT:] *= np.linspace(1, 0, KNOT)  # no click at the cut
-    if len(x) < SR // 10 or not np.any(x):
+    if len(x) < SR // 10:
         sys.exit(f"sound_match: need at least 0.1 s of sound, {path!r} has less.")
+    if not np.any(x):
+        sys.exit(f"sound_match: {path!r} is silent: there is nothing to match.")
+    if not np.all(np.isfinite(x)):
+        sys.exit(f"sound_match: {path!r} has samples that are no numbers.")
     gain = float(np.max(np.abs(x))) / 0.7
     padded = np.pad(x / gain, (0, -len(x) % KNOT)).astype(np.float32)
     name = "A made-up voice" if path is None else Path(path).name
@@ -78,10 +82,14 @@ def load_target(path: str | None, seconds: float) -> Target:
 
 def read_sound(path: str) -> Float[np.ndarray, " n_samples"]:
     """Read any file that libsndfile knows, as one channel at `SR`."""
+    if not Path(path).is_file():  # which a pipe is not, nor anything else to wait for
+        sys.exit(f"sound_match: cannot read the sound {path!r}: there is no such file.")
     try:
         x, sr = soundfile.read(path, always_2d=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, TypeError) as error:
         sys.exit(f"sound_match: cannot read the sound {path!r}: {error}")
+    if len(x) == 0:
+        sys.exit(f"sound_match: {path!r} has no samples.")
     return soxr.resample(x.mean(axis=1), sr, SR)
 
 
@@ -117,25 +125,9 @@ LOSSES: dict[str, Callable[[], Any]] = {
 }
 
 
-class BoundSum(eqx.Module):
-    """The sum of some losses for one target, whose spectra are computed once."""
-
-    parts: dict[str, ke.BoundLoss]
-
-    def __init__(self, names: list[str], target: Float[Array, " n_samples"]):
-        self.parts = {name: LOSSES[name]().bind(target) for name in names}
-
-    def with_terms(
-        self, x: Float[Array, " n_samples"]
-    ) -> tuple[Float[Array, ""], Terms]:
-        """Return the loss of `x`, and its terms by name."""
-        # Ordered, as JAX would sort the names of a plain dict.
-        total, terms = jnp.zeros(()), OrderedDict()
-        for name, loss in self.parts.items():
-            value, parts = loss.with_terms(x)
-            total += value
-            terms.update({f"{name}/{term}": part for term, part in parts.items()})
-        return total, terms
+def bound_sum(names: list[str], target: Float[Array, " n_samples"]) -> ke.BoundLoss:
+    """Return the sum of some losses for one target, whose spectra are computed once."""
+    return ke.SumLoss({name: LOSSES[name]() for name in names}).bind(target)
 
 
 # --- The fit --------------------------------------------------------------------------
@@ -170,7 +162,7 @@ def make_optimiser(steps: int) -> optax.GradientTransformation:
 
 
 def fit(
-    synth: Any, loss: BoundSum, steps: int, chunk: int = 10
+    synth: Any, loss: ke.BoundLoss, steps: int, chunk: int = 10
 ) -> tuple[Synth, dict[str, np.ndarray]]:
     """Descend `steps` steps, `chunk` of them in one compiled call.
 
@@ -181,7 +173,7 @@ def fit(
     # The leaves of the synthesiser are its parameters and those of the loss are the
     # target's spectra, so plain `jax.jit` and `jax.grad` do.
     @jax.jit
-    def descend(synth: Any, state: Any, loss: BoundSum) -> Any:
+    def descend(synth: Any, state: Any, loss: ke.BoundLoss) -> Any:
         def step(carry: tuple[Any, Any], _: None) -> tuple[Any, Terms]:
             synth, state = carry
             gradient_of = jax.grad(lambda s: loss.with_terms(s()), has_aux=True)
@@ -261,7 +253,7 @@ def measure(synth: Synth, target: Target) -> dict[str, float]:
     return values
 
 
-def report(synth: Synth, loss: BoundSum, target: Target) -> dict[str, float]:
+def report(synth: Synth, loss: ke.BoundLoss, target: Target) -> dict[str, float]:
     """Return the loss, its terms and the measures, by name."""
     total, terms = loss.with_terms(synth())
     numbers = {"loss": float(total), **{name: float(v) for name, v in terms.items()}}
@@ -327,13 +319,16 @@ def parse_arguments() -> argparse.Namespace:
         help=f"of {', '.join(LOSSES)} (default: mrstft)",
     )
     parser.add_argument(
-        "--steps", type=int, default=1000, help="rounded up to tens (default: 1000)"
+        "--steps",
+        type=whole(1),
+        default=1000,
+        help="rounded up to tens (default: 1000)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=3.0, help="at most (default: 3)"
+        "--seconds", type=duration, default=3.0, help="at most (default: 3)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of noise and phases")
-    parser.add_argument("--out", type=Path, default=Path("outputs/sound_match"))
+    parser.add_argument("--seed", type=whole(0), default=0, help="of noise and phases")
+    parser.add_argument("--out", type=folder, default=Path("outputs/sound_match"))
     parser.add_argument(
         "--quick", action="store_true", help="at most 60 steps and 1 second, to try it"
     )
@@ -342,8 +337,6 @@ def parse_arguments() -> argparse.Namespace:
         arguments.steps = min(arguments.steps, 60)
         arguments.seconds = min(arguments.seconds, 1.0)
     arguments.steps = -(-arguments.steps // 10) * 10
-    if arguments.steps < 10 or arguments.seconds < 0.1:
-        parser.error("--steps must be at least 1, --seconds at least 0.1")
     return arguments
 
 
@@ -358,7 +351,7 @@ def main() -> None:
     plt.switch_backend("agg")
     arguments = parse_arguments()
     target = load_target(arguments.sound, arguments.seconds)
-    loss = BoundSum(arguments.loss, jnp.asarray(target.x))
+    loss = bound_sum(arguments.loss, jnp.asarray(target.x))
     start = initial_synth(target.x, arguments.seed)
     result, history = fit(start, loss, arguments.steps)
 

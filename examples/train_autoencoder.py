@@ -2,7 +2,7 @@
 
     python examples/train_autoencoder.py                          # made-up tunes
     python examples/train_autoencoder.py --data recordings/ --steps 5000
-    python examples/train_autoencoder.py --loss mel               # or mrstft, smooth
+    python examples/train_autoencoder.py --loss sum       # or mrstft, smooth, mel
     python examples/train_autoencoder.py --loss saved.eqx         # by korvax_eqx.save
     python examples/train_autoencoder.py --resume outputs/autoencoder/checkpoint.eqx
 
@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
+from _arguments import folder, whole
 from _autoencoder import LOSSES, QUICK, Settings, make_step, open_loss, start
 from _checkpoint import Checkpoint, load, save
 from _sounds import HELD_OUT, SR, Sounds, batch, open_sounds
@@ -162,9 +163,13 @@ def parse_arguments() -> argparse.Namespace:
         default="mrstft",
         help=f"{', '.join(LOSSES)}, or a file that korvax_eqx.save wrote",
     )
-    parser.add_argument("--steps", type=int, help="in all (default: 1500, quick: 20)")
-    parser.add_argument("--every", type=int, default=100, help="steps to a checkpoint")
-    parser.add_argument("--out", type=Path, default=Path("outputs/autoencoder"))
+    parser.add_argument(
+        "--steps", type=whole(1), help="in all (default: 1500, quick: 20)"
+    )
+    parser.add_argument(
+        "--every", type=whole(1), default=100, help="steps to a checkpoint"
+    )
+    parser.add_argument("--out", type=folder, default=Path("outputs/autoencoder"))
     parser.add_argument(
         "--resume",
         type=Path,
@@ -177,8 +182,6 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.steps is None:
         arguments.steps = 20 if arguments.quick else 1500
-    if min(arguments.steps, arguments.every) < 1:
-        parser.error("--steps and --every must be at least 1")
     if arguments.resume is not None:
         arguments.out = arguments.resume.parent
     return arguments

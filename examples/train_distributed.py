@@ -29,6 +29,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from _arguments import address, folder, whole
 from _autoencoder import LOSSES, QUICK, Settings, make_step, open_loss, start
 from _checkpoint import Checkpoint, save
 from _sounds import batch, open_sounds
@@ -92,13 +93,17 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=summary)
     parser.add_argument(
         "--coordinator",
+        type=address,
         metavar="HOST:PORT",
         help="of process 0, or 'auto' where the cluster says (default: no other)",
     )
-    parser.add_argument("--num-processes", type=int)
-    parser.add_argument("--process-id", type=int, help="from 0")
+    parser.add_argument("--num-processes", type=whole(1))
+    parser.add_argument("--process-id", type=whole(0), help="from 0")
     parser.add_argument(
-        "--cpu-devices", type=int, metavar="N", help="pretend that the CPU is N devices"
+        "--cpu-devices",
+        type=whole(1),
+        metavar="N",
+        help="pretend that the CPU is N devices",
     )
     parser.add_argument(
         "--data", metavar="FOLDER", help="of audio files (default: made-up tunes)"
@@ -108,9 +113,9 @@ def parse_arguments() -> argparse.Namespace:
         default="mrstft",
         help=f"{', '.join(LOSSES)}, or a file that korvax_eqx.save wrote",
     )
-    parser.add_argument("--steps", type=int, help="(default: 1500, quick: 20)")
-    parser.add_argument("--print-every", type=int, metavar="STEPS")
-    parser.add_argument("--out", type=Path, default=Path("outputs/distributed"))
+    parser.add_argument("--steps", type=whole(1), help="(default: 1500, quick: 20)")
+    parser.add_argument("--print-every", type=whole(1), metavar="STEPS")
+    parser.add_argument("--out", type=folder, default=Path("outputs/distributed"))
     parser.add_argument(
         "--quick", action="store_true", help="a tiny model for a few steps, to try it"
     )
@@ -122,8 +127,10 @@ def parse_arguments() -> argparse.Namespace:
     numbers = (arguments.num_processes, arguments.process_id)
     if arguments.coordinator not in (None, "auto") and None in numbers:
         parser.error("--coordinator needs --num-processes and --process-id")
-    if min(arguments.steps, arguments.print_every) < 1:
-        parser.error("--steps and --print-every must be at least 1")
+    if arguments.coordinator in (None, "auto") and numbers != (None, None):
+        parser.error("--num-processes and --process-id need --coordinator HOST:PORT")
+    if None not in numbers and arguments.process_id >= arguments.num_processes:
+        parser.error("--process-id must be below --num-processes: they are from 0 on")
     return arguments
 
 

@@ -1,27 +1,213 @@
-"""Audio spectral losses as Equinox modules."""
+r"""Audio losses for JAX, as Equinox modules: compose once, use anywhere.
+
+Signal maps:
+
+    AWeightingFilter: A-weights signals: `n_taps` symmetric taps, fitted to the curve at
+        `sr`
+    ChannelMix: Linear combinations of channels: $y_i = \sum_j M_{ij} x_j$
+    FIRFilter: A filter of finite impulse response, as long as its input
+    KWeightingFilter: K-weights signals: the filter before loudness in ITU-R BS.1770
+        (EBU R 128)
+    MidSide: Two channels to their sum and difference: `(left + right, left - right)`
+    PreEmphasis: Raises high frequencies: $y_n = x_n - c\,x_{n-1}$, where $x_{-1} = 0$
+
+Transforms:
+
+    Chroma: Chromagram $C |X|^p$: the energy of each pitch class, whatever its octave
+    CQT: Constant-Q transform: logarithmically spaced bins of constant relative width
+    MelSpectrogram: Mel spectrogram $M |X|^p$: a `Spectrogram`, then a `MelScale`
+    MFCC: Mel-frequency cepstral coefficients: $L\,D\,s(M |X|^p)$
+    Spectrogram: Spectrogram $|X|^p$ of the short-time Fourier transform $X$
+    STFT: Short-time Fourier transform: the complex spectra of windowed frames
+    VQT: Variable-Q transform: logarithmically spaced bins of variable bandwidth
+
+Scales:
+
+    AmplitudeToDB: Amplitudes in decibels: `20 log10(max(amin, |S|) / max(amin, |ref|))`
+    AWeighting: Adds the A-weighting of each bin to a spectrum in dB: `S + A(f)`
+    BWeighting: Adds the B-weighting of each bin to a spectrum in dB: `S + B(f)`
+    Chain: Applies several scales in the order given: the first one sees the spectrum
+    CumulativeSum: The sum of all bins up to each one, or of all frames up to each one
+    CWeighting: Adds the C-weighting of each bin to a spectrum in dB: `S + C(f)`
+    Difference: Each frame less the one before it, or each bin less the one below it
+    DWeighting: Adds the D-weighting of each bin to a spectrum in dB: `S + D(f)`
+    Identity: Returns spectra as they are, complex ones too
+    Log: The logarithm $\log_b(\mathrm{floor}(\mathrm{factor} \cdot S))$
+    MeanOverBins: The mean over bins, one value a frame: $\frac1n \sum_k w_k S_k$
+    MelScale: Sums FFT bins into bands with triangular weights: `mel = M S`
+    OneSidedPower: Powers, of which those between 0 Hz and half the sample rate count
+        twice
+    Power: A power of each value: $S^p$, or $(S + \epsilon)^p$, or $\max(S, \epsilon)^p$
+    PowerToDB: Powers in decibels: `10 log10(max(amin, S) / max(amin, ref))`
+    RealImaginary: The real parts of all bins, then their imaginary parts: twice as many
+        bins
+
+Losses on spectra:
+
+    BatchRelativeLoss: Sum of $|S_x - S_y|^p$ over a batch divided by the sum of
+        $|S_y|^p$ over it
+    BatchSpectralConvergenceLoss: Spectral convergence $\|S_y - S_x\|_F / (\|S_y\|_F +
+        \epsilon)$ of a batch
+    CumulativeEnergyLoss: Root mean square of $\varphi(C_x) - \varphi(C_y)$, averaged
+        over directions
+    ElementwiseLoss: Mean over all elements of $|S_x - S_y|$ (L1) or $|S_x - S_y|^2$
+        (L2)
+    NormLoss: Frobenius norm of the difference, $\|S_x - S_y\|_F$, of a signal or of a
+        frame
+    PhaseLoss: Mean of $|w(\varphi_x - \varphi_y)|$ (L1) or its square (L2) of complex
+        spectra
+    RelativeLoss: Mean of $|S_x - S_y|^p$ divided by the mean of $|S_y|^p$, for each
+        signal
+    SpectralConvergenceLoss: Spectral convergence $\|S_y - S_x\|_F / (\|S_y\|_F +
+        \epsilon)$
+    SpectralL1SNRLoss: Mean absolute error over mean absolute target, in dB
+    SpectralLevelLoss: Penalty of a wrong level, $\lambda |L_x - L_y|$ in dB, of spectra
+    SpectralOptimalTransportLoss: Optimal transport between the spectra of each frame,
+        along frequency
+
+Losses on signals:
+
+    DCLoss: Squared offset over power, $m^2 / (\frac1n \sum y^2 + \epsilon)$
+    ESRLoss: Error-to-signal ratio $\sum (y - x)^2 / (\sum y^2 + \epsilon)$ of each
+        signal
+    L1SNRLoss: Ratio of mean absolute error and mean absolute target, in dB
+    LevelLoss: Penalty of a wrong level, $\lambda |L_x - L_y|$ in dB, for each signal
+    LogCoshLoss: Mean over samples of $\ln(\cosh(a (x - y)) + \epsilon)/a$
+    LogWMSELoss: Logarithm of the filtered squared error, relative to a mixture's
+        filtered power
+    MappedLoss: A loss on signals that are mapped before, $L(m(x), m(y))$
+    MRSTFTLoss: Multi-resolution STFT loss (also: multi-scale spectral loss)
+    MultiResolutionLoss: Weighted sum of losses on spectra, for each of several
+        transforms
+    PitchTransportLoss: Spectral optimal transport on power spectra of valid frames
+    RandomSubsetLoss: Some of several losses, drawn with `key`; on average their
+        weighted sum
+    SDSDRLoss: Negated scale-dependent signal-to-distortion ratio of each signal, in dB
+    SISDRLoss: Negated scale-invariant signal-to-distortion ratio of each signal, in dB
+    SmoothMRSTFTLoss: Multi-resolution STFT loss of Schwär and Müller, smooth in pitch
+    SNRLoss: Negated signal-to-noise ratio of each signal, in dB
+    SumLoss: Weighted sum of losses on signals, $L(x, y) = \sum_i w_i L_i(x, y)$
+    TimeFrequencyLoss: Weighted sum of losses on one time-frequency transform of two
+        signals
+    WaveformLoss: Mean over samples of $|x - y|$ (L1) or $(x - y)^2$ (L2)
+
+Bases to extend:
+
+    AbstractBatchLoss: Two spectra to one number that is no mean over the leading axes
+    AbstractChannelMap: Signals of several channels to signals of several, maybe other,
+        channels
+    AbstractComparison: One way to compare an estimate with a target, which may have
+        several terms
+    AbstractElementwiseScale: A scale of each value on its own: the order of bins and
+        frames is no matter
+    AbstractFramesLoss: Two spectra, which may end early, to one number
+    AbstractFramesScale: A scale of frames, of spectra that may end early
+    AbstractFramesTransform: Signals to spectra, frame by frame, of signals that may end
+        early
+    AbstractLocalTransform: A transform whose frames each see the samples of one frame
+        alone
+    AbstractLoss: Two signals to one number, averaged over the leading axes
+    AbstractResizingScale: A scale of frames that returns more or fewer frames than it
+        is given
+    AbstractScale: Spectra to spectra: a change of magnitude, of bins or of both
+    AbstractSignalMap: Signals to signals of the same length
+    AbstractSpectralLoss: Two spectra to one number, averaged over the leading axes
+    AbstractStagedTransform: A transform with a linear part that is as small as its
+        spectra
+    AbstractTransform: Signals to spectra
+    AbstractWaveformLoss: A loss on signals in the time domain, which is a mean over
+        signals
+
+Functions:
+
+    A_weighting: Return the A-weighting curve (IEC 61672-1) in dB
+    amplitude_to_db: Convert amplitudes to decibels: `20 log10(max(amin, |S|) /
+        max(amin, |ref|))`
+    B_weighting: Return the B-weighting curve (IEC 651) in dB
+    C_weighting: Return the C-weighting curve (IEC 61672-1) in dB
+    cepstral_coefficients: Return the first `n_cc` cepstral coefficients of a
+        spectrogram
+    cqt: Apply `CQT` to `x`; `pad_kwargs` are arguments of `jax.numpy.pad`
+    cqt_frequencies: Return the frequencies of constant-Q bins: `fmin 2^((k + tuning) /
+        B)`
+    D_weighting: Return the D-weighting curve (IEC 537) in dB
+    db_to_amplitude: Convert decibels to amplitudes: `ref 10^(S_db / 20)`
+    db_to_power: Convert decibels to powers: `ref 10^(S_db / 10)`
+    fft_frequencies: Return the frequencies of the FFT bins: `k sr / n_fft`
+    from_config: Return the loss of a config that `to_config` or a user wrote
+    hz_to_mel: Convert frequencies to the mel scale
+    load: Load what `save` wrote: an object that equals the saved one
+    mel_filterbank: Return a bank of triangular filters, evenly spaced on the mel scale
+    mel_frequencies: Return frequencies that are evenly spaced in mels, both ends
+        included
+    mel_spectrogram: Apply `spectrogram` to `x`, then `to_mel_scale`; the arguments are
+        theirs
+    mel_to_hz: Convert mels to frequencies: the inverse of [`hz_to_mel`][]
+    mfcc: Apply `mel_spectrogram` to `x`, then `cepstral_coefficients`
+    power_to_db: Convert powers to decibels: `10 log10(max(amin, S) / max(amin, |ref|))`
+    save: Save a loss, its configuration and its parameters, to a file
+    spectrogram: Apply `Spectrogram` to `x`; `pad_kwargs` are arguments of
+        `jax.numpy.pad`
+    stft: Apply `STFT` to `x`; `pad_kwargs` are arguments of `jax.numpy.pad`
+    to_config: Return the class and the constructor arguments of a loss as plain values
+    to_mel_scale: Sum FFT bins into mel bands: [`MelScale`][] with these arguments,
+        applied to `S`
+    vqt: Apply `VQT` to `x`; `pad_kwargs` are arguments of `jax.numpy.pad`
+
+Modules:
+
+    loss: The losses: classes, functions and the types of their parts
+    plot: Pictures of spectrograms, of differences and of losses, with matplotlib
+    recipes: The field's losses, each under the name of the project that it reproduces
+"""
 
 from . import loss as loss
 from . import plot as plot
-from ._base import AbstractLoss as AbstractLoss
+from . import recipes as recipes
+from ._base import AbstractBatchLoss as AbstractBatchLoss
+from ._base import AbstractElementwiseScale as AbstractElementwiseScale
+from ._base import AbstractFramesLoss as AbstractFramesLoss
+from ._base import AbstractFramesScale as AbstractFramesScale
+from ._base import AbstractFramesTransform as AbstractFramesTransform
+from ._base import AbstractLocalTransform as AbstractLocalTransform
+from ._base import AbstractResizingScale as AbstractResizingScale
 from ._base import AbstractScale as AbstractScale
 from ._base import AbstractSpectralLoss as AbstractSpectralLoss
+from ._base import AbstractStagedTransform as AbstractStagedTransform
 from ._base import AbstractTransform as AbstractTransform
+from ._evaluation._comparison import AbstractComparison as AbstractComparison
+from ._evaluation._loss import AbstractLoss as AbstractLoss
+from ._evaluation._signals import AbstractWaveformLoss as AbstractWaveformLoss
+from ._maps._a_weighting import AWeightingFilter as AWeightingFilter
+from ._maps._base import AbstractChannelMap as AbstractChannelMap
+from ._maps._base import AbstractSignalMap as AbstractSignalMap
+from ._maps._channel_mix import ChannelMix as ChannelMix
+from ._maps._fir import FIRFilter as FIRFilter
+from ._maps._k_weighting import KWeightingFilter as KWeightingFilter
+from ._maps._mid_side import MidSide as MidSide
+from ._maps._pre_emphasis import PreEmphasis as PreEmphasis
 from ._saving._config import from_config as from_config
 from ._saving._config import to_config as to_config
 from ._saving._error import LoadError as LoadError
 from ._saving._file import load as load
 from ._saving._file import save as save
 from ._scales._chain import Chain as Chain
+from ._scales._cumulative_sum import CumulativeSum as CumulativeSum
 from ._scales._decibel import AmplitudeToDB as AmplitudeToDB
 from ._scales._decibel import PowerToDB as PowerToDB
 from ._scales._decibel import amplitude_to_db as amplitude_to_db
 from ._scales._decibel import db_to_amplitude as db_to_amplitude
 from ._scales._decibel import db_to_power as db_to_power
 from ._scales._decibel import power_to_db as power_to_db
+from ._scales._difference import Difference as Difference
 from ._scales._identity import Identity as Identity
 from ._scales._log import Log as Log
+from ._scales._mean_over_bins import MeanOverBins as MeanOverBins
 from ._scales._mel import MelScale as MelScale
 from ._scales._mel import to_mel_scale as to_mel_scale
+from ._scales._one_sided_power import OneSidedPower as OneSidedPower
+from ._scales._power import Power as Power
+from ._scales._real_imaginary import RealImaginary as RealImaginary
 from ._scales._weighting import AWeighting as AWeighting
 from ._scales._weighting import BWeighting as BWeighting
 from ._scales._weighting import CWeighting as CWeighting
@@ -36,6 +222,7 @@ from ._tables._weighting import A_weighting as A_weighting
 from ._tables._weighting import B_weighting as B_weighting
 from ._tables._weighting import C_weighting as C_weighting
 from ._tables._weighting import D_weighting as D_weighting
+from ._transforms._chroma import Chroma as Chroma
 from ._transforms._cqt import CQT as CQT
 from ._transforms._cqt import cqt as cqt
 from ._transforms._mel_spectrogram import MelSpectrogram as MelSpectrogram
@@ -49,11 +236,34 @@ from ._transforms._stft import STFT as STFT
 from ._transforms._stft import stft as stft
 from ._transforms._vqt import VQT as VQT
 from ._transforms._vqt import vqt as vqt
+from ._version import __version__ as __version__
+from .loss import BatchRelativeLoss as BatchRelativeLoss
+from .loss import BatchSpectralConvergenceLoss as BatchSpectralConvergenceLoss
 from .loss import BoundLoss as BoundLoss
+from .loss import CumulativeEnergyLoss as CumulativeEnergyLoss
+from .loss import DCLoss as DCLoss
 from .loss import ElementwiseLoss as ElementwiseLoss
+from .loss import ESRLoss as ESRLoss
+from .loss import L1SNRLoss as L1SNRLoss
+from .loss import LevelLoss as LevelLoss
+from .loss import LogCoshLoss as LogCoshLoss
+from .loss import LogWMSELoss as LogWMSELoss
+from .loss import MappedLoss as MappedLoss
 from .loss import MRSTFTLoss as MRSTFTLoss
+from .loss import MultiResolutionLoss as MultiResolutionLoss
+from .loss import NormLoss as NormLoss
+from .loss import PhaseLoss as PhaseLoss
 from .loss import PitchTransportLoss as PitchTransportLoss
+from .loss import RandomSubsetLoss as RandomSubsetLoss
+from .loss import RelativeLoss as RelativeLoss
+from .loss import SDSDRLoss as SDSDRLoss
+from .loss import SISDRLoss as SISDRLoss
 from .loss import SmoothMRSTFTLoss as SmoothMRSTFTLoss
+from .loss import SNRLoss as SNRLoss
 from .loss import SpectralConvergenceLoss as SpectralConvergenceLoss
+from .loss import SpectralL1SNRLoss as SpectralL1SNRLoss
+from .loss import SpectralLevelLoss as SpectralLevelLoss
 from .loss import SpectralOptimalTransportLoss as SpectralOptimalTransportLoss
+from .loss import SumLoss as SumLoss
 from .loss import TimeFrequencyLoss as TimeFrequencyLoss
+from .loss import WaveformLoss as WaveformLoss

@@ -6,14 +6,22 @@
 import contextlib
 import contextvars
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
-from korvax_eqx._static import Static, thaw
+from korvax_eqx._static import static_or_leaf
+
+# Sizes and positions are 32-bit integers to JAX, which may end the process for others.
+_LARGEST_INT = 2**31 - 1
+# Integers of more bits are beyond the range of floats.
+_FLOAT_BITS = 1024
+# A last axis of at most so many entries that is not the longest holds channels.
+_MOST_CHANNELS = 8
 
 # The class that messages name, and the parts' arguments that it calls otherwise.
 _owner: contextvars.ContextVar[tuple[str, dict[str, str]] | None]
@@ -35,6 +43,11 @@ def owned_by(name: str, **renamed: str) -> Iterator[None]:
         _owner.reset(token)
 
 
+def owner_in_use(owner: str) -> str:
+    """Return the class that messages name, for one raised in `owner`."""
+    return (_owner.get() or (owner, {}))[0]
+
+
 def refuse(
     owner: str, argument: str, rule: str, value: Any, remedy: str = ""
 ) -> NoReturn:
@@ -47,9 +60,14 @@ def refuse(
 
 def describe(value: Any) -> str:
     """Return a short text for `value`: arrays by dtype and shape, others by repr."""
-    if isinstance(value, np.ndarray | jax.Array):
+    if isinstance(value, np.ndarray | jax.Array | jax.ShapeDtypeStruct):
         return f"an array {value.dtype}{list(value.shape)}"
-    text = repr(value)
+    if isinstance(value, int) and value.bit_length() > _FLOAT_BITS:
+        return f"an integer of {value.bit_length()} bits"
+    try:
+        text = repr(value)
+    except Exception:  # Python writes no integers of more than 4300 digits
+        return f"a {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -58,15 +76,29 @@ def positive_int(owner: str, argument: str, value: Any) -> int:
         refuse(owner, argument, "be a positive integer", value)
     if value <= 0:
         refuse(owner, argument, "be a positive integer", value)
+    if value > _LARGEST_INT:
+        remedy = "Sizes and positions are 32-bit integers."
+        refuse(owner, argument, f"be at most {_LARGEST_INT}", value, remedy)
     return int(value)
 
 
 def real(owner: str, argument: str, value: Any) -> float | int:
     """Check a finite real number; return it as a Python number, ints kept."""
     is_number = isinstance(value, int | float | np.integer | np.floating)
-    if not is_number or isinstance(value, bool) or not math.isfinite(value):
+    if not is_number or isinstance(value, bool) or not math.isfinite(_as_float(value)):
         refuse(owner, argument, "be a finite real number", value)
+    if isinstance(value, np.floating) and value.dtype.itemsize > 8:
+        return float(value)  # `item` keeps longer floats as they are
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _as_float(value: Any) -> float:
+    """Return a number as a float, infinite if it is beyond the range of floats."""
+    try:
+        with np.errstate(all="ignore"):
+            return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def positive(owner: str, argument: str, value: Any) -> float | int:
@@ -83,6 +115,17 @@ def non_negative(owner: str, argument: str, value: Any) -> float | int:
     return value
 
 
+def norm_order(owner: str, argument: str, value: Any, rule: str) -> float | int:
+    """Check the order of a norm, a positive number or infinity, for a `rule`."""
+    is_number = isinstance(value, int | float | np.integer | np.floating)
+    # Not `<=`, which NaN would pass.
+    if not is_number or isinstance(value, bool) or not _as_float(value) > 0:
+        refuse(owner, argument, rule, value)
+    if not math.isfinite(_as_float(value)) and isinstance(value, int):
+        refuse(owner, argument, rule, value, "Use `math.inf` for the maximum.")
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def boolean(owner: str, argument: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         refuse(owner, argument, "be True or False", value)
@@ -90,10 +133,13 @@ def boolean(owner: str, argument: str, value: Any) -> bool:
 
 
 def one_of(owner: str, argument: str, value: Any, options: Collection[Any]) -> Any:
-    if not any(value is o or (type(value) is type(o) and value == o) for o in options):
-        rule = "be one of " + ", ".join(map(repr, options))
-        refuse(owner, argument, rule, value)
-    return value
+    for option in options:
+        is_text = isinstance(value, str) and isinstance(option, str)
+        is_same_kind = is_text or type(value) is type(option)
+        if value is option or (is_same_kind and value == option):
+            return option
+    rule = "be one of " + ", ".join(map(repr, options))
+    refuse(owner, argument, rule, value)
 
 
 def is_learnable(value: Any) -> bool:
@@ -102,13 +148,41 @@ def is_learnable(value: Any) -> bool:
 
 
 def floating_array(owner: str, argument: str, value: Any, ndim: int) -> Any:
-    """Check a NumPy or JAX array: real floating, `ndim` axes, finite if NumPy."""
+    """Check a NumPy or JAX array: real floating, `ndim` axes, finite if NumPy.
+
+    Return it in the byte order of the machine, the only one that JAX takes.
+    """
     rule = f"be a real floating array with {ndim} axes" if ndim else "be a real scalar"
     if value.ndim != ndim or not jnp.issubdtype(value.dtype, jnp.floating):
         refuse(owner, argument, rule, value)
-    if isinstance(value, np.ndarray) and not np.all(np.isfinite(value)):
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.dtype.itemsize > 8:
+        remedy = "Convert it, `.astype('float64')`."
+        refuse(owner, argument, rule + " of at most 64 bits", value, remedy)
+    if not np.all(np.isfinite(value)):
         refuse(owner, argument, rule + " without NaN or infinities", value)
-    return value
+    is_native = value.dtype.isnative
+    return value if is_native else value.astype(value.dtype.newbyteorder("="))
+
+
+def real_numbers(owner: str, argument: str, value: Any) -> np.ndarray:
+    """Check a NumPy array or sequence of finite real numbers; return it as float64."""
+    rule = "be a sequence or an array of finite real numbers, with 1 axis"
+    if isinstance(value, np.ndarray):
+        kinds = (jnp.floating, jnp.integer)
+        is_real = any(jnp.issubdtype(value.dtype, kind) for kind in kinds)
+        if value.ndim != 1 or not is_real:
+            refuse(owner, argument, rule, value)
+        with np.errstate(all="ignore"):
+            values = value.astype(np.float64)
+        if not np.all(np.isfinite(values)):
+            refuse(owner, argument, rule, value)
+        return values
+    is_sequence = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    if not is_sequence:
+        refuse(owner, argument, rule, value)
+    return np.array([real(owner, argument, item) for item in value], np.float64)
 
 
 def positive_ints(owner: str, argument: str, value: Any) -> tuple[int, ...]:
@@ -119,21 +193,40 @@ def positive_ints(owner: str, argument: str, value: Any) -> tuple[int, ...]:
     return tuple(positive_int(owner, argument, item) for item in items)
 
 
-def number_or_leaf(owner: str, argument: str, value: Any) -> jax.Array | Static:
+def number_or_leaf(owner: str, argument: str, value: Any) -> Any:
     """Check a number (configuration) or a JAX scalar (a leaf)."""
-    value = thaw(value)
     if isinstance(value, jax.Array):
         return floating_array(owner, argument, value, ndim=0)
-    return Static(float(real(owner, argument, value)))
+    return static_or_leaf(float(real(owner, argument, value)))
 
 
 def signal_type(owner: str, argument: str, x: Any) -> None:
-    """Check that `x` is an array at all."""
+    """Check that `x` is an array, of a dtype that JAX has.
+
+    This is checked before `jax.jit`, which would refuse others in words of its own.
+    """
     if not isinstance(x, jax.Array | np.ndarray):
         raise ValueError(
             f"`{owner}`: `{argument}` must be a JAX or NumPy array of real floats. "
             f"Got {type(x).__name__}. Convert it with `jnp.asarray(..., float)`."
         )
+    if not is_jax_dtype(x.dtype):
+        raise ValueError(
+            f"`{owner}`: `{argument}` must have a dtype that JAX has. Got "
+            f"{describe(x)}. Convert it, `{argument}.astype('float32')`."
+        )
+
+
+def is_jax_dtype(dtype: Any) -> bool:
+    """Whether JAX can hold the values of a dtype, perhaps rounded to 32 bits.
+
+    No longer floats, texts, dates, objects or records, and no foreign byte order.
+    """
+    is_bits = any(jnp.issubdtype(dtype, kind) for kind in (jnp.number, jnp.bool_))
+    if jnp.issubdtype(dtype, jax.dtypes.extended):  # such as random keys
+        return True
+    widest = 16 if jnp.issubdtype(dtype, jnp.complexfloating) else 8
+    return is_bits and dtype.isnative and dtype.itemsize <= widest
 
 
 def signal(owner: str, argument: str, x: Any) -> jax.Array:
@@ -158,8 +251,30 @@ def signal(owner: str, argument: str, x: Any) -> jax.Array:
         raise ValueError(
             f"`{owner}`: `{argument}` must not be empty. Got {describe(x)}."
         )
+    _samples_last(owner, argument, x)
     x = jnp.asarray(x)
     return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
+
+
+def _samples_last(owner: str, argument: str, x: Any) -> None:
+    """Refuse a signal whose last axis looks like channels, as soundfile reads it."""
+    is_known = all(isinstance(size, int) for size in x.shape)
+    if not is_known or x.shape[-1] > _MOST_CHANNELS:
+        return
+    axis = int(np.argmax(x.shape))
+    if x.shape[-1] == x.shape[axis]:
+        return
+    if x.ndim == 2:
+        transposed = f"{argument}.T"
+    elif axis == x.ndim - 2:
+        transposed = f"jnp.swapaxes({argument}, -1, -2)"
+    else:
+        transposed = f"jnp.moveaxis({argument}, {axis}, -1)"
+    raise ValueError(
+        f"`{owner}`: `{argument}` must have its samples in the last axis, i.e. shape "
+        f"(*channels, n_samples). Got {describe(x)}, which looks like channels last. "
+        f"Pass `{transposed}`; to signals as short as that, append zeros."
+    )
 
 
 def wider(a: Any, b: Any) -> Any:
@@ -169,6 +284,14 @@ def wider(a: Any, b: Any) -> Any:
 
 def pair(owner: str, x: Any, y: Any) -> None:
     """Check that an estimate and its target have one shape: nothing broadcasts."""
+    for array in (x, y):
+        is_array = isinstance(array, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
+        if not is_array or not is_jax_dtype(array.dtype):
+            raise ValueError(
+                f"`{owner}`: the estimate and the target must be JAX or NumPy arrays "
+                f"of a dtype that JAX has. Got {describe(array)}. Convert them, "
+                "`jnp.asarray(..., 'float32')`."
+            )
     shape_x, shape_y = jnp.shape(x), jnp.shape(y)
     if shape_x != shape_y:
         raise ValueError(
@@ -178,18 +301,54 @@ def pair(owner: str, x: Any, y: Any) -> None:
         )
 
 
-def scale_input(owner: str, S: Any, *, takes_complex: bool = False) -> jax.Array:
+def lengths(owner: str, value: Any, x: Any) -> jax.Array | None:
+    """Check the lengths of the signals of a padded batch; return them for each.
+
+    Values are checked where they are known, i.e. outside of a transformation.
+    """
+    if value is None:
+        return None
+    lead, n_samples = jnp.shape(x)[:-1], jnp.shape(x)[-1]
+    if not isinstance(value, jax.Array):
+        value = np.asarray(value)
+    if not jnp.issubdtype(value.dtype, jnp.integer):
+        rule = "hold integers, numbers of samples"
+        refuse(owner, "lengths", rule, value, "Convert them, `.astype('int32')`.")
+    try:
+        is_right = np.broadcast_shapes(value.shape, lead) == lead
+    except ValueError:
+        is_right = False
+    if not is_right:
+        rule = (
+            f"have the shape of the signals' leading axes, {lead}, or broadcast to it"
+        )
+        remedy = "Add an axis for channels that share a length: `lengths[:, None]`."
+        refuse(owner, "lengths", rule, value, remedy)
+    if not isinstance(value, Tracer) and value.size:
+        known = np.asarray(value)
+        if known.min() < 0 or known.max() > n_samples:
+            rule = f"be between 0 and the number of samples, {n_samples}"
+            outside = known[(known < 0) | (known > n_samples)]
+            refuse(owner, "lengths", rule, int(outside[0]))
+    return jnp.broadcast_to(jnp.asarray(value, jnp.int32), lead)
+
+
+def scale_input(
+    owner: str, S: Any, *, takes_complex: bool = False, bins_last: bool = False
+) -> jax.Array:
     """Check spectra; return them in single or double precision.
 
     They need a bin axis and a frame axis, and to be real unless `takes_complex`.
+    `bins_last` tells that the two are exchanged, as they are inside of the library.
     """
     kind = jnp.inexact if takes_complex else jnp.floating
     rule = "floats" if takes_complex else "real floats"
-    is_array = isinstance(S, jax.Array | np.ndarray)
+    is_array = isinstance(S, jax.Array | np.ndarray) and is_jax_dtype(S.dtype)
     if not is_array or not jnp.issubdtype(S.dtype, kind):
+        got = jax.ShapeDtypeStruct(public_shape(S), S.dtype) if bins_last else S
         raise ValueError(
             f"`{owner}`: the spectrogram must be a JAX or NumPy array of {rule}. "
-            f"Got {describe(S)}. Convert it first: `abs` or `Spectrogram(power=...)` "
+            f"Got {describe(got)}. Convert it first: `abs` or `Spectrogram(power=...)` "
             "for complex values, `.astype('float32')` for integers."
         )
     if S.ndim < 2 or S.size == 0:
@@ -203,6 +362,11 @@ def scale_input(owner: str, S: Any, *, takes_complex: bool = False) -> jax.Array
     return S.astype(jnp.float32) if is_half else S
 
 
+def public_shape(S: Any) -> tuple[int, ...]:
+    """The shape (*channels, n_bins, n_frames) of spectra whose bins are last."""
+    return (*S.shape[:-2], S.shape[-1], S.shape[-2])
+
+
 def spectrum(owner: str, argument: str, S: Any) -> None:
     """Check that `S` has a bin and a frame axis."""
     if jnp.ndim(S) < 2:
@@ -214,9 +378,21 @@ def spectrum(owner: str, argument: str, S: Any) -> None:
 
 
 def real_spectrum(owner: str, argument: str, S: Any) -> None:
-    """Check that `S` is a real floating spectrum."""
+    """Check that `S`, with its bins last, is a real floating spectrum."""
     if not jnp.issubdtype(S.dtype, jnp.floating):
+        got = describe(jax.ShapeDtypeStruct(public_shape(S), S.dtype))
         raise ValueError(
-            f"`{owner}`: `{argument}` must be a real spectrogram. Got {describe(S)}. "
+            f"`{owner}`: `{argument}` must be a real spectrogram. Got {got}. "
             "Take magnitudes or powers first, e.g. `Spectrogram(power=2)`."
+        )
+
+
+def complex_spectrum(owner: str, argument: str, S: Any) -> None:
+    """Check that `S`, with its bins last, is a complex spectrum."""
+    if not jnp.issubdtype(S.dtype, jnp.complexfloating):
+        got = describe(jax.ShapeDtypeStruct(public_shape(S), S.dtype))
+        raise ValueError(
+            f"`{owner}`: `{argument}` must be a complex spectrum. Got {got}. "
+            "Use `STFT` or `Spectrogram(power=None)`, and no scale that takes "
+            "magnitudes."
         )

@@ -2,10 +2,15 @@
 
 Rule of the library: strings, numbers, tuples and NumPy arrays are configuration
 (static, hashable, comparable); a `jax.Array` is a parameter (a pytree leaf).
+
+A field that holds one kind only is an `eqx.field(static=True)`. Where either may be
+given, `static_or_leaf` keeps a JAX array as it is and turns everything else into an
+equal value of a class that JAX takes for structure: `loss.w_log` is a float to the
+user, and no leaf to JAX.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -13,73 +18,205 @@ import jax
 import numpy as np
 
 
-class FrozenArray:
-    """A read-only NumPy array with the hash and equality of its contents.
+@jax.tree_util.register_static
+class StaticFloat(float):
+    """A float without leaves."""
 
-    NumPy arrays cannot be hashed, so they cannot be static configuration as they
-    are: `jax.jit` would fail on the second equal instance.
+    __slots__ = ()
+
+
+@jax.tree_util.register_static
+class StaticInt(int):
+    """An integer without leaves."""
+
+    __slots__ = ()
+
+
+@jax.tree_util.register_static
+class StaticStr(str):
+    """A string without leaves."""
+
+    __slots__ = ()
+
+
+@jax.tree_util.register_static
+class StaticTuple(tuple[Any, ...]):
+    """A tuple of hashable values without leaves, e.g. a window's name and parameter."""
+
+    __slots__ = ()
+
+
+class StaticArray(np.ndarray):
+    """A read-only NumPy array without leaves, compared and hashed by its contents.
+
+    To NumPy and JAX it is an array like any other; results of operations on it are
+    plain arrays again.
     """
 
-    __slots__ = ("_hash", "value")
+    def __new__(cls, value: Any) -> "StaticArray":
+        array = np.array(value, order="C").view(cls)
+        array.setflags(write=False)
+        return array
 
-    value: np.ndarray
+    def __array_wrap__(
+        self, array: Any, context: Any = None, return_scalar: bool = False
+    ) -> Any:
+        plain = np.asarray(array)
+        return plain[()] if return_scalar else plain
 
-    def __init__(self, value: np.ndarray) -> None:
-        value = np.array(value)
-        value.setflags(write=False)
-        self.value = value
-        self._hash = hash((value.shape, value.dtype.str, value.tobytes()))
+    def __getitem__(self, index: Any) -> Any:
+        return np.asarray(self)[index]
+
+    def __hash__(self) -> int:  # pyright: ignore
+        # For the hash of a module, which is made of those of its fields.
+        return hash(_Contents(self))
+
+    def __repr__(self) -> str:
+        return repr(np.asarray(self))
+
+    def __reduce__(self) -> Any:
+        # By its bytes: NumPy's own pickles are in the byte order of the machine.
+        return _from_bytes, (self.dtype, self.shape, self.tobytes())
+
+    def __deepcopy__(self, memo: Any) -> "StaticArray":
+        return self
+
+    def __copy__(self) -> "StaticArray":
+        return self
+
+
+def _from_bytes(dtype: np.dtype, shape: tuple[int, ...], data: bytes) -> StaticArray:
+    return StaticArray(np.frombuffer(data, dtype).reshape(shape))
+
+
+class _Contents:
+    """What makes a static array equal to another: the hash is taken when asked for.
+
+    Not kept, as hashes of bytes differ from process to process.
+    """
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: StaticArray) -> None:
+        self.array = array
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.array.shape, self.array.dtype.str, self.array.tobytes()
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, FrozenArray)
-            and self.value.dtype == other.value.dtype
-            and self.value.shape == other.value.shape
-            and self.value.tobytes() == other.value.tobytes()
-        )
+        if not isinstance(other, _Contents):
+            return NotImplemented
+        return self.array is other.array or self._key() == other._key()
 
     def __hash__(self) -> int:
-        return self._hash
+        return hash(self._key())
 
     def __repr__(self) -> str:
-        shape = ",".join(map(str, self.value.shape))
-        return f"FrozenArray({self.value.dtype}[{shape}])"
+        shape = ",".join(map(str, self.array.shape))
+        return f"{self.array.dtype}[{shape}]"
 
 
-class Static(eqx.Module):
-    """One static value in a place that could also hold a learnable array."""
-
-    value: Any = eqx.field(static=True)
-
-    def __repr__(self) -> str:
-        return repr(self.value)
+jax.tree_util.register_pytree_node(
+    StaticArray, lambda array: ((), _Contents(array)), lambda aux, _: aux.array
+)
 
 
-def parameter(value: Any) -> jax.Array | Static:
-    """Keep a `jax.Array` as a leaf; make everything else static configuration."""
-    if isinstance(value, jax.Array | Static):
-        return value
-    return Static(freeze(value))
+class NamedParts(dict[str, Any]):
+    """A dictionary whose order survives JAX, which sorts the keys of plain ones.
+
+    Read-only, so that it can be hashed with what holds it.
+    """
+
+    def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return hash(frozenset(self.items()))
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        raise TypeError("Parts of a loss are not assigned: make another loss.")
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("Parts of a loss are not deleted: make another loss.")
+
+    def __reduce__(self) -> Any:
+        # As a whole: copies and pickles of dictionaries are filled item by item.
+        return NamedParts, (dict(self),)
+
+
+def _unflatten_parts(names: tuple[str, ...], parts: Any) -> NamedParts:
+    return NamedParts(zip(names, parts, strict=True))
+
+
+jax.tree_util.register_pytree_with_keys(
+    NamedParts,
+    lambda parts: (
+        [(jax.tree_util.DictKey(name), part) for name, part in parts.items()],
+        tuple(parts),
+    ),
+    _unflatten_parts,
+)
+
+STATIC_TYPES = (StaticFloat, StaticInt, StaticStr, StaticTuple, StaticArray)
+
+
+@jax.tree_util.register_static
+class Fixed:
+    """A static argument, or result, of a compiled function."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fixed) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
 
 
 def freeze(value: Any) -> Any:
-    """Return `value` in hashable form: arrays frozen, sequences as tuples."""
+    """Return `value` in hashable form: NumPy scalars as Python's, lists as tuples."""
     if isinstance(value, np.ndarray):
-        return FrozenArray(value)
+        return value if isinstance(value, StaticArray) else StaticArray(value)
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and not isinstance(value, StaticTuple):
         return tuple(freeze(item) for item in value)
     return value
 
 
-def thaw(value: Any) -> Any:
-    """Return what the user gave: the inverse of `parameter` and `freeze`."""
-    if isinstance(value, Static):
-        return thaw(value.value)
-    if isinstance(value, FrozenArray):
-        return value.value
-    return value
+def static_or_leaf(value: Any) -> Any:
+    """Keep a `jax.Array` as a leaf; make everything else static configuration.
+
+    `None` has no leaves as it is. A value of any other kind is returned as it is: the
+    checks of the class that it is given to refuse it.
+    """
+    if isinstance(value, (jax.Array, *STATIC_TYPES)):
+        return value
+    value = freeze(value)
+    if isinstance(value, bool):
+        return value
+    kinds: tuple[tuple[type, Any], ...] = (
+        (float, StaticFloat),
+        (int, StaticInt),
+        (str, StaticStr),
+        (tuple, StaticTuple),
+    )
+    made: Any = value
+    static: Any
+    for kind, static in kinds:
+        if isinstance(made, kind):
+            return static(made)
+    return made
+
+
+def is_leaf(value: Any) -> bool:
+    """Whether `value` is a parameter (a JAX array) and no configuration."""
+    return isinstance(value, jax.Array)
+
+
+def items_of(value: Any) -> Sequence[Any] | None:
+    """Return what a list, tuple or any other sequence holds; `None` for no sequence."""
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        return None
+    return tuple(value)
 
 
 class Function(eqx.Module):
@@ -92,6 +229,12 @@ class Function(eqx.Module):
 
     def __repr__(self) -> str:
         return repr(self.fn)
+
+
+class _Held(eqx.Module):
+    """One static argument of a partial function, of any hashable type."""
+
+    value: Any = eqx.field(static=True)
 
 
 class PartialFunction(eqx.Module):
@@ -107,9 +250,20 @@ class PartialFunction(eqx.Module):
     keyword_names: tuple[str, ...] = eqx.field(static=True)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        values = map(thaw, self.keyword_values)
+        values = map(_released, self.keyword_values)
         keywords = dict(zip(self.keyword_names, values, strict=True))
-        return self.fn(*map(thaw, self.args), *args, **{**keywords, **kwargs})
+        return self.fn(*map(_released, self.args), *args, **{**keywords, **kwargs})
+
+
+def _held(value: Any) -> Any:
+    if isinstance(value, jax.Array | eqx.Module):
+        return value
+    value = freeze(value)
+    return value if isinstance(value, StaticArray) else _Held(value)
+
+
+def _released(value: Any) -> Any:
+    return value.value if isinstance(value, _Held) else value
 
 
 def _is_hashable(value: Any) -> bool:
@@ -125,9 +279,20 @@ def as_module(fn: Any) -> Any:
     if isinstance(fn, eqx.Module | jax.tree_util.Partial):
         return fn
     if isinstance(fn, functools.partial):
-        args = tuple(map(parameter, fn.args))
-        values = tuple(map(parameter, fn.keywords.values()))
-        static = [v.value for v in (*args, *values) if isinstance(v, Static)]
-        if all(map(_is_hashable, static)):
+        args = tuple(map(_held, fn.args))
+        values = tuple(map(_held, fn.keywords.values()))
+        held = [v.value for v in (*args, *values) if isinstance(v, _Held)]
+        if all(map(_is_hashable, held)):
             return PartialFunction(as_module(fn.func), args, values, tuple(fn.keywords))
     return Function(fn)
+
+
+def is_plain_callable(node: Any) -> bool:
+    """Whether a node of a tree is a function given by the user, not a module."""
+    return isinstance(node, Function | PartialFunction)
+
+
+def has_plain_callables(tree: Any) -> bool:
+    """Whether a tree holds functions that it does not know the inside of."""
+    nodes = jax.tree.leaves(tree, is_leaf=is_plain_callable)
+    return any(map(is_plain_callable, nodes))

@@ -4,6 +4,7 @@ A new class is one line here.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 import korvax_eqx as ke
+from korvax_eqx import recipes
 
 SAMPLE_RATE = 8000
 N_SAMPLES = 1500
@@ -19,23 +21,65 @@ SIZES = {"n_fft": 256, "hop_length": 100}
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A way to make an object, always anew and always equal."""
+    """A way to make an object, always anew and always equal, and to call it.
+
+    `n_channels` is the size of the axis before the samples that a mix of channels
+    needs. `draws` is true of a loss that needs a key.
+    """
 
     name: str
     make: Callable[[], Any]
+    n_channels: int | None = None
+    draws: bool = False
 
     def __repr__(self) -> str:
         return self.name
 
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """What a call needs beside signals: always the same draw."""
+        return {"key": jax.random.key(3)} if self.draws else {}
 
+    def callable(self) -> Callable[..., Any]:
+        """The object made anew, as a function of signals alone."""
+        made = self.make()
+        return functools.partial(made, **self.keywords) if self.draws else made
+
+    def channels(self, x: jax.Array) -> jax.Array:
+        """Signals as one example of this case: with channels, if it needs them.
+
+        The first two channels are equal, so that their difference is silence.
+        """
+        if self.n_channels is None:
+            return x
+        return jnp.repeat(x[..., None, :], self.n_channels, -2)
+
+    def signals(
+        self, *lead: int, seed: int = 0, dtype: Any = jnp.float32
+    ) -> tuple[jax.Array, jax.Array]:
+        """A pair of noisy signals that it may be called with, `lead` examples."""
+        shape = lead if self.n_channels is None else (*lead, self.n_channels)
+        return signals(*shape, seed=seed, dtype=dtype)
+
+
+MAPS = [
+    Case("FIRFilter", lambda: ke.FIRFilter([0.5, -0.2, 0.1])),
+    Case("PreEmphasis", lambda: ke.PreEmphasis()),
+    Case("AWeightingFilter", lambda: ke.AWeightingFilter(SAMPLE_RATE, 51)),
+    Case("KWeightingFilter", lambda: ke.KWeightingFilter(SAMPLE_RATE)),
+    Case("MidSide", lambda: ke.MidSide(), n_channels=2),
+    Case("ChannelMix", lambda: ke.ChannelMix([[0.5, 0.3, 0.2]]), n_channels=3),
+]
 TRANSFORMS = [
     Case("STFT", lambda: ke.STFT(**SIZES)),
     Case("Spectrogram", lambda: ke.Spectrogram(**SIZES)),
     Case("Spectrogram-magnitude", lambda: ke.Spectrogram(**SIZES, power=1)),
     Case("Spectrogram-root", lambda: ke.Spectrogram(**SIZES, power=0.5)),
     Case("Spectrogram-valid", lambda: ke.Spectrogram(**SIZES, center=False)),
+    Case("Spectrogram-reflect", lambda: ke.Spectrogram(**SIZES, pad_mode="reflect")),
     Case("MelSpectrogram", lambda: ke.MelSpectrogram(SAMPLE_RATE, n_mels=20, **SIZES)),
     Case("MFCC", lambda: ke.MFCC(SAMPLE_RATE, n_mfcc=8, n_mels=20, **SIZES)),
+    Case("Chroma", lambda: ke.Chroma(SAMPLE_RATE, **SIZES)),
     Case("CQT", lambda: ke.CQT(SAMPLE_RATE, fmin=500.0, n_bins=24, hop_length=100)),
     Case(
         "VQT",
@@ -45,6 +89,17 @@ TRANSFORMS = [
 SCALES = [
     Case("Identity", lambda: ke.Identity()),
     Case("Log", lambda: ke.Log()),
+    Case("Log-clamp", lambda: ke.Log(2.0, 1e-5, base=10, floor="clamp")),
+    Case("Log-replace", lambda: ke.Log(eps=1e-5, base=2, floor="replace")),
+    Case("Power", lambda: ke.Power(0.3)),
+    Case("Power-2", lambda: ke.Power(2)),
+    Case("Power-clamp", lambda: ke.Power(0.5, 1e-8, floor="clamp")),
+    Case("OneSidedPower", lambda: ke.OneSidedPower(0.5)),
+    Case("Difference", lambda: ke.Difference()),
+    Case("Difference-frequency", lambda: ke.Difference("frequency")),
+    Case("CumulativeSum", lambda: ke.CumulativeSum()),
+    Case("CumulativeSum-time", lambda: ke.CumulativeSum("time", reverse=True)),
+    Case("MeanOverBins", lambda: ke.MeanOverBins()),
     Case("AmplitudeToDB", lambda: ke.AmplitudeToDB()),
     Case("PowerToDB", lambda: ke.PowerToDB()),
     Case("MelScale", lambda: ke.MelScale(SAMPLE_RATE, 256, n_mels=20)),
@@ -57,7 +112,13 @@ SCALES = [
 SPECTRAL_LOSSES = [
     Case("ElementwiseLoss-L1", lambda: ke.ElementwiseLoss()),
     Case("ElementwiseLoss-L2", lambda: ke.ElementwiseLoss("L2")),
+    Case("ElementwiseLoss-sum", lambda: ke.ElementwiseLoss(reduction="sum")),
+    Case("NormLoss", lambda: ke.NormLoss()),
+    Case("NormLoss-frame", lambda: ke.NormLoss(over="frame", reduction="mean")),
+    Case("RelativeLoss", lambda: ke.RelativeLoss()),
+    Case("RelativeLoss-L1", lambda: ke.RelativeLoss("L1", 0.0)),
     Case("SpectralConvergenceLoss", lambda: ke.SpectralConvergenceLoss()),
+    Case("CumulativeEnergyLoss", lambda: ke.CumulativeEnergyLoss()),
     Case("Transport", lambda: ke.SpectralOptimalTransportLoss()),
     Case("Transport-p1", lambda: ke.SpectralOptimalTransportLoss(p=1)),
     Case("Transport-p1.5", lambda: ke.SpectralOptimalTransportLoss(p=1.5)),
@@ -66,6 +127,27 @@ SPECTRAL_LOSSES = [
         lambda: ke.SpectralOptimalTransportLoss(balanced=False, quantile_lowpass=True),
     ),
     Case("Transport-raw", lambda: ke.SpectralOptimalTransportLoss(normalize=False)),
+]
+# Scales and losses of complex spectra.
+COMPLEX_SCALES = [Case("RealImaginary", lambda: ke.RealImaginary())]
+COMPLEX_LOSSES = [
+    Case("PhaseLoss", lambda: ke.PhaseLoss()),
+    Case("PhaseLoss-raw", lambda: ke.PhaseLoss("L2", wrap=False)),
+    Case(
+        "PhaseLoss-frequency",
+        lambda: ke.PhaseLoss(quantity="instantaneous_frequency", weighting="magnitude"),
+    ),
+    Case("PhaseLoss-delay", lambda: ke.PhaseLoss(quantity="group_delay")),
+]
+# Losses that are no mean over signals.
+BATCH_LOSSES = [
+    Case("BatchSpectralConvergenceLoss", lambda: ke.BatchSpectralConvergenceLoss()),
+    Case("BatchRelativeLoss", lambda: ke.BatchRelativeLoss(eps=0.0)),
+]
+# Losses that may be negative, and are not least for equal spectra at every level.
+LEVEL_LOSSES = [
+    Case("SpectralL1SNRLoss", lambda: ke.SpectralL1SNRLoss()),
+    Case("SpectralLevelLoss", lambda: ke.SpectralLevelLoss(delta_lambda=0.0)),
 ]
 
 
@@ -78,13 +160,67 @@ def _combined() -> ke.TimeFrequencyLoss:
     )
 
 
+def _small() -> ke.TimeFrequencyLoss:
+    return ke.TimeFrequencyLoss(ke.Spectrogram(**SIZES), ke.ElementwiseLoss("L2"))
+
+
+def _named() -> dict[str, ke.AbstractLoss]:
+    """Parts of which two share a transform, not in the order of their names."""
+    return {
+        "stft": ke.MRSTFTLoss((64, 100), (128, 256)),
+        "magnitude": _small(),
+        "pitch": ke.PitchTransportLoss(256, 100),
+    }
+
+
+def _nested() -> ke.SumLoss:
+    inner = ke.SumLoss([_small(), ke.MRSTFTLoss((64,), (256,), w_sc=0.5)], [2.0, 0.5])
+    mapped = ke.MappedLoss(ke.PreEmphasis(), inner)
+    return ke.SumLoss({"raw": inner, "emphasised": mapped}, {"emphasised": 3, "raw": 1})
+
+
 COMPOSITES = [
     Case("MRSTFTLoss", lambda: ke.MRSTFTLoss((64, 100), (256, 512))),
     Case("MRSTFTLoss-L2", lambda: ke.MRSTFTLoss((64,), (256,), power=2, lin_dist="L2")),
     Case("MRSTFTLoss-sc", lambda: ke.MRSTFTLoss((64,), (256,), w_lin=0, w_sc=0.5)),
     Case("SmoothMRSTFTLoss", lambda: ke.SmoothMRSTFTLoss()),
+    Case(
+        "SmoothMRSTFTLoss-two",
+        lambda: ke.SmoothMRSTFTLoss(hop_lengths=(63, 128), win_lengths=(127, 257)),
+    ),
     Case("PitchTransportLoss", lambda: ke.PitchTransportLoss(256, 100)),
+    Case("WaveformLoss", lambda: ke.WaveformLoss()),
+    Case("WaveformLoss-L2", lambda: ke.WaveformLoss("L2")),
+    Case("ESRLoss", lambda: ke.ESRLoss()),
+    Case("DCLoss", lambda: ke.DCLoss()),
+    Case("LogCoshLoss", lambda: ke.LogCoshLoss()),
     Case("TimeFrequencyLoss", _combined),
+    Case(
+        "MultiResolutionLoss",
+        lambda: ke.MultiResolutionLoss(
+            [ke.Spectrogram(**SIZES), ke.MelSpectrogram(SAMPLE_RATE, **SIZES)],
+            [ke.SpectralConvergenceLoss(), ke.ElementwiseLoss("L2")],
+            [ke.Identity(), ke.Log()],
+            resolution_weights=[2.0, 1.0],
+        ),
+    ),
+    Case("SumLoss", lambda: ke.SumLoss([_small(), ke.PitchTransportLoss(256, 100)])),
+    Case("SumLoss-weights", lambda: ke.SumLoss(_named(), [0.5, 0, 2.0])),
+    Case("SumLoss-nested", _nested),
+    Case("RandomSubsetLoss", lambda: ke.RandomSubsetLoss(_named(), 2), draws=True),
+    Case(
+        "SumLoss-draws",
+        lambda: ke.SumLoss([ke.RandomSubsetLoss(_named()), _small()]),
+        draws=True,
+    ),
+    *(
+        Case(
+            f"MappedLoss-{case.name}",
+            lambda make=case.make: ke.MappedLoss(make(), _small()),
+            n_channels=case.n_channels,
+        )
+        for case in MAPS
+    ),
     *(
         Case(
             f"TimeFrequencyLoss-{case.name}",
@@ -112,8 +248,213 @@ COMPOSITES = [
         for case in SCALES
         if case.name != "Identity"  # is one of those above
     ),
+    *(
+        Case(
+            f"TimeFrequencyLoss-{case.name}",
+            lambda make=case.make: ke.TimeFrequencyLoss(
+                ke.STFT(**SIZES), ke.ElementwiseLoss(), make()
+            ),
+        )
+        for case in COMPLEX_SCALES
+    ),
+    *(
+        Case(
+            f"TimeFrequencyLoss-{case.name}",
+            lambda make=case.make: ke.TimeFrequencyLoss(ke.STFT(**SIZES), make()),
+        )
+        for case in COMPLEX_LOSSES
+    ),
 ]
-ALL = [*TRANSFORMS, *SCALES, *SPECTRAL_LOSSES, *COMPOSITES]
+# Losses on signals that may be negative, and are not 0 for equal signals.
+LEVELS = [
+    Case("LevelLoss", lambda: ke.LevelLoss(delta_lambda=0.0)),
+    Case("LogWMSELoss", lambda: ke.LogWMSELoss([0.5, -1.0, 0.5])),
+    Case("SNRLoss", lambda: ke.SNRLoss()),
+    Case("SISDRLoss", lambda: ke.SISDRLoss()),
+    Case("SDSDRLoss", lambda: ke.SDSDRLoss()),
+    Case("L1SNRLoss", lambda: ke.L1SNRLoss()),
+    *(
+        Case(
+            f"TimeFrequencyLoss-{case.name}",
+            lambda make=case.make: ke.TimeFrequencyLoss(
+                ke.Spectrogram(**SIZES, power=1), make()
+            ),
+        )
+        for case in LEVEL_LOSSES
+    ),
+]
+# Losses on signals with a term that is no mean over signals.
+BATCHES = [
+    *(
+        Case(
+            f"TimeFrequencyLoss-{case.name}",
+            lambda make=case.make: ke.TimeFrequencyLoss(
+                ke.Spectrogram(**SIZES), [ke.ElementwiseLoss(), make()]
+            ),
+        )
+        for case in BATCH_LOSSES
+    ),
+    Case(
+        "SumLoss-batch",
+        lambda: ke.SumLoss(
+            {
+                "batch": ke.TimeFrequencyLoss(
+                    ke.Spectrogram(**SIZES, power=1), ke.BatchSpectralConvergenceLoss()
+                ),
+                "wave": ke.WaveformLoss(),
+            },
+            {"batch": 0.5, "wave": 2.0},
+        ),
+    ),
+]
+
+
+def _recipe(name: str, *arguments: Any, **keywords: Any) -> Callable[[], Any]:
+    return lambda: getattr(recipes, name)(*arguments, **keywords)
+
+
+_RESOLUTIONS = ((256, 171), (100, 50), (200, 150))
+# As small as they can be made, and still of more than one of what they have several.
+_TWO = {"hop_sizes": (60, 100), "win_lengths": (127, 257)}
+
+RECIPES = [
+    Case("auraloss_stft", _recipe("auraloss_stft", 256, 100, 200, w_sc=0.0)),
+    Case(
+        "auraloss_sum_difference",
+        _recipe("auraloss_sum_difference", *_RESOLUTIONS, w_sc=0.0, w_lin_mag=0.5),
+        n_channels=2,
+    ),
+    Case(
+        "auraloss_random",
+        _recipe("auraloss_random", 2, 32, 256, 0.1, 0.25, n_bank=3, w_sc=0.0),
+        draws=True,
+    ),
+    Case(
+        "parallel_wavegan_mel",
+        _recipe("parallel_wavegan_mel", 8000, 256, 100, num_mels=20, fmax=4000),
+    ),
+    Case(
+        "hifigan_mel",
+        _recipe("hifigan_mel", 8000, n_fft=256, hop_size=100, win_size=200, num_mels=9),
+    ),
+    Case("encodec_mel", _recipe("encodec_mel", 8000, range_end=8, n_mels=20)),
+    Case(
+        "ddsp",
+        _recipe(
+            "ddsp",
+            (200, 64),
+            delta_time_weight=0.5,
+            delta_freq_weight=0.5,
+            cumsum_freq_weight=0.1,
+            logmag_weight=1.0,
+        ),
+    ),
+    Case("audiotools_stft", _recipe("audiotools_stft", (256, 64))),
+    Case("audiotools_mel", _recipe("audiotools_mel", 8000, (20, 10), (256, 64))),
+    Case("dac_mel", _recipe("dac_mel", 8000, (5, 10), (64, 128))),
+    Case("asteroid", _recipe("asteroid", (256, 64), (200, 64), (100, 32))),
+]
+# These are no means over a batch: `test_recipes_laws` has laws of their own.
+RECIPES_OF_BATCHES = [
+    Case(
+        "auraloss_stft",
+        _recipe(
+            "auraloss_stft",
+            256,
+            100,
+            200,
+            w_lin_mag=0.5,
+            sample_rate=8000,
+            scale="mel",
+            n_bins=20,
+            perceptual_weighting=True,
+        ),
+    ),
+    Case("auraloss_mrstft", _recipe("auraloss_mrstft", *_RESOLUTIONS)),
+    Case("auraloss_mel", _recipe("auraloss_mel", 8000, 256, 100, 256, n_mels=20)),
+    Case(
+        "auraloss_sum_difference",
+        _recipe("auraloss_sum_difference", *_RESOLUTIONS),
+        n_channels=2,
+    ),
+    Case(
+        "auraloss_random",
+        _recipe("auraloss_random", 2, 32, 256, 0.1, 0.25, n_bank=3),
+        draws=True,
+    ),
+    Case("parallel_wavegan", _recipe("parallel_wavegan", *_RESOLUTIONS)),
+    Case("denoiser", _recipe("denoiser", *_RESOLUTIONS)),
+    Case("audiocraft_mrstft", _recipe("audiocraft_mrstft", *_RESOLUTIONS)),
+    Case("rave", _recipe("rave", (256, 64))),
+]
+# Some of these are in decibels, so that they have no least value of 0, or are slow:
+# `test_laws_recipes` has what holds for them too.
+RECIPES = [
+    *RECIPES,
+    Case("sot", lambda: recipes.sot(fft_size=256)),
+    Case(
+        "sot_multiresolution",
+        lambda: recipes.sot_multiresolution(
+            fft_sizes=(256, 128), hop_lengths=(100, 50), balanced=False
+        ),
+    ),
+    Case("sot_paper", lambda: recipes.sot_paper(SAMPLE_RATE, n_fft=256)),
+    Case(
+        "sot_paper-log",
+        lambda: recipes.sot_paper(SAMPLE_RATE, n_fft=256, log_scaled_x=True),
+    ),
+    Case("smooth_paper", lambda: recipes.smooth_paper(win_lengths=(127, 257))),
+    Case("smooth_scrapl", lambda: recipes.smooth_scrapl(fft_sizes=(127, 257), **_TWO)),
+    Case(
+        "smooth_auraloss",
+        lambda: recipes.smooth_auraloss(fft_sizes=(127, 257), **_TWO),
+    ),
+    Case("flamo_mss", lambda: recipes.flamo_mss(nfft=(256, 128))),
+    Case("flamo_mss-magenta", lambda: recipes.flamo_mss(nfft=(256,), form="magenta")),
+    Case("cel", lambda: recipes.cel(n_fft=256)),
+    Case("l1snr_db", lambda: recipes.l1snr_db(l1_weight=0.2)),
+    Case(
+        "l1snr_db_stft",
+        lambda: recipes.l1snr_db_stft(
+            n_ffts=(256, 128),
+            hop_lengths=(64, 32),
+            win_lengths=(256, 128),
+            use_regularization=True,
+        ),
+    ),
+    Case(
+        "l1snr_db_multi",
+        lambda: recipes.l1snr_db_multi(
+            n_ffts=(256,), hop_lengths=(64,), win_lengths=(256,)
+        ),
+    ),
+    Case("log_wmse", lambda: recipes.log_wmse(SAMPLE_RATE)),
+    Case(
+        "log_wmse-sum",
+        lambda: recipes.log_wmse(SAMPLE_RATE, mixture="sum"),
+        n_channels=2,
+    ),
+    Case(
+        "log_wmse-gated",
+        lambda: recipes.log_wmse(
+            SAMPLE_RATE, bypass_filter=True, error_tolerance_db=-30.0
+        ),
+    ),
+]
+
+ALL = [
+    *MAPS,
+    *TRANSFORMS,
+    *SCALES,
+    *COMPLEX_SCALES,
+    *SPECTRAL_LOSSES,
+    *COMPLEX_LOSSES,
+    *BATCH_LOSSES,
+    *LEVEL_LOSSES,
+    *COMPOSITES,
+    *LEVELS,
+    *BATCHES,
+]
 
 
 def signals(
@@ -123,3 +464,15 @@ def signals(
     keys = jax.random.split(jax.random.key(seed))
     x, y = (0.3 * jax.random.normal(key, (*lead, N_SAMPLES)) for key in keys)
     return x.astype(dtype), y.astype(dtype)
+
+
+def arguments(case: Case) -> tuple[jax.Array, ...]:
+    """Two examples of what an object of any kind takes."""
+    if case in COMPOSITES or case in LEVELS or case in BATCHES:
+        return case.signals(2)
+    if case in MAPS or case in TRANSFORMS:
+        return case.signals(2)[:1]
+    is_complex = case in COMPLEX_SCALES or case in COMPLEX_LOSSES
+    transform = ke.STFT(**SIZES) if is_complex else ke.Spectrogram(**SIZES)
+    x, y = map(transform, signals(2))
+    return (x,) if case in SCALES or case in COMPLEX_SCALES else (x, y)

@@ -84,7 +84,13 @@ def folder(tmp_path_factory):
     broken = voice.copy()
     broken[4410] = np.nan
     write("nan.wav", broken, sr, "FLOAT")
+    write("fast.wav", voice, 2**31 - 1)
+    write("slow.wav", voice[:3000], 1)
+    write("slow_half.wav", 0.5 * voice[:3000], 1)
     (folder / "text.wav").write_text("not audio")
+    (folder / "nothing.wav").touch()
+    os.mkfifo(folder / "pipe")
+    os.mkfifo(folder / "p.png")
     whole = (folder / "est.flac").read_bytes()
     (folder / "cut.flac").write_bytes(whole[: len(whole) // 2])
     endless = bytearray(whole)
@@ -98,6 +104,9 @@ def folder(tmp_path_factory):
     )
     ke.save(folder / "mel16k.eqx", loss)
     ke.save(folder / "transform.eqx", ke.Spectrogram())
+    scale = ke.Chain((ke.PowerToDB(), ke.AWeighting(sr=1e12, n_fft=64)))
+    fast = ke.TimeFrequencyLoss(ke.Spectrogram(64), ke.ElementwiseLoss(), scale)
+    ke.save(folder / "fast.eqx", fast)
     damaged = bytearray((folder / "saved.eqx").read_bytes())
     damaged[len(damaged) // 2] ^= 1
     (folder / "damaged.eqx").write_bytes(damaged)
@@ -186,6 +195,7 @@ def test_compare_prints_a_table_and_draws(folder):
     picture = matplotlib.image.imread(folder / "picture.png")[..., :3]
     third = picture.shape[0] // 3
     panels = [picture[i * third : (i + 1) * third] for i in range(3)]
+    assert lines[-1] == "Wrote picture.png."
     for panel in panels:
         assert np.std(panel.mean(axis=-1)) > 0.05
         assert len(np.unique(panel.reshape(-1, 3), axis=0)) > 500
@@ -274,6 +284,37 @@ def test_show_and_errors_of_the_real_command(folder):
     assert done.stderr == "python -m korvax_eqx: error: missing.wav: no such file.\n"
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("show saved.eqx > /dev/full", 2, "cannot be written: No space left on device"),
+        ("show saved.eqx --json > /dev/full", 2, "cannot be written: No space left"),
+        ("--help > /dev/full", 2, "cannot be written: No space left on device"),
+        ("show saved.eqx >&-", 2, "standard output is closed"),
+        ("show saved.eqx | true", 141, ""),
+        ("show missing.eqx 2>&-", 2, ""),
+        ("show saved.eqx > out.txt 2>&-", 0, ""),
+    ],
+)
+def test_outputs_that_cannot_be_written(folder, command, code, said):
+    # The pipe's reader is gone before anything is written: imports take a second.
+    line = f"set -o pipefail; {sys.executable} -W error -m korvax_eqx {command}"
+    # Unbuffered, argparse itself would swallow the error of writing its help.
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONUNBUFFERED": ""}
+    done = subprocess.run(  # noqa: S603
+        ["bash", "-c", line],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
+    )
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert done.stderr.count("\n") == bool(said)
+
+
 def test_drawing_library_is_imported_when_used():
     code = "import sys, korvax_eqx.plot, korvax_eqx._cli._main as m; m.parser();"
     code += "print([n for n in ('matplotlib', 'rich', 'soxr') if n in sys.modules])"
@@ -325,7 +366,10 @@ def call(capsys, monkeypatch, folder, *args):
         ),
         (
             ("voice.wav", "voice.wav", "--loss", "mrstf"),
-            ["neither a name (mrstft, smooth, sot, mel, convergence) nor a file"],
+            [
+                "neither a name (mrstft, smooth, sot, mel, convergence, or a recipe: "
+                "see --list) nor a file"
+            ],
         ),
         (("voice.wav", "voice.wav", "--loss", "damaged.eqx"), ["damaged.eqx"]),
         (
@@ -339,6 +383,19 @@ def call(capsys, monkeypatch, folder, *args):
         (("voice.wav", "voice.wav", "--plot", "a.xyz"), ["--plot a.xyz", ".png"]),
         (("voice.wav", "voice.wav", "--plot", "no/a.png"), ["there is no folder no"]),
         (("voice.wav", "voice.wav", "--start", "1.6"), ["1.600 s", "--start 1.6"]),
+        (("voice.wav", "voice.wav", "--start", "1e308"), ["--start 1e+308"]),
+        (("ref.wav", "nothing.wav"), ["nothing.wav: cannot be read as audio"]),
+        (("ref.wav", "pipe"), ["pipe: is a pipe or a device, not a file"]),
+        (("/dev/zero", "ref.wav"), ["/dev/zero: is a pipe or a device"]),
+        (("voice.wav", "voice.wav", "--loss", "pipe"), ["pipe: is a pipe or a device"]),
+        (("voice.wav", "voice.wav", "--loss", "."), ["is a directory, not a file"]),
+        (("voice.wav", "voice.wav", "--plot", "p.png"), ["p.png: is there already"]),
+        (("voice.wav", "a" * 5000 + ".wav"), ["aaa.wav: no such file"]),
+        (("fast.wav", "fast.wav"), ["2.14748e+09 Hz is out of range", "damaged"]),
+        (
+            ("voice.wav", "voice.wav", "--loss", "fast.eqx", "--resample"),
+            ["a sample rate of 1e+12 Hz is out of range"],
+        ),
     ],
 )
 def test_errors_say_what_to_do(args, texts, folder, capsys, monkeypatch):
@@ -358,13 +415,15 @@ def test_errors_say_what_to_do(args, texts, folder, capsys, monkeypatch):
         (["compare", "a", "b", "--block-seconds", "0"], "more than 0 seconds"),
         (["compare", "a", "b", "--start", "x"], "invalid number of seconds value: 'x'"),
         (["compare", "a", "b", "--start", "-1"], "must be seconds, 0 or more"),
+        (["compare", "a", "b", "--start", "nan"], "must be seconds, 0 or more"),
+        (["compare", "a", "b", "--start", "1e999"], "must be seconds, 0 or more"),
+        (["compare", "a", "b", "--duration", "inf"], "must be seconds, 0 or more"),
+        (["compare", "a", "b", "--block-seconds", "1e-300"], "at least 0.01 seconds"),
         ([], "required: COMMAND"),
     ],
 )
 def test_wrong_arguments(args, text, capsys):
-    with pytest.raises(SystemExit) as error:
-        main(args)
-    assert error.value.code == 2
+    assert main(args) == 2
     output = capsys.readouterr()
     assert text in output.err
     assert output.out == ""
@@ -495,6 +554,12 @@ def test_show(folder, capsys, monkeypatch):
 def test_missing_libraries(folder, capsys, monkeypatch):
     args = ("compare", "voice.wav", "voice.wav")
     with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "rich", None)
+        patch.setitem(sys.modules, "soundfile", None)
+        assert call(capsys, patch, folder, "show", "saved.eqx")[0] == 0
+        code, _, err = call(capsys, patch, folder, *args)
+    assert code == 2 and 'pip install "korvax_eqx[audio]"' in err
+    with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "soxr", None)
         code, out, err = call(capsys, patch, folder, *args)
     assert (code, out) == (2, "")
@@ -505,6 +570,77 @@ def test_missing_libraries(folder, capsys, monkeypatch):
         code, out, err = call(capsys, patch, folder, *args, "--plot", "a.png")
     assert (code, out) == (2, "")
     assert 'pip install "korvax_eqx[plot]"' in err
+
+
+@pytest.mark.parametrize("option", ["--start", "--duration", "--block-seconds"])
+def test_seconds_beyond_the_range_of_floats(option, folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    args = ["compare", "tiny.wav", "tiny.wav", option, "1e308", "--loss", "convergence"]
+    assert main(args) == (2 if option == "--start" else 0)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["mrstft", "smooth", "sot", "mel", "convergence"])
+def test_files_of_one_hertz(name, folder, capsys, monkeypatch):
+    files = ("slow_half.wav", "slow.wav")
+    args = ("compare", *files, "--loss", name, "--json", "--plot", "slow.svg")
+    code, out, err = call(capsys, monkeypatch, folder, *args)
+    report = json.loads(out)
+    doubts = ["mel bands are empty"] if name == "mel" else []
+    assert code == 0 and err.count("\n") == len(report["warnings"]) == len(doubts)
+    assert all(map(str.__contains__, report["warnings"], doubts))
+    assert report["loss"]["value"] > 0 and report["compared"]["seconds"] == 3000
+    assert report["picture"] == "slow.svg" and (folder / "slow.svg").exists()
+    args = ("compare", "voice.wav", "slow.wav", "--loss", name, "--resample")
+    code, _, err = call(capsys, monkeypatch, folder, *args, "--align", "trim", "--json")
+    assert code in (0, 2) and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "声音 и звук ♪.wav",
+        "e\u0301\U0001f3b5.wav",
+        "new\nline\ttab.wav",
+        b"no \xff text.wav",
+        "$x^2$ [bold] \\.wav",
+        "long" * 60 + ".wav",
+    ],
+)
+def test_names_of_files_can_be_anything(name, folder, capsys, monkeypatch):
+    path = os.fsdecode(name)
+    (folder / path).write_bytes((folder / "tiny.wav").read_bytes())
+    args = ("compare", path, path, "--loss", "convergence", "--plot", path + "p.png")
+    if len(path) > 200:
+        args = (*args[:-1], "short.png")
+    code, out, err = call(capsys, monkeypatch, folder, *args)
+    assert (code, err) == (0, "")
+    assert "Wrote" in out
+    code, out, err = call(capsys, monkeypatch, folder, *args[:-2], "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["reference"]["path"] == path
+    code, out, err = call(capsys, monkeypatch, folder, "show", path)
+    assert (code, out) == (2, "") and "Cannot load" in err
+
+
+@pytest.mark.parametrize("kind", ["tiny.wav", "late.aiff", "est.flac", "voice16k.ogg"])
+def test_headers_with_anything_in_them(kind, folder, tmp_path):
+    content = (folder / kind).read_bytes()
+    rng = np.random.default_rng(0)
+    n_refused = 0
+    for trial in range(150):
+        damaged = bytearray(content)
+        for at in rng.integers(0, 100, 1 + trial % 4):
+            damaged[at] = rng.choice([0, 1, 127, 128, 255, rng.integers(256)])
+        (tmp_path / kind).write_bytes(damaged)
+        try:
+            signal = _audio.open_signal(str(tmp_path / kind))
+            for _, chunk in zip(range(3), signal.chunks(), strict=False):
+                assert chunk.shape[0] == signal.n_channels
+        except CommandError as error:
+            n_refused += 1
+            assert kind in str(error)
+    assert n_refused > 10
 
 
 # -------------------------------------------------------------------- the parts
@@ -620,7 +756,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
 
 
 def test_the_command_runs_out_of_memory_with_advice(folder, capsys, monkeypatch):
-    def exhausted(self, x, y):
+    def exhausted(self, x, y, **keywords):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
     monkeypatch.setattr(ke.MRSTFTLoss, "with_terms", exhausted)

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from korvax_eqx._engine._devices import keep_sharded, map_rows
 from korvax_eqx._numerics._fft import rfft
+from korvax_eqx._sharding._devices import keep_sharded, map_rows
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "tests" / "devices" / "checks.py"

@@ -144,7 +144,7 @@ def test_file_with_combined_losses(runs):
     [
         ("missing", "cannot read the sound"),
         ("unreadable", "cannot read the sound"),
-        ("silent", "need at least 0.1 s of sound"),
+        ("silent", "is silent"),
         ("unknown", "unknown loss 'nonsense'; choose from mrstft, smooth, sot"),
     ],
 )

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Array
 
-from korvax_eqx._numerics import _transport
+from korvax_eqx._numerics import _transport, _transport_quantiles, _transport_scan
 from korvax_eqx._numerics._transport import wasserstein_1d
 
 ORDERS = [1, 1.5, 2, 3]
@@ -207,18 +207,22 @@ def test_equal_masses_give_exactly_zero(p, lowpass, dtype):
             assert np.all(a == 0)
 
 
-def test_equal_masses_give_zero_however_sums_are_rounded(monkeypatch):
+@pytest.mark.parametrize("balanced", [False, True])
+def test_equal_masses_give_zero_however_sums_are_rounded(monkeypatch, balanced):
     # Other devices may sum in another order, and the sums may even decrease.
-    prefix_sum = _transport._prefix_sum
+    for name in ("masses_below", "masses_above"):
+        exact = getattr(_transport_scan, name)
 
-    def rounded(a: Array, reverse: bool = False) -> Array:
-        noise = jnp.where(jnp.arange(a.shape[-1]) % 3 == 0, 1 + 1e-3, 1)
-        return prefix_sum(a, reverse) * noise
+        def rounded(a: Array, exact: Callable[[Array], Array] = exact) -> Array:
+            noise = jnp.where(jnp.arange(a.shape[-1]) % 3 == 0, 1 + 1e-3, 1)
+            return exact(a) * noise
 
-    monkeypatch.setattr(_transport, "_prefix_sum", rounded)
+        monkeypatch.setattr(_transport_scan, name, rounded)
     u, _, x = random_case(2)
-    for a in jax.jit(partial(with_slopes, wasserstein_1d, 2, False))(u, u, x):
-        assert np.all(a == 0)
+    solve = partial(
+        _transport_quantiles.any_order, p=2, quantile_lowpass=False, balanced=balanced
+    )
+    assert np.all(jax.jit(solve)(u, u, x)[0] == 0)
 
 
 @by_order
@@ -281,7 +285,7 @@ def test_empty_bins_have_the_one_sided_derivative(swap):
     @jax.jit
     def f(u):
         a, b = (v, u) if swap else (u, v)
-        return wasserstein_1d(normalised(a), normalised(b), x, 2)[0]
+        return wasserstein_1d(normalised(a), normalised(b), x, 2, balanced=True)[0]
 
     slope, value, h = jax.jit(jax.grad(f))(u)[0], f(u), 1e-7
     for k in np.flatnonzero(u[0] == 0):
@@ -366,9 +370,11 @@ def test_rows_in_pieces_and_vmap_change_nothing(p, monkeypatch):
         lambda u, v, x, p, _: jax.vmap(partial(wasserstein_1d, positions=x, p=p))(u, v)
     )
     check(lambda u, v, x, p, _: wasserstein_1d(u[:, None], v[:, None], x, p)[:, 0])
-    # Two pieces for three rows, the last one filled up.
+    # Two pieces for three rows, the last one filled up; traced anew.
     monkeypatch.setattr(_transport, "_PIECE", 2 * N)
-    check(lambda *a: wasserstein_1d(*a))
+    pieces = jax.make_jaxpr(partial(_transport.wasserstein_1d.__wrapped__, p=p))
+    assert ("scan" in str(pieces(u, v, x))) == (p != 1)
+    check(_transport.wasserstein_1d.__wrapped__)
 
 
 def test_what_is_not_differentiated_costs_nothing():

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from registry import signals
 from saving_cases import (
+    CUSTOM,
     Anything,
     Learnable,
     assert_same,
@@ -29,10 +30,12 @@ from saving_cases import (
     loaded,
     saved,
 )
+from saving_kept import FOLDER, KEPT, has_own_parameters, result
 
 import korvax_eqx as ke
 from korvax_eqx._saving import _atomic as atomic_module
 from korvax_eqx._saving import _file as file_module
+from korvax_eqx._saving._registry import CLASSES
 
 DATA = Path(__file__).parent / "data"
 
@@ -323,3 +326,21 @@ def test_configs_of_version_1_load_in_every_later_version():
     for name, expected in (("default", ke.MRSTFTLoss()), *config_variants().items()):
         assert_same(ke.from_config(configs.pop(name)), expected)
     assert not configs
+
+
+@pytest.mark.parametrize("name", list(KEPT))
+def test_kept_files_and_configs_of_every_class_load_in_every_later_version(name):
+    make, value = KEPT[name]
+    assert_same(ke.load(FOLDER / f"{name}.eqx", custom=CUSTOM), make())
+    again = ke.load(FOLDER / f"{name}.eqx", custom=CUSTOM)
+    assert result(again) == pytest.approx(value, rel=1e-5)
+    if not has_own_parameters(name):
+        config = json.loads((FOLDER / f"{name}.json").read_text())
+        assert_same(ke.from_config(config), make())
+
+
+def test_files_are_kept_of_classes_that_have_kept_their_names():
+    assert {name.split("-")[0] for name in KEPT} <= set(CLASSES)
+    files = {f"{name}.eqx" for name in KEPT}
+    configs = {f"{name}.json" for name in KEPT if not has_own_parameters(name)}
+    assert {path.name for path in FOLDER.iterdir()} == files | configs

@@ -37,7 +37,7 @@ import korvax_eqx as ke
         ({"class": None}, "outermost", "unknown class"),
         ({"class": "Log", "more": 1}, "outermost", "'class' and 'arguments'"),
         ({"class": "Log", "arguments": [1]}, "outermost", "'class' and 'arguments'"),
-        ({"class": "Log", "arguments": {"base": 2}}, "`base`", "factor, eps"),
+        ({"class": "Log", "arguments": {"offset": 2}}, "`offset`", "factor, eps"),
         ({"class": "Identity", "arguments": {"self": 2}}, "`self`", "It has: none"),
         ({"class": "MelScale", "arguments": {"sr": 8000}}, "`n_fft`", "needs this"),
         ({"class": "Log", "arguments": {"eps": "1e-7"}}, "eps", "`Log` refuses"),

@@ -14,7 +14,7 @@ import librosa
 import numpy as np
 import pytest
 
-from korvax_eqx._base import AbstractScale
+from korvax_eqx._base import AbstractFramesScale, AbstractScale
 from korvax_eqx._scales import _decibel as decibel
 from korvax_eqx._scales._chain import Chain
 from korvax_eqx._scales._decibel import AmplitudeToDB, PowerToDB
@@ -27,7 +27,6 @@ from korvax_eqx._scales._weighting import (
     CWeighting,
     DWeighting,
 )
-from korvax_eqx._static import thaw
 
 N_CONFIGURATIONS = 50
 
@@ -124,7 +123,8 @@ class TestLaws:
     def test_is_a_final_scale(self, name):
         scale = CASES[name]()
         assert isinstance(scale, AbstractScale)
-        assert type(scale).__bases__ == (AbstractScale,)
+        assert all(inspect.isabstract(base) for base in type(scale).__bases__)
+        assert not inspect.isabstract(type(scale))
 
     def test_equal_instances_share_one_compilation(self, name):
         first, second = CASES[name](), CASES[name]()
@@ -145,7 +145,7 @@ class TestLaws:
     def test_can_be_rebuilt_from_its_attributes(self, name):
         scale = CASES[name]()
         names = inspect.signature(type(scale)).parameters
-        arguments = {key: thaw(getattr(scale, key)) for key in names}
+        arguments = {key: getattr(scale, key) for key in names}
         assert type(scale)(**arguments) == scale
 
     def test_jit_and_vmap_equal_eager(self, name):
@@ -186,9 +186,11 @@ class TestLaws:
         if name == "Identity":
             return
         scale = CASES[name]()
-        owner = "PowerToDB" if name == "Chain" else type(scale).__name__
-        takes_complex = owner in ("AmplitudeToDB", "PowerToDB")
-        floats = "floats" if takes_complex else "real floats"
+        owner = type(scale).__name__
+        takes_complex = owner in ("AmplitudeToDB", "PowerToDB", "Chain")
+        # Of a scale of frames the frames are checked once more.
+        is_checked_twice = isinstance(scale, AbstractFramesScale)
+        floats = "floats" if takes_complex or is_checked_twice else "real floats"
         integers = np.ones((N_BINS, 3), np.int32)
         message = (
             f"`{owner}`: the spectrogram must be .* of {floats}. Got an array int32"
@@ -196,7 +198,10 @@ class TestLaws:
         with refused(message):
             scale(integers)
         if not takes_complex:
-            message = "array of real floats. Got an array complex64.* Convert it first"
+            message = (
+                f"`{owner}`: .* array of real floats. "
+                rf"Got an array complex64\[{N_BINS}, 3\]. Convert it first"
+            )
             with refused(message):
                 scale(jnp.ones((N_BINS, 3), jnp.complex64))
         message = rf"`{owner}`: the spectrogram must have shape .* Got \({N_BINS},\)"
@@ -462,6 +467,7 @@ def test_mel_scale_equals_librosa():
     assert_close(MelScale(**options)(jnp.asarray(S, jnp.float32)), expected, 1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*mel bands are empty")
 @pytest.mark.parametrize("n_mels", [1, 5, 128])
 def test_mel_scale_equals_the_full_product(n_mels):
     # 128 bands over 513 bins: at this `fmax` some bands are all zeros.
@@ -541,7 +547,7 @@ def test_mel_scale_refuses_another_number_of_bins():
         r"\(2, 17, 5\). Use the `n_fft` .* `MelScale\(n_fft=32\)` fits this one"
     )
     with refused(message):
-        MelScale(16000, N_FFT)(jnp.ones((2, 17, 5)))
+        MelScale(16000, N_FFT, 8)(jnp.ones((2, 17, 5)))
 
 
 # -------------------------------------------------------------------- weightings

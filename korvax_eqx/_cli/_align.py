@@ -5,7 +5,15 @@ import dataclasses
 import numpy as np
 import scipy.signal
 
-from korvax_eqx._cli._audio import Chunk, Signal, blocks, cut, mono, resample
+from korvax_eqx._cli._audio import (
+    Chunk,
+    Signal,
+    blocks,
+    check_rate,
+    cut,
+    mono,
+    resample,
+)
 from korvax_eqx._cli._error import CommandError
 
 # Seconds that are searched for the delay, which may be up to half of them.
@@ -47,6 +55,7 @@ def make_comparable(
         pair.notes.append("channels averaged")
         pair.reference, pair.estimate = mono(pair.reference), mono(pair.estimate)
     if is_resampled:
+        check_rate("the loss", rate or pair.reference.sr)
         _resample(pair, round(rate or pair.reference.sr))
     problems = _mismatches(pair, rate)
     # A sample of the lower rate: what a conversion rounds lengths to.

@@ -10,12 +10,15 @@ import soundfile
 import soxr
 from jaxtyping import Float
 
-from korvax_eqx._cli._error import CommandError
+from korvax_eqx._cli._error import CommandError, check_file
 
 Chunk = Float[np.ndarray, "channels samples"]
 
 # Samples of a chunk, over all channels: large against the cost of a call, 4 MB.
 _CHUNK = 2**20
+
+# Hz. More is in no recording, but in damaged headers: frames are 46 ms of it long.
+_HIGHEST_RATE = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +53,9 @@ def open_signal(path: str, start: float = 0.0, duration: float | None = None) ->
             f"{path}: the file does not say how long it is. Write it again with a "
             "complete header, e.g. with `sox in out` or `ffmpeg -i in out`."
         )
-    first = round(start * sr)
+    check_rate(path, sr)
+    # Cut off first: the product may be beyond the range of floats.
+    first = round(min(start, n_total / sr) * sr)
     if first >= n_total:
         raise CommandError(
             f"{path}: has {n_total / sr:.3f} s, so nothing is left from --start "
@@ -58,7 +63,7 @@ def open_signal(path: str, start: float = 0.0, duration: float | None = None) ->
         )
     n_samples = n_total - first
     if duration is not None:
-        n_samples = min(n_samples, max(1, round(duration * sr)))
+        n_samples = min(n_samples, max(1, round(min(duration, n_total / sr) * sr)))
 
     def chunks() -> Iterator[Chunk]:
         step = max(1, _CHUNK // n_channels)
@@ -73,13 +78,21 @@ def open_signal(path: str, start: float = 0.0, duration: float | None = None) ->
     return Signal(path, sr, n_channels, n_samples, chunks)
 
 
+def check_rate(source: str, sr: float) -> None:
+    """Refuse a sample rate that no recording has."""
+    if not 1 <= sr <= _HIGHEST_RATE:
+        raise CommandError(
+            f"{source}: a sample rate of {sr:g} Hz is out of range, which is 1 to "
+            f"{_HIGHEST_RATE} Hz. Is it damaged?"
+        )
+
+
 def _open(path: str) -> Any:
-    if not os.path.exists(path):
-        raise CommandError(f"{path}: no such file.")
-    if os.path.isdir(path):
-        raise CommandError(f"{path}: is a directory, not an audio file.")
+    check_file(path)
     try:
-        return soundfile.SoundFile(path)
+        # Bytes: not every name of a file is valid text.
+        name: Any = os.fsencode(path)
+        return soundfile.SoundFile(name)
     except (soundfile.LibsndfileError, TypeError, OSError) as error:
         # For raw files, which have no header, soundfile raises TypeError.
         reason = getattr(error, "error_string", str(error)).strip().rstrip(".")

@@ -5,19 +5,24 @@ import dataclasses
 import os
 import shutil
 import sys
+import warnings
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from korvax_eqx._base import AbstractLoss
 from korvax_eqx._cli._align import Pair, make_comparable
 from korvax_eqx._cli._audio import Chunk, Signal, block_sizes, blocks, open_signal
 from korvax_eqx._cli._error import CommandError
 from korvax_eqx._cli._losses import get_loss
 from korvax_eqx._cli._picture import LongSpectrogram, check_picture, draw
 from korvax_eqx._cli._report import print_json, print_table
+from korvax_eqx._evaluation._loss import AbstractLoss
+
+# Of losses that draw: always the same, so that files compare.
+_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Result:
     - `n_blocks`: how many blocks were evaluated.
     - `channels`: for each channel the loss and its terms, means over the blocks.
     - `warnings`: all that is doubtful.
+    - `picture`: the file of the picture, `None` if there is none.
     """
 
     loss_name: str
@@ -42,6 +48,7 @@ class Result:
     n_blocks: int
     channels: list[tuple[float, dict[str, float]]]
     warnings: list[str]
+    picture: str | None
 
     @property
     def value(self) -> float:
@@ -70,17 +77,30 @@ def run(args: argparse.Namespace) -> None:
         check_picture(args.plot)
         shape = (pair.reference.sr, pair.reference.n_samples, pair.reference.n_channels)
         pictures = LongSpectrogram(*shape), LongSpectrogram(*shape)
-    loss = build(pair.reference.sr)
-    size = max(1, round(args.block_seconds * pair.reference.sr))
+    with warnings.catch_warnings(record=True) as doubts:
+        warnings.simplefilter("always")
+        try:
+            loss = build(pair.reference.sr)
+        except ValueError as error:  # e.g. bands beyond half the sample rate
+            raise CommandError(f"--loss {args.loss}: {error}") from error
+    seconds = min(args.block_seconds, pair.reference.seconds)
+    size = max(1, round(seconds * pair.reference.sr))
     sizes = block_sizes(pair.reference.n_samples, size)
     channels, silent = _evaluate(args.loss, loss, pair, sizes, pictures)
-    warnings = pair.warnings + [
-        f"{path} is silent: all samples compared are 0" for path in silent
-    ]
+    found = [*pair.warnings, *(f"--loss {args.loss}: {w.message}" for w in doubts)]
+    found += [f"{path} is silent: all samples compared are 0" for path in silent]
     if not np.isfinite([value for value, _ in channels]).all():
-        warnings.append("the loss is not finite: the samples are out of its range")
+        found.append("the loss is not finite: the samples are out of its range")
     result = Result(
-        args.loss, loss, reference, estimate, pair, len(sizes), channels, warnings
+        args.loss,
+        loss,
+        reference,
+        estimate,
+        pair,
+        len(sizes),
+        channels,
+        found,
+        args.plot or None,
     )
     if pictures is not None:
         titles = (
@@ -89,7 +109,7 @@ def run(args: argparse.Namespace) -> None:
             f"Difference; {args.loss} = {result.value:.6g}",
         )
         draw(args.plot, *pictures, titles, args.start)
-    for warning in warnings:
+    for warning in found:
         print(f"warning: {warning}", file=sys.stderr)
     (print_json if args.json else print_table)(result)
 
@@ -99,7 +119,9 @@ def _evaluate(
 ) -> tuple[list[tuple[float, dict[str, float]]], list[str]]:
     """Return loss and terms of each channel, and the files that are silent."""
     sr, n_samples = pair.reference.sr, pair.reference.n_samples
-    n_channels = pair.reference.n_channels
+    is_mix = any(c.event_ndim > 1 for c in loss.comparisons(key=jax.random.key(_SEED)))
+    # Channels that are compared together are one.
+    n_channels = 1 if is_mix else pair.reference.n_channels
     totals = [0.0] * n_channels
     terms: list[dict[str, float]] = [{} for _ in range(n_channels)]
     peaks = np.zeros(2)
@@ -122,7 +144,8 @@ def _evaluate(
             share = y.shape[1] / n_samples
             peaks = np.maximum(peaks, [np.abs(y).max(), np.abs(x).max()])
             for channel in range(n_channels):
-                value, parts = _one(name, loss, x[channel], y[channel], len(sizes))
+                of = slice(None) if is_mix else channel
+                value, parts = _one(name, loss, x[of], y[of], len(sizes))
                 totals[channel] += share * value
                 for key, part in parts.items():
                     terms[channel][key] = terms[channel].get(key, 0.0) + share * part
@@ -141,7 +164,7 @@ def _one(
     """Return the loss of one channel of one block, and its terms."""
     a, b = jnp.asarray(x), jnp.asarray(y)
     try:
-        value, terms = loss.with_terms(a, b)
+        value, terms = loss.with_terms(a, b, key=jax.random.key(_SEED))
     except ValueError as error:
         remedy = " Or raise --block-seconds." if n_blocks > 1 else ""
         raise CommandError(f"--loss {name}: {error}{remedy}") from error

@@ -1,6 +1,7 @@
-"""The losses that the command knows by name, and saved ones."""
+"""The losses that the command knows by name, recipes among them, and saved ones."""
 
 import dataclasses
+import inspect
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -8,12 +9,13 @@ from typing import Any
 
 import equinox as eqx
 
-from korvax_eqx._base import AbstractLoss
-from korvax_eqx._cli._error import CommandError
+from korvax_eqx import recipes
+from korvax_eqx._cli._error import CommandError, check_file
 from korvax_eqx._composites._mrstft import MRSTFTLoss
 from korvax_eqx._composites._pitch_transport import PitchTransportLoss
 from korvax_eqx._composites._smooth_mrstft import SmoothMRSTFTLoss
 from korvax_eqx._composites._time_frequency import TimeFrequencyLoss
+from korvax_eqx._evaluation._loss import AbstractLoss
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._losses._spectral_convergence import SpectralConvergenceLoss
 from korvax_eqx._saving._error import LoadError
@@ -64,6 +66,42 @@ _BUILDERS: dict[str, Callable[[float], AbstractLoss]] = {
 }
 
 
+# What recipes call the sample rate, if it is the first of their arguments.
+_RATES = ("sample_rate", "sampling_rate", "sr", "fs")
+
+
+def builders() -> dict[str, Callable[[float], AbstractLoss]]:
+    """Return the functions from a sample rate to a loss, by the names of the losses."""
+    return {**_BUILDERS, **{n: _at_rate(r) for n, r in _recipes().items()}}
+
+
+def descriptions() -> dict[str, str]:
+    """Return one line for each loss that is known by name."""
+    recipe_lines = {
+        name: (inspect.getdoc(recipe) or "").partition("\n")[0]
+        for name, recipe in _recipes().items()
+    }
+    return {**DESCRIPTIONS, **recipe_lines}
+
+
+def _recipes() -> dict[str, Callable[..., AbstractLoss]]:
+    """The recipes by name; one that is called as a loss above has a longer one."""
+    found = {
+        name: value
+        for name, value in vars(recipes).items()
+        if inspect.isfunction(value) and not name.startswith("_")
+    }
+    return {
+        f"recipes.{name}" if name in _BUILDERS else name: found[name]
+        for name in sorted(found)
+    }
+
+
+def _at_rate(recipe: Callable[..., AbstractLoss]) -> Callable[[float], AbstractLoss]:
+    first = next(iter(inspect.signature(recipe).parameters), "")
+    return recipe if first in _RATES else lambda sr: recipe()
+
+
 def get_loss(
     name_or_path: str,
 ) -> tuple[Callable[[float], AbstractLoss], float | None]:
@@ -71,12 +109,14 @@ def get_loss(
 
     That is `None` for the losses known by name, which are made for any rate.
     """
-    if name_or_path in _BUILDERS:
-        return _BUILDERS[name_or_path], None
+    build = builders().get(name_or_path)
+    if build is not None:
+        return build, None
     if not os.path.exists(name_or_path):
         names = ", ".join(_BUILDERS)
         raise CommandError(
-            f"--loss {name_or_path}: neither a name ({names}) nor a file that exists."
+            f"--loss {name_or_path}: neither a name ({names}, or a recipe: see --list) "
+            "nor a file that exists."
         )
     loss = load(name_or_path)
     if not isinstance(loss, AbstractLoss):
@@ -97,6 +137,7 @@ def get_loss(
 
 def load(path: str) -> Any:
     """Load a saved file; errors are those of the command."""
+    check_file(path)
     try:
         return load_loss(path)
     except LoadError as error:

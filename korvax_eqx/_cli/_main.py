@@ -5,17 +5,20 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 
 from korvax_eqx._cli._error import CommandError
-from korvax_eqx._cli._losses import DESCRIPTIONS
+from korvax_eqx._cli._losses import DESCRIPTIONS, descriptions
 
 PROGRAM = "python -m korvax_eqx"
 
 # What each command needs of the extra `audio`.
-_LIBRARIES = {"compare": ("rich", "soundfile", "soxr", "tqdm"), "show": ("rich",)}
+_LIBRARIES = {"compare": ("rich", "soundfile", "soxr", "tqdm"), "show": ()}
+
+# Of a block: for shorter ones, a minute of audio would take minutes to compare.
+_SHORTEST_BLOCK = 0.01
 
 _COMPARE = """\
 Compare an estimate with a reference: the loss, its terms and its channels.
@@ -30,16 +33,36 @@ _EPILOG = "exit codes: 0 success, 2 wrong arguments or files, 130 interrupted"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
+    if sys.stderr is None:  # closed, `2>&-`; `print` would take standard output
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 to the end of the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files can be anything
             stream.reconfigure(errors="backslashreplace")
-    args = parser().parse_args(argv)
+    if sys.stdout is None:
+        return _fail("standard output is closed.")
     try:
+        code = _run(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # e.g. `| head`: nobody reads on
+        code = 141
+    except OSError as error:  # those of files have their own messages
+        code = _fail(f"the output cannot be written: {error.strerror or error}.")
+    else:
+        return code
+    # What is left in the buffer would fail once more at the end of the process.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        args = parser().parse_args(argv)
         _require(_LIBRARIES[args.command])
         # Imported when used: the other command may lack its libraries.
         command = importlib.import_module(f"korvax_eqx._cli._{args.command}")
         command.run(args)
-        sys.stdout.flush()
+    except SystemExit as error:  # of `--help` and of wrong arguments
+        return error.code if isinstance(error.code, int) else 2
     except CommandError as error:
         return _fail(str(error))
     except ImportError as error:
@@ -52,9 +75,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # e.g. `| head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     return 0
 
 
@@ -63,7 +83,7 @@ def _fail(message: str) -> int:
     return 2
 
 
-def _require(names: tuple[str, ...]) -> None:
+def _require(names: Sequence[str]) -> None:
     for name in names:
         try:
             importlib.import_module(name)
@@ -86,35 +106,54 @@ def parser() -> argparse.ArgumentParser:
             "compare",
             help="the loss of two audio files",
             description=_COMPARE,
-            epilog=f"losses:\n{_losses()}\n\n{_EPILOG}",
+            epilog=f"losses:\n{_losses(DESCRIPTIONS)}\n  ... and recipes of other "
+            f"projects: --list\n\n{_EPILOG}",
             formatter_class=raw,
         )
     )
     show = commands.add_parser(
         "show",
-        help="the configuration of a saved loss",
-        description="Print what a file written by korvax_eqx.save holds.",
+        help="the configuration of a saved loss, or of one known by name",
+        description="Print what a file written by korvax_eqx.save holds, or a loss "
+        "that is known by name.",
         epilog=_EPILOG,
+        formatter_class=raw,
     )
-    show.add_argument("file", help="the saved file")
+    show.add_argument("file", help="the saved file, or a name: see --list")
+    names = _losses(descriptions())
+    show.add_argument("--list", action="version", version=names, help=_LIST)
+    show.add_argument(
+        "--sr",
+        type=_rate,
+        default=44100.0,
+        metavar="HZ",
+        help="sample rate that a loss known by name is made for (default: 44100)",
+    )
     show.add_argument("--json", action="store_true", help="print JSON only")
     return top
 
 
-def _losses() -> str:
-    return "\n".join(f"  {name:<12} {text}" for name, text in DESCRIPTIONS.items())
+_LIST = "print the losses that are known by name, and exit"
+
+
+def _losses(lines: Mapping[str, str]) -> str:
+    width = max(map(len, lines))
+    return "\n".join(f"  {name:<{width}} {text}" for name, text in lines.items())
 
 
 def _add_compare(compare: argparse.ArgumentParser) -> None:
     add = compare.add_argument
     add("reference", help="audio file of the target")
     add("estimate", help="audio file that is compared with it")
-    names = ", ".join(DESCRIPTIONS)
+    names = _losses(descriptions())
+    add("--list", action="version", version=names, help=_LIST)
+    short = ", ".join(DESCRIPTIONS)
     add(
         "--loss",
         default="mrstft",
         metavar="NAME_OR_FILE",
-        help=f"{names}, or a file written by korvax_eqx.save (default: mrstft)",
+        help=f"{short}, a recipe (see --list), or a file written by korvax_eqx.save "
+        "(default: mrstft)",
     )
     add(
         "--resample",
@@ -146,7 +185,7 @@ def _add_compare(compare: argparse.ArgumentParser) -> None:
     )
     add(
         "--block-seconds",
-        type=_positive_seconds,
+        type=_block_seconds,
         default=60.0,
         metavar="SECONDS",
         help="length of a block (default: 60); the last one has between half and one "
@@ -175,5 +214,24 @@ def _positive_seconds(text: str) -> float:
     return value
 
 
+def _block_seconds(text: str) -> float:
+    value = _positive_seconds(text)
+    if value < _SHORTEST_BLOCK:
+        raise argparse.ArgumentTypeError(
+            f"must be at least {_SHORTEST_BLOCK} seconds. Got {text}."
+        )
+    return value
+
+
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a rate in Hz. Got {text}.")
+    return value
+
+
+_rate.__name__ = "sample rate"
+
 # What argparse calls them in "invalid ... value: 'abc'".
-_seconds.__name__ = _positive_seconds.__name__ = "number of seconds"
+for _type in (_seconds, _positive_seconds, _block_seconds):
+    _type.__name__ = "number of seconds"

@@ -1,6 +1,7 @@
 """The picture of a comparison, gathered block by block."""
 
 import os
+import warnings
 from typing import Any
 
 import jax.numpy as jnp
@@ -20,6 +21,8 @@ _MOST_COLUMNS = 1200
 _FRAMES = 256
 # dB below the maximum.
 _RANGE = 80.0
+# Letters of a title: what the width of the picture holds.
+_MOST_LETTERS = 90
 
 
 def check_picture(path: str) -> None:
@@ -36,6 +39,8 @@ def check_picture(path: str) -> None:
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise CommandError(f"--plot {path}: there is no folder {folder}.")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise CommandError(f"--plot {path}: is there already, and is no file.")
 
 
 class LongSpectrogram:
@@ -118,15 +123,25 @@ def draw(
     for S, panel, title in ((S_y, panels[0], titles[0]), (S_x, panels[1], titles[1])):
         plot.spectrogram(S, reference.columns, reference.sr, panel, **levels)
         panel.collections[-1].colorbar.set_label("Level (dB re max of both)")
-        panel.set_title(title, fontsize=10, parse_math=False)
+        panel.set_title(_printable(title), fontsize=10, parse_math=False)
     plot.difference(
         S_x, S_y, reference.columns, reference.sr, panels[2], top_db=_RANGE, **where
     )
-    panels[2].set_title(titles[2], fontsize=10, parse_math=False)
+    panels[2].set_title(_printable(titles[2]), fontsize=10, parse_math=False)
     panels[2].set_xlim(start, start + reference.n_samples / reference.sr)
     for panel in panels[:2]:
         panel.set_xlabel("")
     try:
-        figure.savefig(path, dpi=150)
+        with warnings.catch_warnings():
+            # Characters that the font lacks are drawn as boxes.
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            figure.savefig(path, dpi=150)
     except OSError as error:
         raise CommandError(f"--plot {path}: {error.strerror or error}.") from error
+
+
+def _printable(title: str) -> str:
+    """Return a title that fits: names of files can be long, and be no valid text."""
+    text = title.encode("utf-8", "backslashreplace").decode("utf-8")
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= _MOST_LETTERS else "…" + text[1 - _MOST_LETTERS :]

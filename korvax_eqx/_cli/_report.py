@@ -44,6 +44,7 @@ def print_json(result: Result) -> None:
             "offset_samples": result.pair.offset,
             "steps": result.pair.notes,
         },
+        "picture": result.picture,
         "warnings": result.warnings,
     }
     print(json.dumps(report, indent=2, allow_nan=False))
@@ -88,6 +89,8 @@ def print_table(result: Result) -> None:
     console.print(_terms_table(result, is_wide))
     if n_channels > _MOST_COLUMNS:
         console.print(_channels_table(result))
+    if result.picture is not None:
+        console.print(Text(f"Wrote {result.picture}."), soft_wrap=True)
 
 
 def _count(n: int, noun: str) -> str:

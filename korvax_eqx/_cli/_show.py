@@ -3,17 +3,14 @@
 import argparse
 import json
 import math
-import os
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
 import jax
-from rich.console import Console
-from rich.text import Text
-from rich.tree import Tree
 
 from korvax_eqx._cli._error import CommandError
-from korvax_eqx._cli._losses import load
+from korvax_eqx._cli._losses import builders, load
 from korvax_eqx._saving._config import to_config
 
 # Arrays with more values than this are shown by dtype and shape alone.
@@ -21,42 +18,36 @@ _MOST_VALUES = 8
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print what a saved file holds."""
-    if not os.path.exists(args.file):
-        raise CommandError(f"{args.file}: no such file.")
-    loaded = load(args.file)
+    """Print what a saved file holds, or a loss that is known by name."""
+    build = builders().get(args.file)
     try:
+        loaded = load(args.file) if build is None else build(args.sr)
         config = to_config(loaded)
     except ValueError as error:
         raise CommandError(f"{args.file}: {error}") from error
     if args.json:
         print(json.dumps(config, indent=2, allow_nan=False))
         return
-    console = Console(highlight=False)
     leaves = [leaf for leaf in jax.tree.leaves(loaded) if eqx.is_array(leaf)]
     n_values = sum(leaf.size for leaf in leaves)
     count = f"{n_values} learnable value" + ("" if n_values == 1 else "s")
-    console.print(Text(f"{args.file}: {count}"), soft_wrap=True)
-    console.print(_tree(Text(config["class"], "bold"), config), soft_wrap=True)
+    print(f"{args.file}: {count}")
+    print("\n".join(_lines("", config)))
 
 
-def _tree(label: Text, config: dict[str, Any]) -> Tree:
-    tree = Tree(label)
-    for name, value in config["arguments"].items():
-        _add(tree, Text(f"{name}: "), value)
-    return tree
-
-
-def _add(tree: Tree, label: Text, value: Any) -> None:
-    """Add an argument: modules as branches, and sequences that hold modules."""
+def _lines(label: str, value: Any) -> Iterator[str]:
+    """Yield a value: modules, and sequences that hold modules, over several lines."""
     if _is_module(value):
-        tree.add(_tree(label.append(value["class"], "bold"), value))
+        yield label + value["class"]
+        parts = [(f"{name}: ", part) for name, part in value["arguments"].items()]
     elif isinstance(value, list) and any(map(_is_module, value)):
-        branch = tree.add(label)
-        for index, item in enumerate(value):
-            _add(branch, Text(f"{index}: "), item)
+        yield label.rstrip()
+        parts = [(f"{index}: ", part) for index, part in enumerate(value)]
     else:
-        tree.add(label.append(_plain(value)))
+        yield label + _plain(value)
+        return
+    for part_label, part in parts:
+        yield from ("    " + line for line in _lines(part_label, part))
 
 
 def _is_module(value: Any) -> bool:

@@ -6,21 +6,28 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractLoss
-from korvax_eqx._engine._branches import Branch, Term, unique_names
-from korvax_eqx._engine._pieces import PieceSize
+from korvax_eqx import _warnings
+from korvax_eqx._evaluation._comparison import (
+    AbstractComparison,
+    is_off,
+    renamed,
+    unique_names,
+)
+from korvax_eqx._evaluation._loss import AbstractLoss
+from korvax_eqx._evaluation._pieces import PieceSize
+from korvax_eqx._evaluation._spectral import SpectralComparison
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._losses._spectral_convergence import SpectralConvergenceLoss
 from korvax_eqx._scales._identity import Identity
 from korvax_eqx._scales._log import Log
-from korvax_eqx._static import FrozenArray, Static, parameter, thaw
+from korvax_eqx._static import STATIC_TYPES, StaticTuple, items_of, static_or_leaf
 from korvax_eqx._transforms._spectrogram import Spectrogram
 
-from ._bound import BoundLoss
-from ._call import Terms, check_piece_size, compare, compare_total
+from ._arguments import active, check_piece_size, weights_of
+from ._multi_resolution import means_of
 
 Metric = Literal["L1", "L2"]
 
@@ -39,14 +46,16 @@ class MRSTFTLoss(AbstractLoss):
     (2020), "Parallel WaveGAN" (`w_lin=0, w_sc=1`); Engel et al. (2020), "DDSP" (as it
     is by default). auraloss takes the convergence over the whole batch, and clips
     magnitudes at $\epsilon$ under the root instead of adding it in the logarithm.
+    Terms are called after FFT size and scale, e.g. `"2048/log"`.
     """
 
     window: Any
-    w_lin: Array | Static
-    w_log: Array | Static
-    log_fac: Array | Static
-    log_eps: Array | Static
-    w_sc: Array | Static
+    w_lin: Any
+    w_log: Any
+    log_fac: Any
+    log_eps: Any
+    w_sc: Any
+    resolution_weights: Any
     hop_lengths: tuple[int, ...] = eqx.field(static=True)
     win_lengths: tuple[int, ...] = eqx.field(static=True)
     fft_sizes: tuple[int, ...] = eqx.field(static=True)
@@ -54,6 +63,7 @@ class MRSTFTLoss(AbstractLoss):
     log_dist: Metric = eqx.field(static=True)
     power: float = eqx.field(static=True)
     center: bool = eqx.field(static=True)
+    pad_mode: str = eqx.field(static=True)
     piece_size: PieceSize = eqx.field(static=True)
 
     def __init__(
@@ -72,6 +82,8 @@ class MRSTFTLoss(AbstractLoss):
         *,
         w_sc: Any = 0.0,
         center: bool = True,
+        pad_mode: str = "constant",
+        resolution_weights: Any = None,
         piece_size: PieceSize = "auto",
     ):
         """**Arguments:**
@@ -87,7 +99,10 @@ class MRSTFTLoss(AbstractLoss):
         - `lin_dist`, `log_dist`: `"L1"` or `"L2"`.
         - `log_fac`, `log_eps`: the factor $f$ and the positive constant $\\epsilon$.
         - `power`: the exponent $p$.
-        - `center`: whether frames are centred, see `STFT`.
+        - `center`, `pad_mode`: whether and how signals are padded so that frames are
+            centred, see `STFT`.
+        - `resolution_weights`: a number for each resolution, or a JAX array of that
+            shape; `None` is the mean over resolutions.
         - `piece_size`: see `TimeFrequencyLoss`.
 
         **Raises:** `ValueError` for an argument outside these rules.
@@ -97,20 +112,21 @@ class MRSTFTLoss(AbstractLoss):
         self.win_lengths = checks.positive_ints(owner, "win_lengths", win_lengths)
         sizes = self.win_lengths if fft_sizes is None else fft_sizes
         self.fft_sizes = checks.positive_ints(owner, "fft_sizes", sizes)
-        lengths = [len(self.hop_lengths), len(self.win_lengths), len(self.fft_sizes)]
-        if len(set(lengths)) != 1:
+        given = {"hop_lengths": self.hop_lengths, "win_lengths": self.win_lengths}
+        if fft_sizes is not None:
+            given["fft_sizes"] = self.fft_sizes
+        numbers = [len(values) for values in given.values()]
+        if len(set(numbers)) != 1:
+            *first, last = map(str, numbers)
             raise ValueError(
-                f"`{owner}(hop_lengths=..., win_lengths=..., fft_sizes=...)` must have "
-                f"one entry for each resolution. Got {lengths[0]}, {lengths[1]} and "
-                f"{lengths[2]} entries."
+                f"`{checks.owner_in_use(owner)}({'=..., '.join(given)}=...)` must have "
+                "one entry for each resolution. Got "
+                f"{', '.join(first)} and {last} entries."
             )
-        if isinstance(window, list) or _is_windows(window):
-            if len(window) != lengths[0]:
-                rule = f"be one window, or one for each of {lengths[0]} resolutions"
-                checks.refuse(owner, "window", rule, f"{len(window)} windows")
-            self.window = tuple(map(parameter, window))
-        else:
-            self.window = parameter(window)
+        _warnings.warn_hops_longer_than_windows(
+            owner, self.hop_lengths, self.win_lengths
+        )
+        self.window = windows_of(owner, window, numbers[0])
         self.w_lin = checks.number_or_leaf(owner, "w_lin", w_lin)
         self.w_log = checks.number_or_leaf(owner, "w_log", w_log)
         self.w_sc = checks.number_or_leaf(owner, "w_sc", w_sc)
@@ -121,79 +137,85 @@ class MRSTFTLoss(AbstractLoss):
         self.log_dist = checks.one_of(owner, "log_dist", log_dist, ("L1", "L2"))
         self.power = checks.positive(owner, "power", power)
         self.center = checks.boolean(owner, "center", center)
+        self.pad_mode = pad_mode
+        self.resolution_weights = weights_of(
+            owner, resolution_weights, numbers[0], "resolution_weights", "resolutions"
+        )
         self.piece_size = check_piece_size(owner, piece_size)
-        with checks.owned_by(owner):
-            self.transforms  # noqa: B018 its checks name this class
+        self.transforms  # noqa: B018 its checks name this class
 
     @property
     def transforms(self) -> tuple[Spectrogram, ...]:
         """The spectrogram of each resolution."""
         windows = self.window
-        if not isinstance(windows, tuple):
+        if type(windows) is not tuple:
             windows = (windows,) * len(self.hop_lengths)
         sizes = zip(
             self.fft_sizes, self.hop_lengths, self.win_lengths, windows, strict=True
         )
-        return tuple(
-            Spectrogram(n_fft, hop, win, window, self.center, self.power)
-            for n_fft, hop, win, window in sizes
-        )
-
-    def branches(self) -> tuple[Branch, ...]:
-        """What is computed, for the evaluation engine."""
-        factor = 1 / len(self.hop_lengths)
-        log = Log(thaw(self.log_fac), thaw(self.log_eps))
-        terms = [
-            ("lin", Identity(), ElementwiseLoss(self.lin_dist), self.w_lin),
-            ("log", log, ElementwiseLoss(self.log_dist), self.w_log),
-            ("sc", Identity(), SpectralConvergenceLoss(), self.w_sc),
-        ]
-        active = [t for t in terms if not t[-1] == Static(0.0)]
-        labels = unique_names([str(n_fft) for n_fft in self.fft_sizes])
-        return tuple(
-            Branch(
-                transform,
-                tuple(
-                    Term(scale, loss, weight, factor, f"{label}/{name}")
-                    for name, scale, loss, weight in active
-                ),
+        center, power, pad_mode = self.center, self.power, self.pad_mode
+        with _warnings.remade("MRSTFTLoss"):
+            return tuple(
+                Spectrogram(n_fft, hop, win, window, center, power, pad_mode)
+                for n_fft, hop, win, window in sizes
             )
-            for transform, label in zip(self.transforms, labels, strict=True)
-            if active
+
+    def comparisons(
+        self, *, key: PRNGKeyArray | None = None
+    ) -> tuple[AbstractComparison, ...]:
+        with _warnings.remade("MRSTFTLoss", factor="log_fac", eps="log_eps"):
+            log = Log(self.log_fac, self.log_eps)
+        identity = Identity()
+        terms = active(
+            [
+                ("lin", identity, ElementwiseLoss(self.lin_dist), self.w_lin),
+                ("log", log, ElementwiseLoss(self.log_dist), self.w_log),
+                ("sc", identity, SpectralConvergenceLoss(), self.w_sc),
+            ]
+        )
+        if not terms:
+            return ()
+        names, scales, losses, weights = map(tuple, zip(*terms, strict=True))
+        labels = unique_names([str(n_fft) for n_fft in self.fft_sizes])
+        factors = means_of(self.resolution_weights, len(self.fft_sizes))
+        return tuple(
+            renamed(
+                SpectralComparison(
+                    transform=transform,
+                    scales=scales,
+                    losses=losses,
+                    names=names,
+                    weights=weights,
+                    piece_size=self.piece_size,
+                ),
+                label,
+                factor,
+            )
+            for transform, label, factor in zip(
+                self.transforms, labels, factors, strict=True
+            )
+            if not is_off(factor)
         )
 
-    @jax.named_scope("korvax_eqx.MRSTFTLoss")
-    def __call__(
-        self,
-        x: Float[Array, "*channels n_samples"],
-        y: Float[Array, "*channels n_samples"],
-    ) -> Float[Array, ""]:
-        """Return the loss of the estimate `x` for the target `y`.
 
-        **Raises:** `ValueError` for signals of different shapes, or not real floats.
-        """
-        return compare_total(self, x, y)
-
-    def with_terms(
-        self,
-        x: Float[Array, "*channels n_samples"],
-        y: Float[Array, "*channels n_samples"],
-    ) -> tuple[Float[Array, ""], Terms]:
-        """Return the loss and its weighted terms by name, which carry no gradient.
-
-        The names are FFT size and scale, e.g. `"2048/log"`.
-        """
-        return compare(self, x, y)
-
-    def bind(self, y: Float[Array, "*channels n_samples"]) -> BoundLoss:
-        """Return the loss of `x` alone, with all about the target computed once."""
-        return BoundLoss(self, y)
+def windows_of(owner: str, window: Any, n: int) -> Any:
+    """Check one window for all resolutions, or one for each in a plain tuple."""
+    if isinstance(window, StaticTuple) or not _is_windows(window):
+        return static_or_leaf(window)
+    windows = items_of(window)
+    assert windows is not None
+    if len(windows) != n:
+        rule = f"be one window, or one for each of {n} resolutions"
+        checks.refuse(owner, "window", rule, f"{len(windows)} windows")
+    return tuple(map(static_or_leaf, windows))
 
 
 def _is_windows(window: Any) -> bool:
-    """Whether a tuple holds a window for each resolution, and is none itself."""
-    arrays = (np.ndarray, jax.Array, FrozenArray, Static)
-    return isinstance(window, tuple) and any(isinstance(w, arrays) for w in window)
+    """Whether a sequence holds a window for each resolution, and is none itself."""
+    if not isinstance(window, tuple):
+        return items_of(window) is not None
+    kinds = (np.ndarray, jax.Array, *STATIC_TYPES)
+    return any(isinstance(w, kinds) for w in window)
 
 
 def mrstft_loss(
@@ -213,17 +235,18 @@ def mrstft_loss(
     power: float = 1,
 ) -> Float[Array, ""]:
     """Apply `MRSTFTLoss`."""
-    loss = MRSTFTLoss(
-        hop_lengths,
-        win_lengths,
-        fft_sizes,
-        window,
-        w_lin,
-        w_log,
-        lin_dist,
-        log_dist,
-        log_fac,
-        log_eps,
-        power,
-    )
+    with _warnings.remade("MRSTFTLoss"):
+        loss = MRSTFTLoss(
+            hop_lengths,
+            win_lengths,
+            fft_sizes,
+            window,
+            w_lin,
+            w_log,
+            lin_dist,
+            log_dist,
+            log_fac,
+            log_eps,
+            power,
+        )
     return loss(x, y)

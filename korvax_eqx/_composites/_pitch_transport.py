@@ -3,18 +3,17 @@
 from typing import Any
 
 import equinox as eqx
-import jax
-from jaxtyping import Array, Float
+from jaxtyping import PRNGKeyArray
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractLoss
-from korvax_eqx._engine._branches import Branch
-from korvax_eqx._engine._pieces import PieceSize
+from korvax_eqx import _warnings
+from korvax_eqx._evaluation._comparison import AbstractComparison
+from korvax_eqx._evaluation._loss import AbstractLoss
+from korvax_eqx._evaluation._pieces import PieceSize
 from korvax_eqx._losses._transport import SpectralOptimalTransportLoss
+from korvax_eqx._static import freeze
 from korvax_eqx._transforms._spectrogram import Spectrogram
 
-from ._bound import BoundLoss
-from ._call import Terms, compare, compare_total
 from ._time_frequency import TimeFrequencyLoss
 
 
@@ -58,46 +57,23 @@ class PitchTransportLoss(AbstractLoss):
         owner = "PitchTransportLoss"
         self.n_fft = checks.positive_int(owner, "n_fft", n_fft)
         self.hop_length = checks.positive_int(owner, "hop_length", hop_length)
-        if not isinstance(window, str | float | int | tuple):
+        _warnings.warn_hop_longer_than_window(owner, self.hop_length, self.n_fft)
+        if not isinstance(window, str | float | int | tuple | list):
             checks.refuse(owner, "window", "be a window's name or a tuple", window)
-        self.window, self.p, self.piece_size = window, p, piece_size
-        with checks.owned_by(owner):
-            self.p = self.time_frequency.loss_fn[0].p
+        self.window, self.p, self.piece_size = freeze(window), p, piece_size
+        self.p = self.time_frequency.loss_fn[0].p
 
     @property
     def time_frequency(self) -> TimeFrequencyLoss:
         """The same loss written as `TimeFrequencyLoss`."""
-        transform = Spectrogram(
-            self.n_fft, self.hop_length, window=self.window, center=False, power=2
-        )
-        transport = SpectralOptimalTransportLoss(p=self.p)
-        return TimeFrequencyLoss(transform, transport, piece_size=self.piece_size)
+        with _warnings.remade("PitchTransportLoss"):
+            transform = Spectrogram(
+                self.n_fft, self.hop_length, window=self.window, center=False, power=2
+            )
+            transport = SpectralOptimalTransportLoss(p=self.p)
+            return TimeFrequencyLoss(transform, transport, piece_size=self.piece_size)
 
-    def branches(self) -> tuple[Branch, ...]:
-        """What is computed, for the evaluation engine."""
-        return self.time_frequency.branches()
-
-    @jax.named_scope("korvax_eqx.PitchTransportLoss")
-    def __call__(
-        self,
-        x: Float[Array, "*channels n_samples"],
-        y: Float[Array, "*channels n_samples"],
-    ) -> Float[Array, ""]:
-        """Return the loss of the estimate `x` for the target `y`.
-
-        **Raises:** `ValueError` for signals of different shapes, not real floats, or
-        shorter than `n_fft`.
-        """
-        return compare_total(self, x, y)
-
-    def with_terms(
-        self,
-        x: Float[Array, "*channels n_samples"],
-        y: Float[Array, "*channels n_samples"],
-    ) -> tuple[Float[Array, ""], Terms]:
-        """Return the loss and its weighted terms by name, which carry no gradient."""
-        return compare(self, x, y)
-
-    def bind(self, y: Float[Array, "*channels n_samples"]) -> BoundLoss:
-        """Return the loss of `x` alone, with all about the target computed once."""
-        return BoundLoss(self, y)
+    def comparisons(
+        self, *, key: PRNGKeyArray | None = None
+    ) -> tuple[AbstractComparison, ...]:
+        return self.time_frequency.comparisons(key=key)

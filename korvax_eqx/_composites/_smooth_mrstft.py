@@ -1,16 +1,18 @@
 """The smooth multi-resolution STFT loss."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import equinox as eqx
-import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from korvax_eqx._base import AbstractLoss
-from korvax_eqx._engine._branches import Branch
-from korvax_eqx._engine._pieces import PieceSize
+from korvax_eqx import _checks as checks
+from korvax_eqx import _warnings
+from korvax_eqx._evaluation._comparison import AbstractComparison
+from korvax_eqx._evaluation._loss import AbstractLoss
+from korvax_eqx._evaluation._pieces import PieceSize
 
-from ._bound import BoundLoss
-from ._call import Terms, check_piece_size, compare, compare_total
-from ._mrstft import MRSTFTLoss
+from ._mrstft import Metric, MRSTFTLoss
 
 
 class SmoothMRSTFTLoss(AbstractLoss):
@@ -22,53 +24,100 @@ class SmoothMRSTFTLoss(AbstractLoss):
     S. Schwär and M. Müller (2023), "Multi-scale spectral loss revisited", IEEE SPL 30.
     """
 
+    window: Any
+    log_fac: Any
+    log_eps: Any
+    resolution_weights: Any
+    hop_lengths: tuple[int, ...] = eqx.field(static=True)
+    win_lengths: tuple[int, ...] = eqx.field(static=True)
+    log_dist: Metric = eqx.field(static=True)
+    center: bool = eqx.field(static=True)
+    pad_mode: str = eqx.field(static=True)
     piece_size: PieceSize = eqx.field(static=True)
 
-    def __init__(self, *, piece_size: PieceSize = "auto"):
-        """**Arguments:** `piece_size`: see `TimeFrequencyLoss`."""
-        self.piece_size = check_piece_size("SmoothMRSTFTLoss", piece_size)
+    def __init__(
+        self,
+        *,
+        hop_lengths: Sequence[int] = (32, 63, 128, 254, 510, 1026),
+        win_lengths: Sequence[int] = (67, 127, 257, 509, 1021, 2053),
+        window: Any = "flattop",
+        log_dist: Metric = "L2",
+        log_fac: Any = 1.0,
+        log_eps: Any = 1.0,
+        center: bool = True,
+        pad_mode: str = "constant",
+        resolution_weights: Any = None,
+        piece_size: PieceSize = "auto",
+    ):
+        """**Arguments:** as in `MRSTFTLoss`, whose logarithmic term it is."""
+        with checks.owned_by("SmoothMRSTFTLoss"):
+            loss = _as_mrstft(
+                hop_lengths,
+                win_lengths,
+                window,
+                log_dist,
+                log_fac,
+                log_eps,
+                center,
+                pad_mode,
+                resolution_weights,
+                piece_size,
+            )
+        self.hop_lengths, self.win_lengths = loss.hop_lengths, loss.win_lengths
+        self.window, self.log_dist = loss.window, loss.log_dist
+        self.log_fac, self.log_eps = loss.log_fac, loss.log_eps
+        self.center, self.pad_mode = loss.center, loss.pad_mode
+        self.resolution_weights = loss.resolution_weights
+        self.piece_size = loss.piece_size
 
     @property
     def mrstft(self) -> MRSTFTLoss:
         """The same loss written as `MRSTFTLoss`."""
-        return MRSTFTLoss(
-            hop_lengths=(32, 63, 128, 254, 510, 1026),
-            win_lengths=(67, 127, 257, 509, 1021, 2053),
-            window="flattop",
-            w_lin=0.0,
-            log_dist="L2",
-            log_fac=1.0,
-            log_eps=1.0,
-            piece_size=self.piece_size,
-        )
+        with _warnings.remade("SmoothMRSTFTLoss"):
+            return _as_mrstft(
+                self.hop_lengths,
+                self.win_lengths,
+                self.window,
+                self.log_dist,
+                self.log_fac,
+                self.log_eps,
+                self.center,
+                self.pad_mode,
+                self.resolution_weights,
+                self.piece_size,
+            )
 
-    def branches(self) -> tuple[Branch, ...]:
-        """What is computed, for the evaluation engine."""
-        return self.mrstft.branches()
+    def comparisons(
+        self, *, key: PRNGKeyArray | None = None
+    ) -> tuple[AbstractComparison, ...]:
+        return self.mrstft.comparisons(key=key)
 
-    @jax.named_scope("korvax_eqx.SmoothMRSTFTLoss")
-    def __call__(
-        self,
-        x: Float[Array, "*channels n_samples"],
-        y: Float[Array, "*channels n_samples"],
-    ) -> Float[Array, ""]:
-        """Return the loss of the estimate `x` for the target `y`.
 
-        **Raises:** `ValueError` for signals of different shapes, or not real floats.
-        """
-        return compare_total(self, x, y)
-
-    def with_terms(
-        self,
-        x: Float[Array, "*channels n_samples"],
-        y: Float[Array, "*channels n_samples"],
-    ) -> tuple[Float[Array, ""], Terms]:
-        """Return the loss and its weighted terms by name, which carry no gradient."""
-        return compare(self, x, y)
-
-    def bind(self, y: Float[Array, "*channels n_samples"]) -> BoundLoss:
-        """Return the loss of `x` alone, with all about the target computed once."""
-        return BoundLoss(self, y)
+def _as_mrstft(
+    hop_lengths: Any,
+    win_lengths: Any,
+    window: Any,
+    log_dist: Any,
+    log_fac: Any,
+    log_eps: Any,
+    center: Any,
+    pad_mode: Any,
+    resolution_weights: Any,
+    piece_size: Any,
+) -> MRSTFTLoss:
+    return MRSTFTLoss(
+        hop_lengths,
+        win_lengths,
+        window=window,
+        w_lin=0.0,
+        log_dist=log_dist,
+        log_fac=log_fac,
+        log_eps=log_eps,
+        center=center,
+        pad_mode=pad_mode,
+        resolution_weights=resolution_weights,
+        piece_size=piece_size,
+    )
 
 
 def smooth_mrstft_loss(

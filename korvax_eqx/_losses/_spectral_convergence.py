@@ -1,39 +1,92 @@
 """Relative error of a spectrogram in the Frobenius norm."""
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact
+import equinox as eqx
+from jaxtyping import Array, Float, Inexact, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractSpectralLoss
-from korvax_eqx._numerics._safe import norm
+from korvax_eqx._base import AbstractBatchLoss, AbstractFramesLoss
+from korvax_eqx._losses._mean import total
+from korvax_eqx._numerics._powers import root
+from korvax_eqx._numerics._ratio import ratio
+from korvax_eqx._numerics._safe import norm, squared_magnitude
 
 
-class SpectralConvergenceLoss(AbstractSpectralLoss):
+class SpectralConvergenceLoss(AbstractFramesLoss):
     r"""Spectral convergence $\|S_y - S_x\|_F / (\|S_y\|_F + \epsilon)$.
 
-    One ratio for every leading index, then their mean; $\epsilon$ is the machine
-    epsilon of the dtype and keeps a silent target finite. auraloss takes one ratio
-    over the whole batch instead, where a loud example outweighs a quiet one. The
-    gradient of a norm at 0 is 0. See Arik, Jun, Diamos (2019), "Fast spectrogram
-    inversion using multi-head convolutional neural networks", IEEE SPL 26(1).
+    One ratio for every leading index, then their mean. auraloss takes one ratio over
+    the whole batch instead: [`BatchSpectralConvergenceLoss`][]. The gradient of a norm
+    at 0 is 0. See Arik, Jun, Diamos (2019), "Fast spectrogram inversion using
+    multi-head convolutional neural networks", IEEE SPL 26(1).
     """
 
-    @jax.named_scope("korvax_eqx.SpectralConvergenceLoss")
-    def __call__(
-        self,
-        S_x: Inexact[Array, "*channels n_bins n_frames"],
-        S_y: Inexact[Array, "*channels n_bins n_frames"],
-    ) -> Float[Array, ""]:
-        """Return the mean relative error of the estimate `S_x`.
+    eps: float | None = eqx.field(static=True)
 
-        **Raises:** `ValueError` if the shapes differ or have less than two axes.
+    def __init__(self, eps: float | None = None) -> None:
+        """**Arguments:**
+
+        - `eps`: is added to the norm of the target and keeps a silent one finite.
+            `None` is the machine epsilon of the dtype. With 0 a target of silence is
+            divided by the machine epsilon alone.
+
+        **Raises:** `ValueError` for a negative number.
         """
-        checks.pair("SpectralConvergenceLoss", S_x, S_y)
-        checks.spectrum("SpectralConvergenceLoss", "S_x", S_x)
+        self.eps = _checked("SpectralConvergenceLoss", eps)
+
+    def values(
+        self,
+        S_x: Inexact[Array, "*rows n_frames n_bins"],
+        S_y: Inexact[Array, "*rows n_frames n_bins"],
+        n_frames: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows"]:
+        # Frames that are zero in both add nothing to either norm.
         error = norm(S_y - S_x, (-2, -1))
-        reference = norm(S_y, (-2, -1))
-        return jnp.mean(error / (reference + jnp.finfo(reference.dtype).eps))
+        return ratio(error, norm(S_y, (-2, -1)), self.eps)
+
+
+class BatchSpectralConvergenceLoss(AbstractBatchLoss):
+    r"""Spectral convergence $\|S_y - S_x\|_F / (\|S_y\|_F + \epsilon)$ of a batch.
+
+    Both norms are over everything, as in auraloss and ParallelWaveGAN (Yamamoto, Song,
+    Kim 2020, "Parallel WaveGAN", ICASSP), which have no $\epsilon$: `eps=0.0`. A loud
+    example outweighs a quiet one, and a part of a batch has another value than the
+    whole: [`SpectralConvergenceLoss`][] takes a ratio for each signal. The gradient of
+    a norm at 0 is 0. Squares are summed, so that magnitudes below 1e-19 count as 0 in
+    float32.
+    """
+
+    eps: float | None = eqx.field(static=True)
+
+    def __init__(self, eps: float | None = None) -> None:
+        r"""**Arguments:**
+
+        - `eps`: is added to the root of the mean over signals of $\|S_y\|_F^2$. `None`
+            is the machine epsilon of the dtype. With 0 a batch of silent targets is
+            divided by the machine epsilon alone.
+
+        **Raises:** `ValueError` for a negative number.
+        """
+        self.eps = _checked("BatchSpectralConvergenceLoss", eps)
+
+    @property
+    def n_sums(self) -> int:
+        return 2
+
+    def sums(
+        self,
+        S_x: Inexact[Array, "*rows n_frames n_bins"],
+        S_y: Inexact[Array, "*rows n_frames n_bins"],
+        n_frames: Int[Array, "*rows"] | None = None,
+    ) -> tuple[Float[Array, "*rows"], ...]:
+        return total(squared_magnitude(S_y - S_x)), total(squared_magnitude(S_y))
+
+    def finish(self, means: tuple[Float[Array, ""], ...]) -> Float[Array, ""]:
+        error, reference = means
+        return ratio(root(error), root(reference), self.eps)
+
+
+def _checked(owner: str, eps: float | None) -> float | None:
+    return None if eps is None else checks.non_negative(owner, "eps", eps)
 
 
 def spectral_convergence_loss(

@@ -6,15 +6,25 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractSpectralLoss
-from korvax_eqx._numerics._transport import wasserstein_1d
-from korvax_eqx._static import FrozenArray, Static, parameter, thaw
+from korvax_eqx._base import AbstractFramesLoss
+from korvax_eqx._losses._mean import mean_over_frames
+from korvax_eqx._losses._positions import checked_positions
+from korvax_eqx._numerics._masses import at_most, root, total_mass
+from korvax_eqx._numerics._transport import circular_wasserstein_1d, wasserstein_1d
+from korvax_eqx._static import static_or_leaf
+from korvax_eqx._tables._frequencies import hz_to_mel
+
+_OWNER = "SpectralOptimalTransportLoss"
+# A mass of this part of the floor counts as none: divisions by less would overflow in
+# the derivatives. Squares of what is left do not underflow in float32.
+_SILENT = 1e-6
+_LOWEST_FLOOR = 1e-12
 
 
-class SpectralOptimalTransportLoss(AbstractSpectralLoss):
+class SpectralOptimalTransportLoss(AbstractFramesLoss):
     r"""Optimal transport between the spectra of each frame, along frequency.
 
     For every frame, $W_p^p$ between the two spectra taken as masses at the bins'
@@ -30,7 +40,7 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
     off by the padding, their broad-band leakage is weighted by distance to the power
     $p$, and the gradient's sign degrades to near chance.
 
-    The normalisations, with $m_x$ and $m_y$ the frames' total masses plus epsilon:
+    The normalisations, with $m_x$ and $m_y$ the frames' total masses:
 
     | `normalize` | `balanced` | compared |
     | --- | --- | --- |
@@ -39,14 +49,42 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
     | False | True | $S_x$ with $S_y\, m_x / m_y$ |
     | False | False | $S_x$ with $S_y$ |
 
-    Where the totals differ, the missing mass sits at the last bin.
+    Where the totals differ, the missing mass sits at the last bin. With
+    `reference="target"` the roles in the table are exchanged: $m_y$ is the unit, and
+    $S_x$ is scaled.
+
+    **Quiet frames.** Nothing is added to the masses, so that single precision follows
+    double precision at any level. Where the masses are made equal, a frame of which
+    one that is divided by lies below `floor` fades out, and with it the gradient: its
+    cost is multiplied by that mass over `floor` (by 0 from a millionth of it down).
+    With `normalize=True, balanced=False`, $m_x$ is replaced by `floor` there. The
+    default, 1e-12, is the mass of a sine at -174 dBFS in a power spectrogram with a
+    Hann window of 2048 samples, at -144 dBFS with one of 64 samples, at -260 dBFS and
+    lower in magnitudes.
+
+    korvax and sot-loss add an epsilon to the masses, as `eps` does here. The part that
+    it takes of a quiet frame then counts as missing mass at the last bin, at a large
+    cost, and a silent frame as a mass there.
     """
 
-    positions: Array | Static
+    positions: Any
     p: float = eqx.field(static=True)
     normalize: bool = eqx.field(static=True)
     balanced: bool = eqx.field(static=True)
     quantile_lowpass: bool = eqx.field(static=True)
+    root: bool = eqx.field(static=True)
+    root_eps: float = eqx.field(static=True)
+    circular: bool = eqx.field(static=True)
+    period: float = eqx.field(static=True)
+    axis: str = eqx.field(static=True)
+    sr: float | None = eqx.field(static=True)
+    fmin: float = eqx.field(static=True)
+    htk: bool = eqx.field(static=True)
+    reference: str = eqx.field(static=True)
+    weighting: str = eqx.field(static=True)
+    mass_weight: float = eqx.field(static=True)
+    eps: float | None = eqx.field(static=True)
+    floor: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -55,104 +93,282 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
         normalize: bool = True,
         balanced: bool = True,
         quantile_lowpass: bool = False,
+        *,
+        root: bool = False,
+        root_eps: float = 0.0,
+        circular: bool = False,
+        period: float = 1.0,
+        axis: str = "frequency",
+        sr: float | None = None,
+        fmin: float = 32.7,
+        htk: bool = False,
+        reference: str = "estimate",
+        weighting: str = "uniform",
+        mass_weight: float = 0.0,
+        eps: float | None = None,
+        floor: float = 1e-12,
     ):
-        """**Arguments:**
+        r"""**Arguments:**
 
-        - `positions`: the bins' positions, shape `(n_bins,)`, in ascending order, in
-            any unit (Hz, mel, octaves). A sequence or NumPy array is configuration, a
-            JAX array is learnable and must be kept ascending by the user. `None`:
-            `k / n_bins`, i.e. uniform in [0, 1).
+        - `positions`: where the bins lie, one of
+
+            - shape `(n_bins,)`, in ascending order, in any unit (Hz, mel, octaves). A
+                sequence or NumPy array is configuration, a JAX array is learnable and
+                must be kept ascending by the user;
+            - `None`: `k / n_bins`, i.e. uniform in [0, 1);
+            - `"linear"`: uniform from 0 to 1, both included;
+            - `"log"`: for bins that are uniform from 0 Hz to `sr / 2`, as an STFT's:
+                the logarithm of the frequency, 0 at `fmin` and below, 1 at `sr / 2`;
+            - `"mel"`: for the same bins, the frequency in mel, 0 at 0 Hz, 1 at
+                `sr / 2`.
+
+            With `axis="time"` the frames' positions.
         - `p`: order of the distance, at least 1. 1 is the fastest.
         - `normalize`, `balanced`: see the table above.
         - `quantile_lowpass`: leave out transport above quantile 1, i.e. what one
             signal has in excess of the other's unit mass (useful with
             `balanced=False`).
+        - `root`: take the distance $W_p$ of each frame, not its power $W_p^p$. Where it
+            is 0 the slope, infinite towards any other spectrum, is defined as 0.
+        - `root_eps`: added under the root.
+        - `circular`: the bins form a ring that closes after `period`, as those of a
+            chroma do (Rabin, Delon, Gousseau 2011). Only for `p=1`, `balanced=True`
+            and positions within one period.
+        - `period`: the ring's length, in the unit of `positions`.
+        - `axis`: `"frequency"`, or `"time"`: the envelope of each bin is moved along
+            its frames, and "frame" means "bin" in everything above.
+        - `sr`: sample rate in Hz, for positions `"log"` and `"mel"`.
+        - `fmin`: lowest frequency of positions `"log"`, in Hz.
+        - `htk`: HTK's mel scale, not Slaney's, for positions `"mel"`.
+        - `reference`: whose mass the table above refers to, `"estimate"` or
+            `"target"`. Of two spectra that are both normalised, or both not, it is no
+            matter.
+        - `weighting`: of the frames in the mean of each signal. `"uniform"`;
+            `"energy"`: by the target's mass $m_y$; `"active"`: silent frames of the
+            target, those with $m_y$ below `floor`, are left out. A signal without any
+            weight costs 0.
+        - `mass_weight`: weight of $|\ln((m_x + floor) / (m_y + floor))|$, the
+            difference of the levels, added to the cost of each frame: normalised
+            spectra alone do not tell a loud sound from a quiet one.
+        - `eps`: added to the masses, which then have no `floor`: in float32 korvax adds
+            1.2e-7, in float64 2.2e-16, sot-loss 1e-8. `None`: nothing.
+        - `floor`: mass below which a frame fades out, at least 1e-12.
 
         **Raises:** `ValueError` for an argument outside these rules.
         """
-        owner = "SpectralOptimalTransportLoss"
-        if positions is not None and not isinstance(positions, jax.Array):
-            values = np.asarray(thaw(positions), np.float64)
-            checks.floating_array(owner, "positions", values, ndim=1)
-            if np.any(np.diff(values) < 0):
-                remedy = "Sort the bins by position first."
-                checks.refuse(owner, "positions", "be ascending", positions, remedy)
-            positions = values
-        elif positions is not None:
-            checks.floating_array(owner, "positions", positions, ndim=1)
-        self.positions = parameter(positions)
-        self.p = checks.real(owner, "p", p)
+        self.positions = static_or_leaf(checked_positions(_OWNER, positions))
+        self.p = checks.real(_OWNER, "p", p)
         if self.p < 1:
-            checks.refuse(owner, "p", "be at least 1", p)
-        self.normalize = checks.boolean(owner, "normalize", normalize)
-        self.balanced = checks.boolean(owner, "balanced", balanced)
+            checks.refuse(_OWNER, "p", "be at least 1", p)
+        self.normalize = checks.boolean(_OWNER, "normalize", normalize)
+        self.balanced = checks.boolean(_OWNER, "balanced", balanced)
         self.quantile_lowpass = checks.boolean(
-            owner, "quantile_lowpass", quantile_lowpass
+            _OWNER, "quantile_lowpass", quantile_lowpass
         )
+        self.root = checks.boolean(_OWNER, "root", root)
+        self.root_eps = checks.non_negative(_OWNER, "root_eps", root_eps)
+        self.circular = checks.boolean(_OWNER, "circular", circular)
+        self.period = checks.positive(_OWNER, "period", period)
+        self.axis = checks.one_of(_OWNER, "axis", axis, ("frequency", "time"))
+        self.sr = None if sr is None else checks.positive(_OWNER, "sr", sr)
+        self.fmin = checks.positive(_OWNER, "fmin", fmin)
+        self.htk = checks.boolean(_OWNER, "htk", htk)
+        options = ("estimate", "target")
+        self.reference = checks.one_of(_OWNER, "reference", reference, options)
+        options = ("uniform", "energy", "active")
+        self.weighting = checks.one_of(_OWNER, "weighting", weighting, options)
+        self.mass_weight = checks.non_negative(_OWNER, "mass_weight", mass_weight)
+        self.eps = None if eps is None else checks.positive(_OWNER, "eps", eps)
+        self.floor = checks.real(_OWNER, "floor", floor)
+        if self.floor < _LOWEST_FLOOR:
+            checks.refuse(_OWNER, "floor", f"be at least {_LOWEST_FLOOR}", floor)
+        self._check_combination()
+
+    def _check_combination(self) -> None:
+        """Refuse arguments that do not go together."""
+        positions = self.positions
+        named = positions if isinstance(positions, str) else None
+        if named in ("log", "mel") and self.axis == "time":
+            rule = "be None, 'linear' or an array with `axis=\"time\"`"
+            checks.refuse(_OWNER, "positions", rule, named)
+        if named in ("log", "mel") and self.sr is None:
+            rule = f'be the sample rate in Hz for `positions="{named}"`'
+            checks.refuse(_OWNER, "sr", rule, None)
+        if named == "log" and self.sr is not None and self.fmin >= self.sr / 2:
+            checks.refuse(_OWNER, "fmin", "be below `sr / 2`", self.fmin)
+        if not self.circular:
+            return
+        if self.p != 1:
+            checks.refuse(_OWNER, "p", "be 1 with `circular=True`", self.p)
+        if not self.balanced:
+            rule = "be True with `circular=True`"
+            checks.refuse(_OWNER, "balanced", rule, self.balanced)
+        if self.quantile_lowpass:
+            rule = "be False with `circular=True`"
+            checks.refuse(_OWNER, "quantile_lowpass", rule, True)
+        if named is not None:
+            rule = "be None or an array with `circular=True`"
+            remedy = "Names place a bin at 1, which on a ring of 1 is the place of 0."
+            checks.refuse(_OWNER, "positions", rule, named, remedy)
+        if isinstance(positions, np.ndarray):
+            if positions[-1] - positions[0] > self.period:
+                rule = "be at least the span of the positions"
+                checks.refuse(_OWNER, "period", rule, self.period)
 
     def bin_positions(self, n_bins: int) -> np.ndarray | Float[Array, " n_bins"]:
-        """The positions in use for spectra of `n_bins` bins, shape `(n_bins,)`."""
-        if isinstance(self.positions, Static):
-            if self.positions.value is None:
-                return np.arange(n_bins) / n_bins
-            assert isinstance(self.positions.value, FrozenArray)
-            return self.positions.value.value
-        return self.positions
+        """The positions in use for spectra of `n_bins` bins, shape `(n_bins,)`.
 
-    @jax.named_scope("korvax_eqx.SpectralOptimalTransportLoss")
-    def __call__(
-        self,
-        S_x: Float[Array, "*channels n_bins n_frames"],
-        S_y: Float[Array, "*channels n_bins n_frames"],
-    ) -> Float[Array, ""]:
-        """Return the mean transport cost of two non-negative spectrograms.
-
-        **Raises:** `ValueError` if the shapes differ, if the spectra are complex, or
-        if the number of bins is not the number of positions.
+        With `axis="time"`, for `n_bins` frames.
         """
-        owner = "SpectralOptimalTransportLoss"
-        checks.pair(owner, S_x, S_y)
-        checks.spectrum(owner, "S_x", S_x)
-        checks.real_spectrum(owner, "S_x", S_x)
-        checks.real_spectrum(owner, "S_y", S_y)
-        n_bins = S_x.shape[-2]
-        positions = self.bin_positions(n_bins)
-        if positions.shape != (n_bins,):
+        positions = self.positions
+        if positions is None:
+            return np.arange(n_bins) / n_bins
+        if not isinstance(positions, str):
+            return positions
+        unit = np.linspace(0, 1, n_bins)
+        if positions == "linear":
+            return unit
+        assert self.sr is not None
+        top = self.sr / 2
+        if positions == "log":
+            ratio = np.maximum(unit * top, self.fmin) / self.fmin
+            return np.log(ratio) / np.log(top / self.fmin)
+        mel = np.asarray(hz_to_mel(np.append(unit * top, top), self.htk), np.float64)
+        return mel[:-1] / mel[-1]
+
+    def values(
+        self,
+        S_x: Float[Array, "*rows n_frames n_bins"],
+        S_y: Float[Array, "*rows n_frames n_bins"],
+        n_frames: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows"]:
+        checks.real_spectrum(_OWNER, "S_x", S_x)
+        checks.real_spectrum(_OWNER, "S_y", S_y)
+        stretch = None
+        if self.axis == "time" and n_frames is not None:
+            stretch = self._stretch(S_x.shape[-2], n_frames).astype(S_x.dtype)
+        costs = self.costs(S_x, S_y, stretch)
+        # Frames that are zero in both cost nothing, and have no weight.
+        weights = self.frame_weights(S_x, S_y)
+        if weights is None:
+            n_costs = n_frames if self.axis == "frequency" else None
+            return mean_over_frames(costs[..., None], n_costs)
+        total = jnp.sum(weights, -1)
+        is_silent = total == 0
+        return jnp.sum(weights * costs, -1) / jnp.where(is_silent, 1, total)
+
+    def _stretch(
+        self, size: int, n_frames: Int[Array, "*rows"]
+    ) -> Float[Array, "*rows"]:
+        """Return how much further apart frames are where a signal has fewer of them."""
+        is_array = isinstance(self.positions, np.ndarray | jax.Array)
+        if is_array or not (self.balanced or self.circular):
             raise ValueError(
-                f"`{owner}(positions=...)` must have one position for each bin of the "
-                f"spectra: {n_bins}. Got {positions.shape[0]}. Take the positions from "
+                f'`lengths` cannot be combined with `{_OWNER}(axis="time")` and '
+                "positions given as an array, nor with `balanced=False`: the last "
+                "frame, where missing mass sits, is another one for every signal."
+            )
+        if self.positions == "linear":
+            return max(size - 1, 1) / jnp.maximum(n_frames - 1, 1)
+        return size / jnp.maximum(n_frames, 1)
+
+    def costs(
+        self,
+        u: Float[Array, "*lead n_frames n_bins"],
+        v: Float[Array, "*lead n_frames n_bins"],
+        stretch: Float[Array, "*lead"] | None = None,
+    ) -> Float[Array, "*lead n_costs"]:
+        """Return the cost of each frame, or with `axis="time"` of each bin.
+
+        `stretch` multiplies the distances between positions.
+
+        **Raises:** `ValueError` if there are not as many positions as bins.
+        """
+        u, v = self._along(u), self._along(v)
+        x = self._checked_positions(u.shape[-1])
+        x = jnp.asarray(x, u.dtype)
+        if self.reference == "target":
+            b, a, fade = self._masses(v, u)
+        else:
+            a, b, fade = self._masses(u, v)
+        if self.circular:
+            W = circular_wasserstein_1d(a, b, x, self.period)
+        else:
+            is_balanced = self.balanced and self.eps is None
+            W = wasserstein_1d(a, b, x, self.p, self.quantile_lowpass, is_balanced)
+        if stretch is not None:
+            W = W * stretch[..., None] ** self.p
+        if fade is not None:
+            W = W * fade
+        if self.root:
+            W = root(W + self.root_eps, self.p)
+        if self.mass_weight:
+            logs = (jnp.log(total_mass(a)[..., 0] + self.floor) for a in (u, v))
+            difference = next(logs) - next(logs)
+            # Not `abs`, whose derivative at 0 is 1 in JAX.
+            sign = jnp.sign(jax.lax.stop_gradient(difference))
+            W = W + self.mass_weight * sign * difference
+        return W
+
+    def frame_weights(
+        self,
+        u: Float[Array, "*lead n_frames n_bins"],
+        v: Float[Array, "*lead n_frames n_bins"],
+    ) -> Float[Array, "*lead n_costs"] | None:
+        """Return the weight of each of the `costs`; `None` if all weigh the same."""
+        if self.weighting == "uniform":
+            return None
+        mass = total_mass(self._along(v))[..., 0]
+        if self.weighting == "energy":
+            return mass
+        return jnp.where(mass < self.floor, 0, jnp.ones_like(mass))
+
+    def _along(self, u: Float[Array, "*lead n_frames n_bins"]) -> Array:
+        """Put the axis along which mass is moved last."""
+        return jnp.swapaxes(u, -1, -2) if self.axis == "time" else u
+
+    def _checked_positions(self, n: int) -> np.ndarray | Array:
+        positions = self.bin_positions(n)
+        if positions.shape != (n,):
+            what = "bin" if self.axis == "frequency" else "frame"
+            raise ValueError(
+                f"`{_OWNER}(positions=...)` must have one position for each {what} of "
+                f"the spectra: {n}. Got {positions.shape[0]}. Take the positions from "
                 "the transform in use, e.g. `Spectrogram(...).frequencies`."
             )
-        u, v = self._masses(jnp.swapaxes(S_x, -1, -2), jnp.swapaxes(S_y, -1, -2))
-        positions = jnp.asarray(positions, u.dtype)
-        costs = wasserstein_1d(u, v, positions, self.p, self.quantile_lowpass)
-        return jnp.mean(costs)
+        return positions
 
     def _masses(
         self, u: Float[Array, "*frames n_bins"], v: Float[Array, "*frames n_bins"]
-    ) -> tuple[Float[Array, "*frames n_bins"], Float[Array, "*frames n_bins"]]:
-        """Return both spectra normalised as configured."""
+    ) -> tuple[Array, Array, Array | None]:
+        """Return both spectra normalised as configured, and what fades quiet ones."""
         if not (self.normalize or self.balanced):
-            return u, v
-        mass_u, mass_v = _mass(u), _mass(v)
-        largest = jnp.finfo(u.dtype).max / (4 * u.shape[-1])
-        if not self.normalize:
-            return u, _at_most(largest, v * _at_most(largest, mass_u / mass_v))
+            return u, v, None
+        m_u, m_v = total_mass(u), total_mass(v)
         # The bound keeps sums finite for a loud target over a silent estimate's mass.
-        # It also keeps the two quotients apart from what comes next: fused into a
-        # multiply-add, the difference of equal quotients would not be zero.
-        u = _at_most(largest, u / mass_u)
-        return u, _at_most(largest, v / (mass_v if self.balanced else mass_u))
+        largest = jnp.finfo(u.dtype).max / (4 * u.shape[-1])
+        fade = None
+        if self.eps is not None:
+            m_u, m_v = m_u + self.eps, m_v + self.eps
+        elif self.normalize and not self.balanced:
+            m_u = jnp.where(m_u < self.floor, self.floor, m_u)
+        else:
+            m_v, fade = self._audible(m_v)
+            if self.normalize:
+                m_u, fade_u = self._audible(m_u)
+                fade = fade * fade_u
+        if self.normalize and self.balanced:
+            return u / m_u, v / m_v, fade
+        if self.normalize:
+            return at_most(largest, u / m_u), at_most(largest, v / m_u), fade
+        return u, at_most(largest, v * at_most(largest, m_u / m_v)), fade
 
-
-def _at_most(high: Any, u: Float[Array, "*frames n"]) -> Float[Array, "*frames n"]:
-    """Return the smaller of the two; NaN stays: XLA's minimum on CPU may drop it."""
-    return jnp.where(u > high, high, u)
-
-
-def _mass(u: Float[Array, "*frames n_bins"]) -> Float[Array, "*frames 1"]:
-    """Return the total mass of each frame plus epsilon."""
-    return jnp.sum(u, axis=-1, keepdims=True) + jnp.finfo(u.dtype).eps
+    def _audible(self, mass: Float[Array, "*frames 1"]) -> tuple[Array, Array]:
+        """Return a mass to divide by, and a factor that falls to 0 before it does."""
+        silent = _SILENT * self.floor
+        fade = (mass - silent) / (self.floor - silent)
+        fade = jnp.where(mass < silent, 0, jnp.where(mass < self.floor, fade, 1))
+        return jnp.where(mass < silent, 1, mass), fade[..., 0]
 
 
 def spectral_optimal_transport_loss(

@@ -4,9 +4,9 @@ import dataclasses
 
 from jax import Array
 
-from .._engine._devices import whole_samples
-from .._engine._linear import linear_rows
-from .._engine._rows import Arrays
+from .._sharding._devices import whole_samples
+from .._sharding._linear import linear_rows
+from .._sharding._rows import Arrays
 from ._dft import real_dft, real_dft_transpose
 
 

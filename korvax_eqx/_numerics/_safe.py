@@ -10,6 +10,7 @@ which was a third of the time to a compiled multi-resolution loss.
 """
 
 import functools
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -81,6 +82,61 @@ def _magnitude_power_jvp(power, primals, tangents):
     if not jnp.iscomplexobj(X):
         return value, slope * X * dX
     return value, _inner(X, dX, slope)
+
+
+FloorMode = Literal["clip", "add"]
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
+def floored_power(
+    X: Inexact[Array, "*dims"], power: float, floor: float, mode: FloorMode
+) -> Float[Array, "*dims"]:
+    r"""Return $\max(|X|^2, \epsilon)^{p/2}$, or $(|X|^2 + \epsilon)^{p/2}$ to `add`.
+
+    The derivative is 0 where $|X|^2 < \epsilon$ is clipped. At equality it is that of
+    $|X|^p$, as for `torch.clamp` (`torch.maximum` gives the half of it).
+    """
+    return _power(_floored(X, floor, mode)[0], power)
+
+
+@floored_power.defjvp
+def _floored_power_jvp(power, floor, mode, primals, tangents):
+    (X,), (dX,) = primals, tangents
+    square, is_clipped = _floored(X, floor, mode)
+    value = _power(square, power)
+    if power == 1:
+        slope = reciprocal_or_zero(value)
+    elif power == 2:
+        slope = lax.full_like(square, 2)
+    else:
+        # A floor may be too small for the dtype: then this is 0 at 0 all the same.
+        is_zero = square == 0
+        slope = power * jnp.where(is_zero, 1, square) ** (power / 2 - 1)
+        slope = jnp.where(is_zero, 0, slope)
+    if mode == "clip":
+        slope = lax.select(is_clipped, lax.full_like(slope, 0), slope)
+    if not jnp.iscomplexobj(X):
+        return value, slope * X * dX
+    return value, _inner(X, dX, slope)
+
+
+def _floored(X: Array, floor: float, mode: FloorMode) -> tuple[Array, Array]:
+    """Return the squared magnitude with its floor, and where it was below."""
+    square = squared_magnitude(X)
+    least = lax.full_like(square, floor)
+    is_below = lax.lt(square, least)
+    if mode == "add":
+        return lax.add(square, least), is_below
+    return lax.select(is_below, least, square), is_below
+
+
+def _power(square: Array, power: float) -> Array:
+    if power == 1:
+        return lax.sqrt(square)
+    if power == 2:
+        return square
+    is_zero = square == 0
+    return jnp.where(is_zero, 0, jnp.where(is_zero, 1, square) ** (power / 2))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))

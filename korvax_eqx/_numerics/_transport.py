@@ -1,6 +1,6 @@
 """Optimal transport between two spectra on the same sorted positions."""
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,26 +8,27 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float
 
-# Measured on CPU at 1025 bins: cumulative sums by blocks of 32 take a quarter of
-# the time of `jnp.cumsum`; one comparison with 16 pivots replaces four steps of the
-# binary search in the time of one; and above some 300 000 masses at a time the
-# temporary buffers near malloc's 32 MB, above which page faults double the time.
-_BLOCK = 32
-_PIVOT_BITS = 4
-_PIECE = 300_000
-# Totals that agree within this many units of rounding are one total. Otherwise
-# rounding decides whether the end of a spectrum counts as missing mass.
-_TOTAL_ULPS = 16
+from ._transport_quantiles import any_order
+from ._transport_ring import on_a_ring
+from ._transport_scan import BLOCK, pad, prefix_sum, shift
+
+# Above some 200 000 masses at a time the temporary buffers near malloc's 32 MB, above
+# which page faults double the time.
+_PIECE = 200_000
 
 
+# Compiled here, with the functions of the loops inside: an eager loop over a new
+# closure would compile at every call.
+@partial(jax.jit, static_argnames=("p", "quantile_lowpass", "balanced"))
 def wasserstein_1d(
     u: Float[Array, "*batch n_bins"],
     v: Float[Array, "*batch n_bins"],
     positions: Float[Array | np.ndarray, " n_bins"],
     p: float | int,
     quantile_lowpass: bool = False,
+    balanced: bool = False,
 ) -> Float[Array, "*batch"]:
     r"""Cost of moving the masses `u` onto the masses `v`, `W_p^p`, without sorting.
 
@@ -46,12 +47,14 @@ def wasserstein_1d(
 
         dW/dU_k = |x_k - Qv(U_k)|^p - |x_(k+1) - Qv(U_k)|^p,
 
-    and `dW/du` is the reversed cumulative sum of it. `W` is piecewise linear in `u`
-    and `v`. Derivatives of any order and mode, mixed ones with `positions` included,
-    are exact wherever they exist, and finite elsewhere: zero where `W = 0`.
+    and `dW/du` is the sum of it from `k` up. Where breakpoints of both meet, the slopes
+    to the two sides differ; their mean, a subgradient, keeps nearly equal spectra from
+    drifting. `W` is piecewise linear in `u` and `v`. Derivatives of any order and mode,
+    mixed ones with `positions` included, are exact wherever they exist, and finite
+    elsewhere: zero where `W = 0`.
 
-    Quantiles beyond the lighter total lie at the last position, so missing mass
-    counts as mass of the last bin. Totals that differ by rounding count as equal.
+    Quantiles beyond the lighter total lie at the last position, so missing mass counts
+    as mass of the last bin. Totals that differ by rounding count as equal.
 
     Arguments:
         u: masses, non-negative, of any total, bins along the last axis.
@@ -59,108 +62,109 @@ def wasserstein_1d(
         positions: where the bins lie, ascending.
         p: the order, at least 1.
         quantile_lowpass: drop every piece that ends above the quantile 1.
+        balanced: the totals are equal but for rounding, so no mass is missing, and
+            derivatives are those along which they stay equal. The upper half of the
+            quantiles is then counted from the top: the tails at both ends, of which
+            cumulative sums from one end lose all below a unit of rounding, keep their
+            full relative precision.
 
     Reference:
         F. Santambrogio, *Optimal Transport for Applied Mathematicians*,
         Proposition 2.17. Birkhäuser, 2015.
     """
     x = jnp.asarray(positions)
+    if p == 1 and not quantile_lowpass and not balanced:
+        # Needs so little memory that pieces gain nothing.
+        return _with_slopes(*_order_one(u, v, x, balanced), (u, v, x))
     if p == 1 and not quantile_lowpass:
-        return _with_slopes(*_order_one(u, v, x), (u, v, x))
-    n = x.size
-    rows = u.reshape(-1, n), v.reshape(-1, n)
-    n_rows = rows[0].shape[0]
-    n_pieces = max(-(-u.size // _PIECE), 1)
-    even = (k for k in range(n_pieces, 2 * n_pieces) if n_rows % k == 0)
-    n_pieces = next(even, n_pieces)
-
-    def solve(rows: tuple[Array, Array]) -> tuple[Array, ...]:
-        return _any_order(*rows, x, _power(p), quantile_lowpass)
-
-    if n_pieces == 1:
-        solved = solve(rows)
+        solve = partial(_order_one, x=x, balanced=balanced)
     else:
-        pieces = [_pad(a, -n_rows % n_pieces, 0).reshape(n_pieces, -1, n) for a in rows]
-        solved = lax.map(solve, tuple(pieces))
-        solved = [a.reshape(-1, *a.shape[2:])[:n_rows] for a in solved]
-    W, *slopes = (a.reshape(*u.shape[:-1], *a.shape[1:]) for a in solved)
+        options = {"quantile_lowpass": quantile_lowpass, "balanced": balanced}
+        solve = partial(any_order, x=x, p=p, **options)
+    W, *slopes = _in_pieces(solve, u, v)
     return _with_slopes(W, *slopes, (u, v, x))
 
 
-def _any_order(
-    u: Float[Array, "rows n"],
-    v: Float[Array, "rows n"],
-    x: Float[Array, " n"],
-    cost: Callable[[Array], Array],
-    quantile_lowpass: bool,
-) -> tuple[Array, Array, Array, Array]:
-    """`W_p^p` of each row, and its slopes to `u`, `v` and `x`."""
-    n = x.size
-    same = jnp.all(u == v, -1)
-    # Empty bins at the last position change nothing and fill the last block.
-    u, v = (_pad(a, -n % _BLOCK, 1) for a in (u, v))
-    x = jnp.pad(x, (0, -n % _BLOCK), mode="edge")
-    U, V = _prefix_sum(lax.stop_gradient(u)), _prefix_sum(lax.stop_gradient(v))
-    count_u = _count_at_or_below(V, U)
-    count_v = _count_below(count_u, U.dtype)
-    at_u = _facing_bin(U, V, count_u)
-    at_v = _facing_bin(V, U, count_v)
-    # A total of 1 that rounding has moved is not above 1.
-    limit = 1 + _slack(x)
+@jax.jit
+def circular_wasserstein_1d(
+    u: Float[Array, "*batch n_bins"],
+    v: Float[Array, "*batch n_bins"],
+    positions: Float[Array | np.ndarray, " n_bins"],
+    period: float | Array,
+) -> Float[Array, "*batch"]:
+    r"""Cost of moving `u` onto `v` around a ring, `W_1`.
 
-    def lengths(A: Array, B: Array, count: Array) -> Array:
-        # What was summed in blocks may decrease by a rounding: never count that.
-        # Not by `maximum`, which would halve the derivative at bins without mass.
-        start = jnp.maximum(_shift(A, 1), _take(B, count - 1, 0))
-        length = jnp.where(A < start, 0, A - start)
-        return jnp.where(A > limit, 0, length) if quantile_lowpass else length
+    With the cumulative masses `U`, `V` from any point of the ring and the arcs
+    `w_k = x_(k+1) - x_k`, the last of which leads back to the first bin,
 
-    def slope(A: Array, B: Array, count: Array, at: Array) -> Array:
-        y = _look_up(x, at)
-        below, above = cost(x - y), cost(_shift(x, -1, x[-1]) - y)
-        if quantile_lowpass:
-            end = jnp.minimum(_shift(A, -1, jnp.inf), _take(B, count, jnp.inf))
-            below = jnp.where(A > limit, 0, below)
-            above = jnp.where((A > limit) | (end > limit), 0, above)
-        # Where both leave one bin at once the slopes to the two sides are opposite;
-        # their mean keeps nearly equal spectra from drifting.
-        meet = (A == B) & (A > 0) & (A < B[:, -1:])
-        return _prefix_sum(jnp.where(meet, 0, below - above), reverse=True)[:, :n]
+        W_1 = \min_a \sum_k w_k |U_k - V_k - a|,
 
-    def pull(a: Array, b: Array, count: Array, at: Array) -> Array:
-        d = x - _look_up(x, at)
-        _, rise = jax.jvp(cost, (d,), (jnp.ones_like(d),))
-        force = lengths(_prefix_sum(a), _prefix_sum(b), count) * rise
-        force = force - _scatter_add(at, force)
-        # The bins of the padding are the last bin.
-        return force[:, :n].at[:, -1].add(jnp.sum(force[:, n:], -1))
+    whose minimum is at the level median, the median of `U_k - V_k` weighted by the
+    arcs. The derivative is `\pm w_k` on either side of it; on the arcs that lie at the
+    median what makes the sum zero, as a shift of the level changes nothing.
 
-    fixed = lax.stop_gradient(x)
-    moved_u = lengths(U, V, count_u) * cost(fixed - _look_up(fixed, at_u))
-    moved_v = lengths(V, U, count_v) * cost(fixed - _look_up(fixed, at_v))
-    return (
-        # Exactly zero on any device, however it rounds its sums.
-        jnp.where(same, 0, jnp.sum(moved_u + moved_v, -1)),
-        slope(U, V, count_u, at_u),
-        slope(V, U, count_v, at_v),
-        pull(u, v, count_u, at_u) + pull(v, u, count_v, at_v),
-    )
+    Arguments:
+        u: masses, non-negative, bins along the last axis.
+        v: the other masses, of the same shape and totals.
+        positions: where the bins lie, ascending, within one period.
+        period: the length of the ring, in the unit of `positions`.
+
+    Reference:
+        J. Rabin, J. Delon, Y. Gousseau, "Transportation distances on the circle",
+        *Journal of Mathematical Imaging and Vision* 41, 2011.
+    """
+    x = jnp.asarray(positions)
+    period = jnp.asarray(period, x.dtype)
+    return _with_slopes(*on_a_ring(u, v, x, period), (u, v, x))
+
+
+def _in_pieces(solve: Any, u: Array, v: Array) -> list[Array]:
+    """`solve` over all rows, as many at a time as the caches hold."""
+    n = u.shape[-1]
+    rows = u.reshape(-1, n), v.reshape(-1, n)
+    n_rows = rows[0].shape[0]
+    n_pieces = 1
+    # Of a number of rows that is a symbol (`jax.export`) nothing can be asked.
+    if isinstance(n_rows, int):
+        n_pieces = max(-(-n_rows * n // _PIECE), 1)
+        even = (k for k in range(n_pieces, 2 * n_pieces) if n_rows % k == 0)
+        n_pieces = next(even, n_pieces)
+    if n_pieces == 1:
+        solved = solve(*rows)
+    else:
+        pieces = [pad(a, -n_rows % n_pieces, 0).reshape(n_pieces, -1, n) for a in rows]
+        solved = lax.map(lambda piece: solve(*piece), tuple(pieces))
+        solved = [a.reshape(-1, *a.shape[2:])[:n_rows] for a in solved]
+    return [a.reshape(*u.shape[:-1], *a.shape[1:]) for a in solved]
 
 
 def _order_one(
-    u: Float[Array, "*batch n"], v: Float[Array, "*batch n"], x: Float[Array, " n"]
+    u: Float[Array, "*batch n"],
+    v: Float[Array, "*batch n"],
+    x: Float[Array, " n"],
+    balanced: bool,
 ) -> tuple[Array, Array, Array, Array]:
     """`W_1` and its slopes: `sum_k |U_k - V_k| (x_(k+1) - x_k)`."""
     n = x.size
     # Summing the difference costs half of summing both, and is more accurate.
-    D = _prefix_sum(_pad(u - v, -n % _BLOCK, u.ndim - 1))[..., :n]
-    width = _shift(x, -1, x[-1]) - x
+    d = pad(u - v, -n % BLOCK)
+    D = prefix_sum(d)
+    if balanced:
+        # From the nearer end: rounding is relative to the sum so far.
+        below = prefix_sum(pad(lax.stop_gradient(u), -n % BLOCK))
+        above = shift(prefix_sum(d, reverse=True), -1)
+        D = jnp.where(below <= below[..., -1:] / 2, D, -above)
+    D = D[..., :n]
+    width = shift(x, -1, x[-1]) - x
     sign = jnp.sign(lax.stop_gradient(D))
     W = jnp.sum(lax.stop_gradient(sign * D * width), -1)
-    G = _pad(sign * width, -n % _BLOCK, u.ndim - 1)
-    G = _prefix_sum(G, reverse=True)[..., :n]
+    if balanced:
+        # Exactly zero however the difference of two quotients is rounded.
+        W = jnp.where(jnp.all(u == v, -1), 0, W)
+    G = pad(sign * width, -n % BLOCK)
+    G = prefix_sum(G, reverse=True)[..., :n]
     gap = jnp.where(jnp.arange(n) < n - 1, sign * D, 0)
-    return W, G, -G, _shift(gap, 1) - gap
+    return W, G, -G, shift(gap, 1) - gap
 
 
 @jax.custom_jvp
@@ -193,115 +197,3 @@ def _with_slopes_jvp(
 
 
 _with_slopes.defjvp(_with_slopes_jvp, symbolic_zeros=True)
-
-
-def _power(p: float | int) -> Callable[[Array], Array]:
-    """`|d|^p`, with derivatives that are zero where they would be infinite."""
-    if p == 2:
-        return jnp.square
-    if p == 1:
-        return jnp.abs
-
-    def power(d: Array) -> Array:
-        safe = jnp.where(d == 0, 1, jnp.abs(d))
-        return jnp.where(d == 0, 0, safe ** (int(p) if p == int(p) else p))
-
-    return power
-
-
-def _slack(a: Array) -> float:
-    return _TOTAL_ULPS * float(jnp.finfo(a.dtype).eps)
-
-
-def _pad(a: Array, n: int, axis: int) -> Array:
-    widths = [(0, 0)] * a.ndim
-    widths[axis] = (0, n)
-    return jnp.pad(a, widths)
-
-
-def _shift(a: Array, by: int, fill: Any = 0) -> Array:
-    """Elements moved by +1 or -1 along the last axis."""
-    end = jnp.broadcast_to(jnp.asarray(fill, a.dtype), a[..., :1].shape)
-    parts = [end, a[..., :-1]] if by > 0 else [a[..., 1:], end]
-    return jnp.concatenate(parts, -1)
-
-
-def _look_up(a: Shaped[Array, " n"], index: Array) -> Array:
-    return a.at[index].get(mode="promise_in_bounds")
-
-
-def _take(a: Array, index: Array, fill: float | int) -> Array:
-    """`a[index]` in each row, and `fill` beyond either end."""
-    n = a.shape[-1]
-    inside = jnp.clip(index, 0, n - 1)
-    value = jnp.take_along_axis(a, inside, -1, mode="promise_in_bounds")
-    return jnp.where(index == inside, value, fill)
-
-
-def _prefix_sum(
-    a: Float[Array, "*batch n"], reverse: bool = False
-) -> Float[Array, "*batch n"]:
-    """Cumulative sum along the last axis, a whole number of blocks, by products."""
-    blocks = a.reshape(*a.shape[:-1], -1, _BLOCK)
-
-    def sums(b: Array, k: int) -> Array:
-        ones = jnp.ones((b.shape[-1],) * 2, a.dtype)
-        triangle = jnp.tril(ones, -k) if reverse else jnp.triu(ones, k)
-        # The highest precision: accelerators round the factors otherwise.
-        return jnp.matmul(b, triangle, precision=lax.Precision.HIGHEST)
-
-    within = sums(blocks, 0)
-    before = sums(within[..., 0 if reverse else -1], 1)
-    return (within + before[..., None]).reshape(a.shape)
-
-
-def _count_at_or_below(
-    a: Float[Array, "rows n"], q: Float[Array, "rows m"]
-) -> Int[Array, "rows m"]:
-    """How many elements of the ascending `a` are at or below each `q`."""
-    n = a.shape[-1]
-    n_steps = max(n.bit_length() - _PIVOT_BITS - 1, 0)
-    pivots = a[:, (1 << n_steps) - 1 :: 1 << n_steps]
-    passed = pivots[:, None, :] <= q[:, :, None]
-    start = jnp.sum(passed, -1, dtype=jnp.int32) << n_steps
-
-    # A loop, because XLA fuses unrolled steps and then repeats their work.
-    def step(k: Array, count: Array) -> Array:
-        larger = count + (jnp.int32(1 << n_steps >> 1) >> k)
-        value = _take(a, larger - 1, jnp.nan)  # Not passed, even by infinity.
-        return jnp.where(value <= q, larger, count)
-
-    return lax.fori_loop(jnp.int32(0), jnp.int32(n_steps), step, start)
-
-
-def _count_below(count: Int[Array, "rows n"], dtype: jnp.dtype) -> Int[Array, "rows n"]:
-    """The same counts seen from the other side: `U_i < V_j` unless `V_j <= U_i`."""
-    # In floating point, exact below 2^24, for the fast cumulative sum.
-    histogram = _scatter_add(count, jnp.ones(count.shape, dtype))
-    return _prefix_sum(histogram).astype(jnp.int32)
-
-
-def _scatter_add(
-    index: Int[Array, "rows n"], values: Float[Array, "rows n"]
-) -> Float[Array, "rows n"]:
-    """Each row's `values` added up by their `index` in `0..n`; `n` is dropped."""
-    n_rows, n = index.shape
-    flat = index + jnp.arange(n_rows, dtype=jnp.int32)[:, None] * (n + 1)
-    out = jnp.zeros(n_rows * (n + 1), values.dtype)
-    out = out.at[flat.reshape(-1)].add(values.reshape(-1), mode="promise_in_bounds")
-    return out.reshape(n_rows, n + 1)[:, :n]
-
-
-def _facing_bin(
-    A: Float[Array, "rows n"], B: Float[Array, "rows n"], count: Array
-) -> Int[Array, "rows n"]:
-    """The bin that holds the quantile function of `B` at each breakpoint of `A`."""
-    total = B[:, -1:]
-    edges = jnp.concatenate(
-        [jnp.zeros_like(total), jnp.nextafter(total, jnp.zeros_like(total))], -1
-    )
-    # At 0 the first bin with mass, not the first bin; at the total the last one.
-    edges = _count_at_or_below(B, edges)
-    ends = (A >= total) & (A <= total * (1 + _slack(A))) & (total > 0)
-    index = jnp.where(ends, edges[:, 1:], jnp.maximum(count, edges[:, :1]))
-    return jnp.minimum(index, B.shape[-1] - 1)

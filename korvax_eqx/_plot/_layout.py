@@ -7,13 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from korvax_eqx import _checks as checks
+from korvax_eqx._base import AbstractFramesTransform
 from korvax_eqx._tables._frequencies import _hz_to_mel, _mel_to_hz
-from korvax_eqx._transforms._cqt import CQT
-from korvax_eqx._transforms._mel_spectrogram import MelSpectrogram
-from korvax_eqx._transforms._mfcc import MFCC
-from korvax_eqx._transforms._spectrogram import Spectrogram
-from korvax_eqx._transforms._stft import STFT
-from korvax_eqx._transforms._vqt import VQT
 
 FrequencyAxis = Literal["hz", "mel", "log", "notes", "index"]
 
@@ -65,50 +60,34 @@ def layout(
 
     **Raises:** `ValueError` for other transforms, or without a sample rate.
     """
-    known = STFT | Spectrogram | MelSpectrogram | MFCC | CQT | VQT
-    if not isinstance(transform, known):
-        rule = "be an STFT, Spectrogram, MelSpectrogram, MFCC, CQT or VQT"
+    if not isinstance(transform, AbstractFramesTransform):
+        rule = "be a transform of the library, or derived from AbstractFramesTransform"
         checks.refuse(owner, "transform", rule, transform)
-    spacing: FrequencyAxis = "log"
-    default: FrequencyAxis = "notes"
-    power: float | None = None
-    if isinstance(transform, STFT | Spectrogram):
+    axes = transform.axes
+    if axes.sr is None:
         if sr is None:
             remedy = "This transform does not know it."
             checks.refuse(owner, "sr", "be given, in Hz", sr, remedy)
-        rate, spacing, default = float(checks.positive(owner, "sr", sr)), "hz", "hz"
-        centres = transform.frequencies * rate
-        power = 1.0 if isinstance(transform, STFT) else transform.power or 1.0
+        rate = float(checks.positive(owner, "sr", sr))
     else:
-        rate = float(transform.sr)
+        rate = float(axes.sr)
         if sr is not None and float(sr) != rate:
             checks.refuse(owner, "sr", f"be that of the transform, {rate:g} Hz", sr)
-        if isinstance(transform, MFCC):
-            spacing, default = "index", "index"
-            centres = np.arange(transform.n_mfcc)
-        else:
-            if isinstance(transform, MelSpectrogram):
-                spacing, default = "mel", "mel"
-            centres, power = transform.frequencies, transform.power or 1.0
+    default: FrequencyAxis = "notes" if axes.spacing == "log" else axes.spacing
     options = ("index",) if default == "index" else ("hz", "mel", "log", "notes")
     if axis is not None:
         checks.one_of(owner, "axis", axis, options)
+    is_relative = axes.sr is None and axes.spacing != "index"
     return Layout(
         sr=rate,
         axis=axis or default,
-        centres=np.asarray(centres, np.float64),
-        spacing=spacing,
-        htk=isinstance(transform, MelSpectrogram) and transform.htk,
-        hop=transform.hop_length / rate,
-        first=0.0 if transform.center else _frame_length(transform) / 2 / rate,
-        power=power,
+        centres=np.asarray(axes.frequencies, np.float64) * (rate if is_relative else 1),
+        spacing=axes.spacing,
+        htk=axes.htk,
+        hop=axes.hop_length / rate,
+        first=axes.first / rate,
+        power=axes.power,
     )
-
-
-def _frame_length(transform: Any) -> int:
-    if isinstance(transform, CQT | VQT):
-        return transform.kernels.frame_length
-    return transform.n_fft
 
 
 def _edges(centres: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n_edges"]:

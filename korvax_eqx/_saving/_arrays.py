@@ -2,7 +2,9 @@
 
 import base64
 import binascii
+import functools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._error import LoadError, place
+from ._foreign import is_sequence, plain_scalar
 from ._limits import Budget
 
 _NAMES = (
@@ -59,24 +62,25 @@ def array_type(
 ) -> tuple[tuple[int, ...], np.dtype]:
     """Check the dtype and shape of an entry that has them, and `more`, as keys."""
     keys = frozenset({"dtype", "shape"}) | more
-    if not isinstance(entry, dict) or set(entry) != keys:
+    if not isinstance(entry, Mapping) or set(entry) != keys:
         expected = ", ".join(map(repr, sorted(keys)))
         raise LoadError(f"{place(where)}: an array has exactly the keys {expected}.")
-    name, shape = entry["dtype"], entry["shape"]
+    name, shape = plain_scalar(entry["dtype"]), entry["shape"]
     if not isinstance(name, str) or name not in _DTYPES:
         raise LoadError(f"{place(where)}: unknown dtype {name!r:.80}.")
-    is_shape = isinstance(shape, list | tuple) and len(shape) <= _MAX_NDIM
+    shape = tuple(map(plain_scalar, shape)) if is_sequence(shape) else shape
+    is_shape = is_sequence(shape) and len(shape) <= _MAX_NDIM
     if not is_shape or not all(type(n) is int and 0 <= n < 2**62 for n in shape):
         raise LoadError(
             f"{place(where)}: a shape is a list of at most {_MAX_NDIM} sizes. "
             f"Got {shape!r:.80}."
         )
-    return tuple(shape), _DTYPES[name]
+    return shape, _DTYPES[name]
 
 
 def split_weak_type(entry: Any, where: str) -> tuple[Any, bool]:
     """Return an entry without the key that only JAX arrays have, and its value."""
-    if not isinstance(entry, dict):
+    if not isinstance(entry, Mapping):
         return entry, False
     entry = dict(entry)
     is_weak = entry.pop("weak_type", False)
@@ -87,10 +91,10 @@ def split_weak_type(entry: Any, where: str) -> tuple[Any, bool]:
 
 def decode_array(entry: Any, where: str, budget: Budget) -> np.ndarray:
     """Return the array of what `encode_array` wrote, or of an entry like it."""
-    form = "base64" if isinstance(entry, dict) and "base64" in entry else "values"
+    form = "base64" if isinstance(entry, Mapping) and "base64" in entry else "values"
     shape, dtype = array_type(entry, where, frozenset({form}))
     if form == "base64":
-        return _from_base64(entry["base64"], shape, dtype, where)
+        return _from_base64(plain_scalar(entry["base64"]), shape, dtype, where)
     items = _flat(entry["values"], shape, dtype.kind, where, budget)
     try:
         with np.errstate(all="ignore"):
@@ -131,7 +135,7 @@ def _flat(
 ) -> list[Any]:
     """Return the numbers of nested lists, which must have the shape and the kind."""
     if shape:
-        if not isinstance(values, list | tuple) or len(values) != shape[0]:
+        if not is_sequence(values) or len(values) != shape[0]:
             raise LoadError(f"{place(where)}: expected a list of {shape[0]} items.")
         return [
             number
@@ -139,6 +143,7 @@ def _flat(
             for number in _flat(item, shape[1:], kind, f"{where}[{i}]", budget)
         ]
     budget.enter(where, 0)
+    values = plain_scalar(values)
     allowed = {"b": (bool,), "i": (int,), "u": (int,), "c": ()}.get(kind, (int, float))
     if type(values) not in allowed:
         names = " or ".join(t.__name__ for t in allowed) or "base64"
@@ -162,7 +167,13 @@ def to_jax(array: np.ndarray, is_weak: bool, where: str) -> jax.Array:
         raise LoadError(f"{place(where)}: {dtype} cannot be weakly typed.")
     zero, is_wide = _WEAK[dtype.name]
     with jax.enable_x64(is_wide):
-        return jnp.full(array.shape, zero).at[...].set(array)
+        return _weakly_typed(zero, array)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _weakly_typed(zero: complex, array: jax.Array) -> jax.Array:
+    # Compiled as a whole: its steps one by one take four times as long to compile.
+    return jnp.full(array.shape, zero).at[...].set(array)
 
 
 def check_precision(dtype: np.dtype, where: str) -> None:

@@ -7,10 +7,10 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from korvax_eqx._static import Static
+from korvax_eqx._warnings import without_warnings
 
 from ._decode import Decoder
-from ._encode import Encoder, argument_values
+from ._encode import Encoder, argument_values, is_static
 from ._error import LoadError, join, place
 from ._registry import CLASSES, with_custom
 
@@ -42,7 +42,8 @@ def to_config(loss: eqx.Module) -> dict[str, Any]:
     """
     encoder = Encoder(dict(CLASSES))
     entry = encoder.encode(check_module(loss))
-    check_remade(loss, encoder.classes, with_values=True)
+    with without_warnings():
+        check_remade(loss, encoder.classes, with_values=True)
     return entry
 
 
@@ -53,14 +54,15 @@ def from_config(
 
     **Arguments:**
 
-    - `config`: see `to_config`. Arguments left out have their defaults.
+    - `config`: see `to_config`. Arguments left out have their defaults. Any mappings
+        and sequences will do, so what YAML and JSON readers, OmegaConf and Hydra give.
     - `custom`: the user's own classes that the config may name.
 
     **Raises:** `LoadError` with the path to what is wrong, e.g.
     `loss_fn[1].positions`.
     """
     classes = with_custom(custom)
-    if not isinstance(config, dict) or "class" not in config:
+    if not isinstance(config, Mapping) or "class" not in config:
         raise LoadError("A config is a dictionary with the keys 'class', 'arguments'.")
     return decode(Decoder(classes), config)
 
@@ -129,24 +131,52 @@ def numbers(leaves: list[jax.Array]) -> dict[int, int]:
 
 
 def with_leaves(module: Any, leaves: list[jax.Array]) -> Any:
-    """Return `module` with these arrays, in the order of its leaves.
+    """Return `module` with all arrays of its file: `leaves`.
 
-    Most are there already; those that the constructor made by itself are replaced.
+    Those that its arguments have placed stay where they are, wherever that is: the
+    order of a class's fields may change after a file was written. The arrays that
+    constructors made by themselves are replaced by the others, in their order.
 
     **Raises:** `LoadError` if number or shapes are not those of the module's leaves.
     """
     old, treedef = jax.tree.flatten(module)
-    is_array = [isinstance(leaf, jax.Array) for leaf in old]
-    if sum(is_array) != len(leaves):
-        raise LoadError(f"It has {sum(is_array)} arrays, not {len(leaves)}.")
-    for i, (a, b) in enumerate(zip(jax_leaves(module), leaves, strict=True)):
-        is_same_kind = eqx.is_inexact_array(a) == eqx.is_inexact_array(b)
-        if a.shape != b.shape or not is_same_kind:
-            made, given = f"{a.dtype}{list(a.shape)}", f"{b.dtype}{list(b.shape)}"
-            raise LoadError(f"Its array {i} is {made}, not {given}.")
-    rest = iter(leaves)
-    new = [next(rest) if is_ else leaf for is_, leaf in zip(is_array, old, strict=True)]
-    return jax.tree.unflatten(treedef, new)
+    arrays = [leaf for leaf in old if isinstance(leaf, jax.Array)]
+    if len(arrays) != len(leaves):
+        raise LoadError(f"It has {len(arrays)} arrays, not {len(leaves)}.")
+    saved, placed = set(map(id, leaves)), set(map(id, arrays))
+    made = [i for i, array in enumerate(arrays) if id(array) not in saved]
+    rest = _without_copies([a for a in leaves if id(a) not in placed], arrays, saved)
+    if len(made) != len(rest):
+        raise LoadError(f"It makes {len(made)} of its arrays itself, not {len(rest)}.")
+    for i, array in zip(made, rest, strict=True):
+        is_same_kind = eqx.is_inexact_array(arrays[i]) == eqx.is_inexact_array(array)
+        if arrays[i].shape != array.shape or not is_same_kind:
+            found = f"{arrays[i].dtype}{list(arrays[i].shape)}"
+            given = f"{array.dtype}{list(array.shape)}"
+            raise LoadError(f"Its array {i} is {found}, not {given}.")
+        arrays[i] = array
+    new = iter(arrays)
+    return jax.tree.unflatten(
+        treedef, [next(new) if isinstance(a, jax.Array) else a for a in old]
+    )
+
+
+def _without_copies(
+    rest: list[jax.Array], arrays: list[jax.Array], saved: set[int]
+) -> list[jax.Array]:
+    """Return `rest` without the copies of arrays that are in several places at once.
+
+    A file has an array for each place, of which the arguments name one.
+    """
+    rest, seen = list(rest), set()
+    for array in arrays:
+        if id(array) in seen and id(array) in saved:
+            copies = (i for i, copy in enumerate(rest) if _is_same_leaf(array, copy))
+            index = next(copies, None)
+            if index is not None:
+                del rest[index]
+        seen.add(id(array))
+    return rest
 
 
 def _children(module: eqx.Module, where: str) -> Iterator[tuple[str, eqx.Module]]:
@@ -159,7 +189,7 @@ def _children(module: eqx.Module, where: str) -> Iterator[tuple[str, eqx.Module]
             else [(path, value)]
         )
         for path, item in items:
-            if isinstance(item, eqx.Module) and not isinstance(item, Static):
+            if isinstance(item, eqx.Module) and not is_static(item):
                 yield path, item
 
 

@@ -1,10 +1,11 @@
 """From a config to an object."""
 
 import dataclasses
+import difflib
 import inspect
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import equinox as eqx
@@ -13,9 +14,13 @@ import jax
 from ._arrays import decode_array, split_weak_type, to_jax
 from ._encode import constructor_parameters
 from ._error import LoadError, join, place
+from ._foreign import is_sequence, plain, plain_scalar
 from ._limits import Budget
 from ._registry import is_own
 
+_NUMBER = re.compile(
+    r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)", re.ASCII | re.I
+)
 _FLOATS = {"inf": math.inf, "-inf": -math.inf}
 
 
@@ -36,6 +41,7 @@ class Decoder:
     def decode(self, entry: Any, where: str = "", depth: int = 0) -> Any:
         """Return the value of an entry. **Raises:** `LoadError`."""
         self.budget.enter(where, depth)
+        entry = plain(entry, where)
         if entry is None or type(entry) in (bool, int, str):
             return entry
         if type(entry) is float:
@@ -58,6 +64,7 @@ class Decoder:
         return self._tagged(tag, content, where, depth)
 
     def _tagged(self, tag: Any, content: Any, where: str, depth: int) -> Any:
+        content = plain(content, where)
         if tag == "array":
             return self._array(content, where)
         if tag == "numpy":
@@ -67,7 +74,7 @@ class Decoder:
         if tag == "dict" and isinstance(content, dict):
             self._check_names(content, where)
             return {
-                name: self.decode(item, join(where, name), depth + 1)
+                plain_scalar(name): self.decode(item, join(where, name), depth + 1)
                 for name, item in content.items()
             }
         if tag == "float" and isinstance(content, str) and content in _FLOATS:
@@ -76,28 +83,33 @@ class Decoder:
 
     def _array(self, content: Any, where: str) -> jax.Array:
         if isinstance(content, dict) and set(content) == {"leaf"}:
-            leaves, i = self.leaves or (), content["leaf"]
+            leaves, i = self.leaves or (), plain_scalar(content["leaf"])
             if type(i) is not int or not 0 <= i < len(leaves):
                 _refuse(where, i, f"the number of one of {len(leaves)} arrays")
             return leaves[i]
         content, is_weak = split_weak_type(content, where)
-        return to_jax(decode_array(content, where, self.budget), is_weak, where)
+        array = decode_array(content, where, self.budget)
+        if is_weak:
+            self.budget.compile((array.dtype.name, array.shape), where)
+        return to_jax(array, is_weak, where)
 
     def _module(self, entry: Any, where: str, depth: int) -> eqx.Module:
-        name, given = entry["class"], entry.get("arguments", {})
+        name = plain_scalar(entry["class"])
+        given = plain(entry.get("arguments", {}), where)
         if set(entry) - {"class", "arguments"} or not isinstance(given, dict):
             _refuse(where, entry, "an object of 'class' and 'arguments'")
         cls = self.classes.get(name) if isinstance(name, str) else None
         if cls is None:
             raise LoadError(
-                f"{place(where)}: unknown class {name!r:.80}. A class of your own must "
-                "be passed, as `custom=(MyClass,)`."
+                f"{place(where)}: unknown class {name!r:.80}. "
+                f"{_guess(name, self.classes)}A class of your own must be passed, as "
+                "`custom=(MyClass,)`."
             )
         self._check_names(given, where)
         parameters = {p.name: p for p in constructor_parameters(cls)}
         _check_arguments(parameters, given, where, name)
         arguments = {
-            key: self.decode(value, join(where, key), depth + 1)
+            plain_scalar(key): self.decode(value, join(where, key), depth + 1)
             for key, value in given.items()
         }
         if is_own(cls):
@@ -115,7 +127,10 @@ class Decoder:
             culprit = _named_argument(error, given)
             inner = place(join(where, culprit) if culprit else where)
             reason = str(error) or type(error).__name__
-            raise LoadError(f"{inner}: `{name}` refuses this. {reason}") from error
+            suspects = [given[culprit]] if culprit else list(given.values())
+            raise LoadError(
+                f"{inner}: `{name}` refuses this. {reason}{_number_remedy(suspects)}"
+            ) from error
 
     def _check_names(self, names: Any, where: str) -> None:
         for name in names:
@@ -133,7 +148,7 @@ def _check_arguments(
         if name not in parameters:
             raise LoadError(
                 f"{place(join(where, name[:80]))}: `{cls}` has no such argument. "
-                f"It has: {', '.join(parameters) or 'none'}."
+                f"{_guess(name, parameters)}It has: {', '.join(parameters) or 'none'}."
             )
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in given:
@@ -144,6 +159,48 @@ def _named_argument(error: Exception, given: Mapping[str, Any]) -> str | None:
     """Return the argument that the library's own messages start with."""
     match = re.match(r"`\w+\((\w+)=", str(error))
     return match[1] if match and match[1] in given else None
+
+
+def _guess(name: Any, names: Iterable[str]) -> str:
+    """Return a question for the name that was meant, if there is one."""
+    if not isinstance(name, str):
+        return ""
+    text = name[:80].rpartition(".")[-1].lower()
+    lowered = {known.lower(): known for known in names}
+    longer = [known for known in lowered if len(text) > 2 and known.startswith(text)]
+    closest = sorted(longer, key=len) or difflib.get_close_matches(text, lowered, n=1)
+    return f"Did you mean `{lowered[closest[0]]}`? " if closest else ""
+
+
+def _number_remedy(values: list[Any]) -> str:
+    """Return what to write for a number that is a string, "" if there is none.
+
+    PyYAML reads 1e-5 as one: numbers of YAML 1.1 have a dot and a signed exponent.
+    """
+    text = next(_number_strings(values), None)
+    if text is None:
+        return ""
+    number = float(text)
+    if math.isnan(number):
+        return ""
+    if math.isinf(number):
+        return f' {text!r} is a string: write {{"float": "{number}"}}.'
+    digits, e, exponent = repr(number).partition("e")
+    written = f"{digits}{'' if '.' in digits else '.0'}{e}{exponent}"
+    return (
+        f" {text!r} is a string: write a number without quotes, in YAML as {written} "
+        "(which wants a dot and a signed exponent)."
+    )
+
+
+def _number_strings(values: Iterable[Any]) -> Iterator[str]:
+    """Yield the strings that are numbers, those of lists as well."""
+    for value in values:
+        value = plain_scalar(value)
+        if is_sequence(value):
+            yield from _number_strings(value)
+        elif isinstance(value, str) and len(value) < 40 and _NUMBER.fullmatch(value):
+            yield value
 
 
 def _refuse(where: str, value: Any, expected: str) -> NoReturn:

@@ -12,7 +12,12 @@ import numpy as np
 from jax.core import Tracer
 
 from korvax_eqx._checks import describe
-from korvax_eqx._static import FrozenArray, Function, PartialFunction, Static
+from korvax_eqx._static import (
+    STATIC_TYPES,
+    Function,
+    NamedParts,
+    PartialFunction,
+)
 
 from ._arrays import dtype_name, encode_array
 from ._error import join, place
@@ -42,10 +47,8 @@ class Encoder:
         """
         if depth > MAX_DEPTH:
             refuse(where, f"nested more than {MAX_DEPTH} deep", "Nest less.")
-        if isinstance(value, Static):
-            return self.encode(value.value, where, depth)
-        if isinstance(value, FrozenArray):
-            value = value.value
+        if is_static(value):
+            return self.encode(_given(value), where, depth)
         if isinstance(value, np.generic):
             value = value.item()
         if value is None or type(value) in (bool, int, str):
@@ -64,9 +67,9 @@ class Encoder:
             ]
             # Configuration and parameters mixed, as in `MRSTFTLoss(window=[...])`,
             # were a list: a tuple of them would be one window of SciPy's.
-            is_list = type(value) is list or any(isinstance(v, Static) for v in value)
+            is_list = type(value) is list or any(map(is_static, value))
             return {"list": items} if is_list else items
-        if type(value) is dict and all(type(key) is str for key in value):
+        if type(value) in (dict, NamedParts) and all(type(key) is str for key in value):
             items = value.items()
             return {
                 "dict": {k: self.encode(v, join(where, k), depth + 1) for k, v in items}
@@ -118,6 +121,22 @@ def constructor_parameters(cls: type[eqx.Module]) -> list[inspect.Parameter]:
 
 def refuse(where: str, what: str, remedy: str) -> NoReturn:
     raise ValueError(f"Cannot save this: {place(where)} is {what}. {remedy}")
+
+
+def is_static(value: Any) -> bool:
+    """Whether the package keeps a number, text, tuple or NumPy array in this form."""
+    return isinstance(value, STATIC_TYPES)
+
+
+def _given(value: Any) -> Any:
+    """Return what the user gave, of Python's or NumPy's own type."""
+    if isinstance(value, np.ndarray):
+        return value.view(np.ndarray)
+    kinds: tuple[Any, ...] = (int, float, str, tuple)
+    for kind in kinds:
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(f"not static: {value!r}")
 
 
 def _encode_float(value: float, where: str) -> Any:

@@ -7,6 +7,8 @@ from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import equinox as eqx
 
+from korvax_eqx._warnings import without_warnings
+
 from ._atomic import replace_file
 from ._config import (
     check_module,
@@ -72,7 +74,8 @@ def save(
     described = describe_leaves(loss)
     encoder = Encoder(dict(CLASSES), numbers(leaves))
     entry = encoder.encode(loss)
-    check_remade(loss, encoder.classes, with_values=False)
+    with without_warnings():
+        check_remade(loss, encoder.classes, with_values=False)
     data = write_leaves(loss)
     content = write_header(entry, described, data) + data
     if isinstance(path_or_file, str | os.PathLike):
@@ -132,7 +135,8 @@ def _load(file: SupportsRead, classes: dict[str, type[eqx.Module]]) -> Any:
     data = _read_all(file, max_bytes(declared))
     check_seal(line, data)
     leaves = read_leaves(data, declared)
-    loaded = decode(Decoder(classes, leaves), header["object"])
+    with without_warnings():  # who made the object has been warned
+        loaded = decode(Decoder(classes, leaves), header["object"])
     return with_leaves(check_loaded(loaded), leaves)
 
 

@@ -1,11 +1,12 @@
 """The first line of a file: what the object is, as JSON, sealed by a checksum."""
 
 import hashlib
-import importlib.metadata
 import json
 import math
 import re
 from typing import Any, NoReturn
+
+from korvax_eqx._version import __version__
 
 from ._error import LoadError
 
@@ -37,7 +38,7 @@ def write_header(entry: Any, leaves: list[dict[str, Any]], data: bytes) -> bytes
     content = {
         "format": "korvax_eqx",
         "format_version": FORMAT_VERSION,
-        "library_version": _library_version(),
+        "library_version": __version__,
         "object": entry,
         "leaves": leaves,
     }
@@ -145,10 +146,3 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise LoadError(f"The first line has a number out of range: {text:.40}.")
     return value
-
-
-def _library_version() -> str:
-    try:
-        return importlib.metadata.version("korvax_eqx")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

@@ -6,25 +6,61 @@ from typing import Any
 
 import equinox as eqx
 
-from korvax_eqx._composites._bound import BoundLoss
+from korvax_eqx._composites._mapped import MappedLoss
 from korvax_eqx._composites._mrstft import MRSTFTLoss
+from korvax_eqx._composites._multi_resolution import MultiResolutionLoss
 from korvax_eqx._composites._pitch_transport import PitchTransportLoss
+from korvax_eqx._composites._random_subset import RandomSubsetLoss
 from korvax_eqx._composites._smooth_mrstft import SmoothMRSTFTLoss
+from korvax_eqx._composites._sum import SumLoss
 from korvax_eqx._composites._time_frequency import TimeFrequencyLoss
+from korvax_eqx._evaluation._loss import BoundLoss
+from korvax_eqx._losses._cumulative_energy import CumulativeEnergyLoss
 from korvax_eqx._losses._elementwise import ElementwiseLoss
-from korvax_eqx._losses._spectral_convergence import SpectralConvergenceLoss
+from korvax_eqx._losses._norm import NormLoss
+from korvax_eqx._losses._phase import PhaseLoss
+from korvax_eqx._losses._relative import BatchRelativeLoss, RelativeLoss
+from korvax_eqx._losses._spectral_convergence import (
+    BatchSpectralConvergenceLoss,
+    SpectralConvergenceLoss,
+)
+from korvax_eqx._losses._spectral_l1_snr import SpectralL1SNRLoss
+from korvax_eqx._losses._spectral_level import SpectralLevelLoss
 from korvax_eqx._losses._transport import SpectralOptimalTransportLoss
+from korvax_eqx._maps._a_weighting import AWeightingFilter
+from korvax_eqx._maps._channel_mix import ChannelMix
+from korvax_eqx._maps._fir import FIRFilter
+from korvax_eqx._maps._k_weighting import KWeightingFilter
+from korvax_eqx._maps._mid_side import MidSide
+from korvax_eqx._maps._pre_emphasis import PreEmphasis
 from korvax_eqx._scales._chain import Chain
+from korvax_eqx._scales._cumulative_sum import CumulativeSum
 from korvax_eqx._scales._decibel import AmplitudeToDB, PowerToDB
+from korvax_eqx._scales._difference import Difference
 from korvax_eqx._scales._identity import Identity
 from korvax_eqx._scales._log import Log
+from korvax_eqx._scales._mean_over_bins import MeanOverBins
 from korvax_eqx._scales._mel import MelScale
+from korvax_eqx._scales._one_sided_power import OneSidedPower
+from korvax_eqx._scales._power import Power
+from korvax_eqx._scales._real_imaginary import RealImaginary
 from korvax_eqx._scales._weighting import (
     AWeighting,
     BWeighting,
     CWeighting,
     DWeighting,
 )
+from korvax_eqx._time_domain._dc import DCLoss
+from korvax_eqx._time_domain._esr import ESRLoss
+from korvax_eqx._time_domain._l1_snr import L1SNRLoss
+from korvax_eqx._time_domain._level import LevelLoss
+from korvax_eqx._time_domain._log_cosh import LogCoshLoss
+from korvax_eqx._time_domain._log_wmse import LogWMSELoss
+from korvax_eqx._time_domain._sd_sdr import SDSDRLoss
+from korvax_eqx._time_domain._si_sdr import SISDRLoss
+from korvax_eqx._time_domain._snr import SNRLoss
+from korvax_eqx._time_domain._waveform import WaveformLoss
+from korvax_eqx._transforms._chroma import Chroma
 from korvax_eqx._transforms._cqt import CQT
 from korvax_eqx._transforms._mel_spectrogram import MelSpectrogram
 from korvax_eqx._transforms._mfcc import MFCC
@@ -38,26 +74,61 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "AWeighting": AWeighting,
         "AmplitudeToDB": AmplitudeToDB,
         "BWeighting": BWeighting,
+        "BatchRelativeLoss": BatchRelativeLoss,
+        "BatchSpectralConvergenceLoss": BatchSpectralConvergenceLoss,
         "CQT": CQT,
         "CWeighting": CWeighting,
         "Chain": Chain,
+        "Chroma": Chroma,
+        "CumulativeEnergyLoss": CumulativeEnergyLoss,
+        "CumulativeSum": CumulativeSum,
         "DWeighting": DWeighting,
+        "Difference": Difference,
         "ElementwiseLoss": ElementwiseLoss,
         "Identity": Identity,
         "Log": Log,
         "MFCC": MFCC,
         "MRSTFTLoss": MRSTFTLoss,
+        "MeanOverBins": MeanOverBins,
         "MelScale": MelScale,
         "MelSpectrogram": MelSpectrogram,
-        "PowerToDB": PowerToDB,
-        "STFT": STFT,
+        "NormLoss": NormLoss,
+        "OneSidedPower": OneSidedPower,
+        "PhaseLoss": PhaseLoss,
         "PitchTransportLoss": PitchTransportLoss,
+        "Power": Power,
+        "PowerToDB": PowerToDB,
+        "RealImaginary": RealImaginary,
+        "RelativeLoss": RelativeLoss,
+        "STFT": STFT,
         "SmoothMRSTFTLoss": SmoothMRSTFTLoss,
         "SpectralConvergenceLoss": SpectralConvergenceLoss,
+        "SpectralL1SNRLoss": SpectralL1SNRLoss,
+        "SpectralLevelLoss": SpectralLevelLoss,
         "SpectralOptimalTransportLoss": SpectralOptimalTransportLoss,
         "Spectrogram": Spectrogram,
         "TimeFrequencyLoss": TimeFrequencyLoss,
         "VQT": VQT,
+        "WaveformLoss": WaveformLoss,
+        "ESRLoss": ESRLoss,
+        "DCLoss": DCLoss,
+        "LevelLoss": LevelLoss,
+        "LogCoshLoss": LogCoshLoss,
+        "LogWMSELoss": LogWMSELoss,
+        "SNRLoss": SNRLoss,
+        "SISDRLoss": SISDRLoss,
+        "SDSDRLoss": SDSDRLoss,
+        "L1SNRLoss": L1SNRLoss,
+        "MappedLoss": MappedLoss,
+        "MultiResolutionLoss": MultiResolutionLoss,
+        "RandomSubsetLoss": RandomSubsetLoss,
+        "SumLoss": SumLoss,
+        "AWeightingFilter": AWeightingFilter,
+        "ChannelMix": ChannelMix,
+        "FIRFilter": FIRFilter,
+        "KWeightingFilter": KWeightingFilter,
+        "MidSide": MidSide,
+        "PreEmphasis": PreEmphasis,
     }
 )
 

@@ -14,6 +14,7 @@ from numpy.lib import format as npy
 from ._arrays import array_type, check_precision, dtype_name, split_weak_type, to_jax
 from ._encode import check_array
 from ._error import LoadError
+from ._limits import Budget
 
 # NumPy's own header of an array, which is 128 bytes for all but many axes.
 _MAX_NPY_HEADER = 1024
@@ -22,15 +23,23 @@ _MAX_NPY_HEADER = 1024
 def describe_leaves(tree: Any) -> list[dict[str, Any]]:
     """Return dtype and shape of the JAX arrays of a tree, in its order."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    budget = Budget()
     return [
-        _describe_leaf(leaf, jax.tree_util.keystr(path).removeprefix("."))
+        _describe_leaf(leaf, jax.tree_util.keystr(path).removeprefix("."), budget)
         for path, leaf in leaves
         if isinstance(leaf, jax.Array)
     ]
 
 
-def _describe_leaf(leaf: jax.Array, where: str) -> dict[str, Any]:
+def _describe_leaf(leaf: jax.Array, where: str, budget: Budget) -> dict[str, Any]:
     check_array(leaf, where)
+    if leaf.weak_type:
+        try:
+            budget.compile((leaf.dtype.name, leaf.shape), where)
+        except LoadError as error:
+            raise ValueError(
+                f"Cannot save this: it would not load. {error} Give arrays a dtype."
+            ) from error
     entry = {"dtype": dtype_name(leaf.dtype), "shape": list(leaf.shape)}
     return {**entry, "weak_type": True} if leaf.weak_type else entry
 
@@ -49,12 +58,14 @@ def _save_leaf(file: Any, leaf: Any) -> None:
 
 def check_leaves(entries: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
     """Return what the first line declares to follow it."""
-    declared = []
+    declared, budget = [], Budget()
     for i, entry in enumerate(entries):
         where = f"leaves[{i}]"
         entry, is_weak = split_weak_type(entry, where)
         shape, dtype = array_type(entry, where)
         check_precision(dtype, where)
+        if is_weak:
+            budget.compile((dtype.name, shape), where)
         declared.append(jax.ShapeDtypeStruct(shape, dtype, weak_type=is_weak))
     return declared
 

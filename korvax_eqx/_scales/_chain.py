@@ -3,15 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Inexact, Int
 
-from korvax_eqx._base import AbstractScale
+from korvax_eqx._base import AbstractResizingScale, Count
 from korvax_eqx._checks import refuse
-from korvax_eqx._static import as_module
+from korvax_eqx._scales._frames import frames_left, scaled_frames
+from korvax_eqx._static import as_module, items_of
 
 
-class Chain(AbstractScale):
+class Chain(AbstractResizingScale):
     """Applies several scales in the order given: the first one sees the spectrum.
 
     `Chain((MelScale(sr=16000, n_fft=1024), Log()))` is a log-mel spectrum.
@@ -26,21 +26,24 @@ class Chain(AbstractScale):
 
         **Raises:** `ValueError` if there is none, or if one is not callable.
         """
-        is_sequence = isinstance(scales, Sequence) and not isinstance(scales, str)
-        if not is_sequence or not scales or not all(map(callable, scales)):
+        items = items_of(scales)
+        if not items or not all(map(callable, items)):
             rule = "be a non-empty sequence of scales, i.e. callables"
             remedy = "For one, write `Chain((scale,))`; for none, `Identity()`."
             refuse("Chain", "scales", rule, scales, remedy)
-        self.scales = tuple(map(as_module, scales))
+        self.scales = tuple(map(as_module, items))
 
-    @jax.named_scope("korvax_eqx.Chain")
-    def __call__(
-        self, S: Inexact[Array, "*channels n_bins n_frames"]
-    ) -> Inexact[Array, "*channels n_bins_out n_frames_out"]:
-        """**Arguments:** `S`, what the first scale takes.
-
-        **Returns:** what the last one returns.
-        """
+    def n_frames(self, n_frames: Count) -> Count:
         for scale in self.scales:
-            S = scale(S)
+            n_frames = frames_left(scale, n_frames)
+        return n_frames
+
+    def frames(
+        self,
+        S: Inexact[Array, "*rows n_frames n_bins"],
+        n_frames: Int[Array, "*rows"] | None = None,
+    ) -> Inexact[Array, "*rows n_frames_out n_bins_out"]:
+        for scale in self.scales:
+            S = scaled_frames(scale, S, n_frames)
+            n_frames = frames_left(scale, n_frames)
         return S

@@ -7,18 +7,19 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Inexact, Num, Real
+from jaxtyping import Array, ArrayLike, Bool, Float, Inexact, Int, Num, Real
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractScale
+from korvax_eqx._base import AbstractFramesScale
+from korvax_eqx._numerics._padding import is_within
 from korvax_eqx._numerics._safe import magnitude
-from korvax_eqx._static import as_module, parameter, thaw
+from korvax_eqx._static import as_module, static_or_leaf
 from korvax_eqx._tables._frequencies import as_floats
 
 Reference = float | Float[Array, ""] | Callable[[Array], Float[ArrayLike, ""]]
 
 
-class AmplitudeToDB(AbstractScale):
+class AmplitudeToDB(AbstractFramesScale):
     """Amplitudes in decibels: `20 log10(max(amin, |S|) / max(amin, |ref|))`.
 
     Differs from the function [`amplitude_to_db`][], and from librosa, in that each
@@ -46,21 +47,21 @@ class AmplitudeToDB(AbstractScale):
         """
         self.ref, self.amin, self.top_db = _check("AmplitudeToDB", ref, amin, top_db)
 
-    @jax.named_scope("korvax_eqx.AmplitudeToDB")
-    def __call__(
-        self, S: Inexact[Array, "*channels n_bins n_frames"]
-    ) -> Float[Array, "*channels n_bins n_frames"]:
-        """**Arguments:** `S`: amplitudes, or a complex spectrum, of which the magnitude
-        is taken. **Returns:** dB, of the same shape.
-        """
+    def frames(
+        self,
+        S: Inexact[Array, "*rows n_frames n_bins"],
+        n_frames: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows n_frames n_bins"]:
         amplitude = magnitude(
             checks.scale_input("AmplitudeToDB", S, takes_complex=True)
         )
-        ref = jnp.abs(_reference_of_each(self.ref, amplitude))
-        return _to_db(amplitude, ref, self.amin, self.top_db, 20.0, axis=(-2, -1))
+        ref = jnp.abs(_reference_of_each(self.ref, amplitude, n_frames))
+        within = _within(amplitude, n_frames)
+        axes = (-2, -1)
+        return _to_db(amplitude, ref, self.amin, self.top_db, 20.0, axes, within)
 
 
-class PowerToDB(AbstractScale):
+class PowerToDB(AbstractFramesScale):
     """Powers in decibels: `10 log10(max(amin, S) / max(amin, ref))`.
 
     Differs from the function [`power_to_db`][], and from librosa, in that each
@@ -88,18 +89,15 @@ class PowerToDB(AbstractScale):
         """
         self.ref, self.amin, self.top_db = _check("PowerToDB", ref, amin, top_db)
 
-    @jax.named_scope("korvax_eqx.PowerToDB")
-    def __call__(
-        self, S: Inexact[Array, "*channels n_bins n_frames"]
-    ) -> Float[Array, "*channels n_bins n_frames"]:
-        """**Arguments:** `S`: powers; of a complex array the magnitude is taken.
-
-        **Returns:** dB, of the same shape.
-        """
-        S = checks.scale_input("PowerToDB", S, takes_complex=True)
-        power = _real(S)
-        ref = _reference_of_each(self.ref, power)
-        return _to_db(power, ref, self.amin, self.top_db, 10.0, axis=(-2, -1))
+    def frames(
+        self,
+        S: Inexact[Array, "*rows n_frames n_bins"],
+        n_frames: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows n_frames n_bins"]:
+        power = _real(checks.scale_input("PowerToDB", S, takes_complex=True))
+        ref = _reference_of_each(self.ref, power, n_frames)
+        within = _within(power, n_frames)
+        return _to_db(power, ref, self.amin, self.top_db, 10.0, (-2, -1), within)
 
 
 def amplitude_to_db(
@@ -198,6 +196,7 @@ def _to_db(
     top_db: float | None,
     factor: float,
     axis: tuple[int, ...] | None,
+    within: Bool[Array, "*rows n_frames 1"] | None = None,
 ) -> Float[Array, "*dims"]:
     # The floor keeps 0 out of the logarithm where `amin` underflows in the dtype, and
     # its derivative `factor / (log(10) amin)` within the range of the dtype.
@@ -206,7 +205,15 @@ def _to_db(
     values = values - factor * jnp.log10(_at_least(amin, ref))
     if top_db is None:
         return values
-    return _at_least(jnp.max(values, axis, keepdims=True) - top_db, values)
+    # What lies beyond the end of a signal is not its maximum.
+    counted = values if within is None else jnp.where(within, values, -jnp.inf)
+    return _at_least(jnp.max(counted, axis, keepdims=True) - top_db, values)
+
+
+def _within(
+    S: Float[Array, "*rows n_frames n_bins"], n_frames: Int[Array, "*rows"] | None
+) -> Bool[Array, "*rows n_frames 1"] | None:
+    return None if n_frames is None else is_within(S.shape[-2], n_frames, 1)
 
 
 def _at_least(
@@ -230,19 +237,26 @@ def _real(S: Inexact[Array, "*dims"]) -> Float[Array, "*dims"]:
 
 def _reference(ref: Any, S: Float[Array, "*dims"]) -> Float[Array, "..."]:
     """Return the reference value in the dtype of `S`."""
-    return jnp.asarray(ref(S) if callable(ref) else thaw(ref), S.dtype)
+    return jnp.asarray(ref(S) if callable(ref) else ref, S.dtype)
 
 
 def _reference_of_each(
-    ref: Any, S: Float[Array, "*channels n_bins n_frames"]
+    ref: Any,
+    S: Float[Array, "*rows n_frames n_bins"],
+    n_frames: Int[Array, "*rows"] | None,
 ) -> Float[Array, "..."]:
     """Return the reference value of every spectrogram, to broadcast against `S`."""
     if not callable(ref):
         return _reference(ref, S)
+    if n_frames is not None:
+        raise ValueError(
+            "`lengths` cannot be combined with a callable `ref`: it would see what "
+            "lies beyond the end of a signal. Use a number, or `top_db`."
+        )
     each = functools.partial(_reference, ref)
     for _ in S.shape[:-2]:
         each = jax.vmap(each)
-    values = each(S)
+    values = each(jnp.swapaxes(S, -1, -2))
     if values.shape != S.shape[:-2]:
         raise ValueError(
             "A callable `ref` must return one number for a spectrogram of shape "
@@ -257,8 +271,8 @@ def _check(owner: str, ref: Any, amin: Any, top_db: Any) -> tuple[Any, float, An
     if callable(ref):
         return as_module(ref), amin, top_db
     if checks.is_learnable(ref):
-        return parameter(checks.floating_array(owner, "ref", ref, 0)), amin, top_db
-    return parameter(checks.positive(owner, "ref", thaw(ref))), amin, top_db
+        return static_or_leaf(checks.floating_array(owner, "ref", ref, 0)), amin, top_db
+    return static_or_leaf(checks.positive(owner, "ref", ref)), amin, top_db
 
 
 def _check_limits(owner: str, amin: Any, top_db: Any) -> tuple[float, float | None]:

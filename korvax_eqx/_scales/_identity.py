@@ -3,10 +3,10 @@
 import jax
 from jaxtyping import Array, Inexact
 
-from korvax_eqx._base import AbstractScale
+from korvax_eqx._base import AbstractElementwiseScale
 
 
-class Identity(AbstractScale):
+class Identity(AbstractElementwiseScale):
     """Returns spectra as they are, complex ones too."""
 
     @jax.named_scope("korvax_eqx.Identity")

@@ -1,59 +1,105 @@
-"""The natural logarithm of a spectrum."""
+"""The logarithm of a spectrum."""
 
-from typing import Any
+import math
+from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from korvax_eqx._base import AbstractScale
-from korvax_eqx._checks import floating_array, is_learnable, positive, scale_input
-from korvax_eqx._static import Static, parameter, thaw
+from korvax_eqx import _checks as checks
+from korvax_eqx._base import AbstractElementwiseScale
+from korvax_eqx._static import static_or_leaf
+
+_OWNER = "Log"
 
 
-class Log(AbstractScale):
-    """The natural logarithm: `log(factor * S + eps)`.
+class Log(AbstractElementwiseScale):
+    r"""The logarithm $\log_b(\mathrm{floor}(\mathrm{factor} \cdot S))$.
 
-    Its derivative is `factor / (factor * S + eps)`, at silence `factor / eps`.
+    What keeps silence finite, with $v = \mathrm{factor} \cdot S$:
+
+    - `floor="add"`: $\log_b(v + \epsilon)$, as korvax. The derivative at silence is
+        $\mathrm{factor} / \epsilon$ (times $1 / \ln b$).
+    - `floor="clamp"`: $\log_b(\max(v, \epsilon))$, as ParallelWaveGAN and audiotools.
+        Where the value is raised to $\epsilon$ the derivative is 0.
+    - `floor="replace"`: $\log_b(v)$ if $v > 0$, else $\log_b(\epsilon)$, as DDSP's
+        `safe_log`. The derivative is $\mathrm{factor} / v$ however small $v$ is, and 0
+        where it is replaced. What is below the smallest normal number of the dtype
+        (1e-38 in float32) counts as 0: the derivative there is out of range.
+
+    A power inside the logarithm is another base: $\log_{10}(v^p)$ is
+    `base=10 ** (1 / p)`.
     """
 
-    factor: jax.Array | Static
-    eps: jax.Array | Static
+    factor: Any
+    eps: Any
+    base: float | Literal["e"] = eqx.field(static=True)
+    floor: Literal["add", "clamp", "replace"] = eqx.field(static=True)
 
     def __init__(
         self,
         factor: float | Float[Array, ""] = 1.0,
         eps: float | Float[Array, ""] = 1e-7,
+        *,
+        base: float | Literal["e"] = "e",
+        floor: Literal["add", "clamp", "replace"] = "add",
     ) -> None:
         """**Arguments:**
 
         - `factor`: multiplies the spectrum before the logarithm. Positive.
-        - `eps`: is added to the scaled spectrum, which keeps the logarithm finite at
-            silence. Positive.
+        - `eps`: is added to the scaled spectrum, or takes the place of what is below
+            it, or of what is zero. Positive.
+        - `base`: of the logarithm: `"e"`, or a number above 1.
+        - `floor`: what is done with `eps`: `"add"`, `"clamp"` or `"replace"`.
 
-        Either may be a scalar JAX array: it is then learnable.
+        `factor` and `eps` may be scalar JAX arrays: they are then learnable.
 
-        **Raises:** `ValueError` for a value that is not a positive number.
+        **Raises:** `ValueError` for a value out of these ranges.
         """
         self.factor = _positive("factor", factor)
         self.eps = _positive("eps", eps)
+        self.base = _base(base)
+        options = ("add", "clamp", "replace")
+        self.floor = checks.one_of(_OWNER, "floor", floor, options)
 
     @jax.named_scope("korvax_eqx.Log")
     def __call__(
         self, S: Float[Array, "*channels n_bins n_frames"]
     ) -> Float[Array, "*channels n_bins n_frames"]:
         """**Arguments:** `S`, non-negative. **Returns:** the same shape."""
-        S = scale_input("Log", S)
-        factor = jnp.asarray(thaw(self.factor), S.dtype)
-        eps = thaw(self.eps)
-        if not is_learnable(eps):
+        S = checks.scale_input(_OWNER, S)
+        factor = jnp.asarray(self.factor, S.dtype)
+        eps, tiny = self.eps, float(jnp.finfo(S.dtype).tiny)
+        if not checks.is_learnable(eps):
             # An eps too small for the dtype would otherwise be rounded to zero.
-            eps = max(eps, float(jnp.finfo(S.dtype).tiny))
-        return lax.log(lax.add(lax.mul(S, factor), jnp.asarray(eps, S.dtype)))
+            eps = max(eps, tiny)
+        eps = jnp.asarray(eps, S.dtype)
+        v = lax.mul(S, factor)
+        if self.floor == "add":
+            v = lax.add(v, eps)
+        else:
+            # Not a maximum, so that a NaN stays one.
+            v = jnp.where(v < (eps if self.floor == "clamp" else tiny), eps, v)
+        logarithm = lax.log(v)
+        if self.base == "e":
+            return logarithm
+        return lax.mul(logarithm, jnp.asarray(1 / math.log(self.base), S.dtype))
 
 
-def _positive(argument: str, value: Any) -> jax.Array | Static:
-    if is_learnable(value):
-        return parameter(floating_array("Log", argument, value, 0))
-    return parameter(positive("Log", argument, thaw(value)))
+def _positive(argument: str, value: Any) -> Any:
+    if checks.is_learnable(value):
+        return static_or_leaf(checks.floating_array(_OWNER, argument, value, 0))
+    return static_or_leaf(checks.positive(_OWNER, argument, value))
+
+
+def _base(value: Any) -> Any:
+    if isinstance(value, str) and value == "e":
+        return "e"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        value = 0.0
+    if not 1 < value < math.inf:
+        checks.refuse(_OWNER, "base", "be 'e' or a number above 1", value)
+    return value

@@ -1,16 +1,33 @@
 """From FFT bins to mel bands."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from korvax_eqx._base import AbstractScale
-from korvax_eqx._checks import floating_array, is_learnable, refuse, scale_input
-from korvax_eqx._static import Static, parameter, thaw
-from korvax_eqx._tables._frequencies import read_only
-from korvax_eqx._tables._mel import MelNorm, check_mel, mel_centres, mel_matrix
+from korvax_eqx._base import AbstractFramesScale
+from korvax_eqx._checks import (
+    floating_array,
+    public_shape,
+    refuse,
+    scale_input,
+)
+from korvax_eqx._static import static_or_leaf
+from korvax_eqx._tables._mel import (
+    MelNorm,
+    check_mel,
+    mel_centres,
+    mel_corners,
+    mel_matrix,
+)
+from korvax_eqx._warnings import (
+    remade,
+    warn_empty_bands,
+    warn_fmax_above_nyquist,
+)
 
 # A mel matrix is almost all zeros: in four groups of neighbouring bands, each over
 # the bins that it needs, value and gradient took half the time of the full product
@@ -19,7 +36,7 @@ from korvax_eqx._tables._mel import MelNorm, check_mel, mel_centres, mel_matrix
 _N_GROUPS = 4
 
 
-class MelScale(AbstractScale):
+class MelScale(AbstractFramesScale):
     """Sums FFT bins into bands with triangular weights: `mel = M S`.
 
     `M` is [`mel_filterbank`][]; the defaults are librosa's.
@@ -32,7 +49,7 @@ class MelScale(AbstractScale):
     fmax: float | None = eqx.field(static=True)
     htk: bool = eqx.field(static=True)
     norm: MelNorm = eqx.field(static=True)
-    basis: jax.Array | Static
+    basis: Any
 
     def __init__(
         self,
@@ -72,13 +89,17 @@ class MelScale(AbstractScale):
             if not isinstance(basis, jax.Array | np.ndarray) or basis.shape != shape:
                 remedy = "Pass the `n_mels` and `n_fft` that the basis was made for."
                 refuse("MelScale", "basis", rule, basis, remedy)
-            floating_array("MelScale", "basis", basis, 2)
-        self.basis = parameter(basis)
+            basis = floating_array("MelScale", "basis", basis, 2)
+        self.basis = static_or_leaf(basis)
+        warn_fmax_above_nyquist("MelScale", self.fmax, self.sr)
+        if basis is None:
+            corners = mel_corners(self.sr, self.n_mels, self.fmin, self.fmax, self.htk)
+            warn_empty_bands("MelScale", corners, self.sr, self.n_fft)
 
     @property
     def matrix(self) -> Float[Array | np.ndarray, "n_mels n_bins"]:
         """The weights in use: `basis` if it is a JAX array, else float64 NumPy."""
-        basis = thaw(self.basis)
+        basis = self.basis
         if basis is None:
             return mel_matrix(
                 self.sr,
@@ -89,39 +110,36 @@ class MelScale(AbstractScale):
                 self.htk,
                 self.norm,
             )
-        return basis if is_learnable(basis) else read_only(basis)
+        if isinstance(basis, jax.Array):
+            return basis
+        matrix = np.array(basis, np.float64)
+        matrix.setflags(write=False)
+        return matrix
 
     @property
     def frequencies(self) -> Float[np.ndarray, " n_mels"]:
         """Centre frequencies of the bands in Hz, where the triangles peak."""
         return mel_centres(self.sr, self.n_mels, self.fmin, self.fmax, self.htk)
 
-    @jax.named_scope("korvax_eqx.MelScale")
-    def __call__(
-        self, S: Float[Array, "*channels n_bins n_frames"]
-    ) -> Float[Array, "*channels n_mels n_frames"]:
-        """**Arguments:** `S`, real, with `n_fft // 2 + 1` bins.
-
-        **Returns:** bands of the same dtype.
-
-        **Raises:** `ValueError` for another number of bins.
-        """
-        S = scale_input("MelScale", S)
+    def frames(
+        self,
+        S: Float[Array, "*rows n_frames n_bins"],
+        n_frames: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows n_frames n_mels"]:
+        S = scale_input("MelScale", S, bins_last=True)
         n_bins = self.n_fft // 2 + 1
-        if S.shape[-2] != n_bins:
+        if S.shape[-1] != n_bins:
             raise ValueError(
                 "`MelScale`: the spectrogram must have n_fft // 2 + 1 = "
                 f"{n_bins} bins, shape (*channels, {n_bins}, n_frames). Got "
-                f"{S.shape}. Use the `n_fft` of the transform: "
-                f"`MelScale(n_fft={2 * (S.shape[-2] - 1)})` fits this one."
+                f"{public_shape(S)}. Use the `n_fft` of the transform: "
+                f"`MelScale(n_fft={2 * (S.shape[-1] - 1)})` fits this one."
             )
         matrix = self.matrix
         is_table = isinstance(matrix, np.ndarray)
         groups = _row_groups(matrix) if is_table else [(slice(None), matrix)]
-        # Frames come bins last, and leave bands last: the swaps are views.
-        frames = jnp.swapaxes(S, -1, -2)
-        bands = [_product(frames[..., bins], weights) for bins, weights in groups]
-        return jnp.swapaxes(jnp.concatenate(bands, axis=-1), -1, -2)
+        bands = [_product(S[..., bins], weights) for bins, weights in groups]
+        return jnp.concatenate(bands, axis=-1)
 
 
 def _product(
@@ -164,4 +182,6 @@ def to_mel_scale(
 
     **Returns:** mel spectrogram.
     """
-    return MelScale(sr, n_fft, n_mels, fmin, fmax)(S)
+    with remade("MelScale"):
+        scale = MelScale(sr, n_fft, n_mels, fmin, fmax)
+    return scale(S)

@@ -7,18 +7,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractScale
-from korvax_eqx._static import Static, parameter, thaw
+from korvax_eqx._base import AbstractFramesScale
+from korvax_eqx._static import static_or_leaf
 from korvax_eqx._tables._frequencies import fft_frequencies_table
 from korvax_eqx._tables._weighting import Curve, weighting_values
 
 Frequencies = Float[Array | np.ndarray, " n_bins"] | Sequence[float]
 
 
-class AWeighting(AbstractScale):
+class AWeighting(AbstractFramesScale):
     """Adds the A-weighting of each bin to a spectrum in dB: `S + A(f)`.
 
     The spectrum must already be in dB. A-weighted decibels of a power spectrogram:
@@ -26,7 +26,7 @@ class AWeighting(AbstractScale):
     [`A_weighting`][].
     """
 
-    frequencies: jax.Array | Static
+    frequencies: Any
     min_db: float | None = eqx.field(static=True)
     sr: float | None = eqx.field(static=True)
     n_fft: int | None = eqx.field(static=True)
@@ -60,25 +60,22 @@ class AWeighting(AbstractScale):
         """What is added to each bin, dB."""
         return _weighting("A", self.frequencies, self.min_db, self.sr, self.n_fft)
 
-    @jax.named_scope("korvax_eqx.AWeighting")
-    def __call__(
-        self, S: Float[Array, "*channels n_bins n_frames"]
-    ) -> Float[Array, "*channels n_bins n_frames"]:
-        """**Arguments:** `S`, dB. **Returns:** dB, of the same shape.
-
-        **Raises:** `ValueError` for another number of bins.
-        """
+    def frames(
+        self,
+        S: Float[Array, "*rows n_frames n_bins"],
+        n_frames: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows n_frames n_bins"]:
         return _add("AWeighting", S, self.weighting_db)
 
 
-class BWeighting(AbstractScale):
+class BWeighting(AbstractFramesScale):
     """Adds the B-weighting of each bin to a spectrum in dB: `S + B(f)`.
 
     The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
     [`B_weighting`][].
     """
 
-    frequencies: jax.Array | Static
+    frequencies: Any
     min_db: float | None = eqx.field(static=True)
     sr: float | None = eqx.field(static=True)
     n_fft: int | None = eqx.field(static=True)
@@ -101,22 +98,22 @@ class BWeighting(AbstractScale):
         """What is added to each bin, dB."""
         return _weighting("B", self.frequencies, self.min_db, self.sr, self.n_fft)
 
-    @jax.named_scope("korvax_eqx.BWeighting")
-    def __call__(
-        self, S: Float[Array, "*channels n_bins n_frames"]
-    ) -> Float[Array, "*channels n_bins n_frames"]:
-        """**Arguments:** `S`, dB. **Returns:** dB, of the same shape."""
+    def frames(
+        self,
+        S: Float[Array, "*rows n_frames n_bins"],
+        n_frames: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows n_frames n_bins"]:
         return _add("BWeighting", S, self.weighting_db)
 
 
-class CWeighting(AbstractScale):
+class CWeighting(AbstractFramesScale):
     """Adds the C-weighting of each bin to a spectrum in dB: `S + C(f)`.
 
     The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
     [`C_weighting`][].
     """
 
-    frequencies: jax.Array | Static
+    frequencies: Any
     min_db: float | None = eqx.field(static=True)
     sr: float | None = eqx.field(static=True)
     n_fft: int | None = eqx.field(static=True)
@@ -139,22 +136,22 @@ class CWeighting(AbstractScale):
         """What is added to each bin, dB."""
         return _weighting("C", self.frequencies, self.min_db, self.sr, self.n_fft)
 
-    @jax.named_scope("korvax_eqx.CWeighting")
-    def __call__(
-        self, S: Float[Array, "*channels n_bins n_frames"]
-    ) -> Float[Array, "*channels n_bins n_frames"]:
-        """**Arguments:** `S`, dB. **Returns:** dB, of the same shape."""
+    def frames(
+        self,
+        S: Float[Array, "*rows n_frames n_bins"],
+        n_frames: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows n_frames n_bins"]:
         return _add("CWeighting", S, self.weighting_db)
 
 
-class DWeighting(AbstractScale):
+class DWeighting(AbstractFramesScale):
     """Adds the D-weighting of each bin to a spectrum in dB: `S + D(f)`.
 
     The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
     [`D_weighting`][].
     """
 
-    frequencies: jax.Array | Static
+    frequencies: Any
     min_db: float | None = eqx.field(static=True)
     sr: float | None = eqx.field(static=True)
     n_fft: int | None = eqx.field(static=True)
@@ -177,18 +174,17 @@ class DWeighting(AbstractScale):
         """What is added to each bin, dB."""
         return _weighting("D", self.frequencies, self.min_db, self.sr, self.n_fft)
 
-    @jax.named_scope("korvax_eqx.DWeighting")
-    def __call__(
-        self, S: Float[Array, "*channels n_bins n_frames"]
-    ) -> Float[Array, "*channels n_bins n_frames"]:
-        """**Arguments:** `S`, dB. **Returns:** dB, of the same shape."""
+    def frames(
+        self,
+        S: Float[Array, "*rows n_frames n_bins"],
+        n_frames: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows n_frames n_bins"]:
         return _add("DWeighting", S, self.weighting_db)
 
 
 def _check(
     owner: str, frequencies: Any, min_db: Any, sr: Any, n_fft: Any
-) -> tuple[jax.Array | Static, float | None, float | None, int | None]:
-    frequencies = thaw(frequencies)
+) -> tuple[Any, float | None, float | None, int | None]:
     if frequencies is None:
         remedy = "Give either `frequencies`, or both `sr` and `n_fft`."
         if sr is None or n_fft is None:
@@ -208,7 +204,7 @@ def _check(
     ):
         rule = "be a number where a bin is at 0 Hz, whose weighting is minus infinity"
         checks.refuse(owner, "min_db", rule, None, "Use e.g. `min_db=-200.0`.")
-    return parameter(frequencies), min_db, sr, n_fft
+    return static_or_leaf(frequencies), min_db, sr, n_fft
 
 
 def _check_frequencies(owner: str, frequencies: Any) -> Any:
@@ -229,12 +225,12 @@ def _check_frequencies(owner: str, frequencies: Any) -> Any:
 
 def _weighting(
     curve: Curve,
-    frequencies: jax.Array | Static,
+    frequencies: Any,
     min_db: float | None,
     sr: float | None,
     n_fft: int | None,
 ) -> Float[Array | np.ndarray, " n_bins"]:
-    bins = thaw(frequencies)
+    bins = frequencies
     if bins is None and sr is not None and n_fft is not None:
         bins = fft_frequencies_table(sr, n_fft)
     return weighting_values(curve, bins, min_db)
@@ -242,16 +238,17 @@ def _weighting(
 
 def _add(
     owner: str,
-    S: Float[Array, "*channels n_bins n_frames"],
+    S: Float[Array, "*rows n_frames n_bins"],
     weighting_db: Float[Array | np.ndarray, " n_bins"],
-) -> Float[Array, "*channels n_bins n_frames"]:
-    S = checks.scale_input(owner, S)
+) -> Float[Array, "*rows n_frames n_bins"]:
+    S = checks.scale_input(owner, S, bins_last=True)
     (n_bins,) = weighting_db.shape
-    if S.shape[-2] != n_bins:
+    if S.shape[-1] != n_bins:
         raise ValueError(
             f"`{owner}`: the spectrogram must have the {n_bins} bins whose frequencies "
-            f"were given, shape (*channels, {n_bins}, n_frames). Got {S.shape}. For an "
+            f"were given, shape (*channels, {n_bins}, n_frames). Got "
+            f"{checks.public_shape(S)}. For an "
             "FFT spectrum use its `sr` and `n_fft`, for mel bands "
             "`frequencies=MelScale(...).frequencies`."
         )
-    return S + jnp.asarray(weighting_db, S.dtype)[:, None]
+    return S + jnp.asarray(weighting_db, S.dtype)

@@ -8,7 +8,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Complex, Float, Int
 
-from korvax_eqx._checks import one_of, positive, positive_int, real, refuse
+from korvax_eqx._checks import (
+    norm_order,
+    one_of,
+    positive,
+    positive_int,
+    real,
+    refuse,
+)
 from korvax_eqx._tables._frequencies import cqt_frequencies_table
 from korvax_eqx._tables._windows import window_values
 
@@ -100,9 +107,11 @@ def check_vqt(
     if n_bins is not None:
         n_bins = positive_int(owner, "n_bins", n_bins)
     n = _n_bins(fmin, fmax, n_bins, bins_per_octave)
-    top = float(cqt_frequencies_table(n, fmin, bins_per_octave, 0.0)[-1])
+    with np.errstate(over="ignore"):  # infinite, which is above any frequency
+        top = float(cqt_frequencies_table(n, fmin, bins_per_octave, 0.0)[-1])
     if top > sr / 2:
-        most = math.floor(bins_per_octave * math.log2(sr / 2 / fmin) + 1e-9) + 1
+        octaves = math.log2(sr) - 1 - math.log2(fmin)
+        most = math.floor(bins_per_octave * octaves + 1e-9) + 1
         remedy = (
             f"Use at most n_bins={most}, or a lower `fmin`."
             if most > 0
@@ -121,12 +130,23 @@ def check_vqt(
         rule = "leave every kernel a positive bandwidth"
         most_negative = -fmin * _alpha(bins_per_octave)
         refuse(owner, "gamma", rule, gamma, f"It must exceed {most_negative:.6g}.")
+    longest = math.inf
+    if sr < 2.0**500 and filter_scale < 2.0**500 and lowest > 2.0**-500:
+        longest = filter_scale / _alpha(bins_per_octave) * sr / lowest
+    if longest >= 2**31:
+        rule = "keep the longest kernel, that of the lowest bin, below 2**31 samples"
+        is_stretched = filter_scale > 1
+        argument, value = (
+            ("filter_scale", filter_scale) if is_stretched else ("fmin", fmin)
+        )
+        refuse(owner, argument, rule, value)
     if norm_kernels is not None:
-        is_number = isinstance(norm_kernels, int | float | np.number)
-        if isinstance(norm_kernels, bool) or not is_number or not norm_kernels >= 0:
-            rule = "be a positive order of a norm (`math.inf` too), or None or 0"
-            refuse(owner, "norm_kernels", rule, norm_kernels)
-        norm_kernels = float(norm_kernels) or None
+        rule = "be a positive order of a norm (`math.inf` too), or None or 0"
+        is_zero = isinstance(norm_kernels, int | float) and norm_kernels == 0
+        if is_zero and not isinstance(norm_kernels, bool):
+            norm_kernels = None
+        else:
+            norm_kernels = float(norm_order(owner, "norm_kernels", norm_kernels, rule))
     options = ("librosa", "convolutional", "wrap")
     one_of(owner, "normalization_type", normalization_type, options)
     try:

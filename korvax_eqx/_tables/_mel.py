@@ -7,7 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float
 
-from korvax_eqx._checks import boolean, non_negative, positive, positive_int, refuse
+from korvax_eqx._checks import (
+    boolean,
+    non_negative,
+    norm_order,
+    positive,
+    positive_int,
+    refuse,
+)
 from korvax_eqx._tables._frequencies import (
     fft_frequencies_table,
     mel_frequencies_table,
@@ -51,11 +58,9 @@ def check_mel(
         rule = f"be below the highest frequency, {highest} Hz"
         refuse(owner, "fmin", rule, fmin, "Lower `fmin` or raise `fmax`.")
     htk = boolean(owner, "htk", htk)
-    if norm is not None and norm != "slaney":
-        is_number = isinstance(norm, int | float) and not isinstance(norm, bool)
-        if not is_number or not norm > 0:
-            rule = "be 'slaney', None or a positive order of a norm (`math.inf` too)"
-            refuse(owner, "norm", rule, norm)
+    if norm is not None and not (isinstance(norm, str) and norm == "slaney"):
+        rule = "be 'slaney', None or a positive order of a norm (`math.inf` too)"
+        norm = norm_order(owner, "norm", norm, rule)
     return MelArguments(sr, n_fft, n_mels, fmin, fmax, htk, norm)
 
 
@@ -70,8 +75,7 @@ def mel_matrix(
     norm: MelNorm,
 ) -> Float[np.ndarray, "n_mels n_bins"]:
     """Return the mel filter bank of checked arguments in float64, read-only."""
-    highest = sr / 2 if fmax is None else fmax
-    corners = mel_frequencies_table(n_mels + 2, fmin, highest, htk)[:, None]
+    corners = mel_corners(sr, n_mels, fmin, fmax, htk)[:, None]
     lower, centre, upper = corners[:-2], corners[1:-1], corners[2:]
     bins = fft_frequencies_table(sr, n_fft)
     rise = (bins - lower) / (centre - lower)
@@ -90,8 +94,16 @@ def mel_centres(
     sr: float, n_mels: int, fmin: float, fmax: float | None, htk: bool
 ) -> Float[np.ndarray, " n_mels"]:
     """Return the centre frequencies of the mel bands in Hz, float64, read-only."""
+    return read_only(mel_corners(sr, n_mels, fmin, fmax, htk)[1:-1])
+
+
+@functools.cache
+def mel_corners(
+    sr: float, n_mels: int, fmin: float, fmax: float | None, htk: bool
+) -> Float[np.ndarray, " n_mels+2"]:
+    """Return the ends and peaks of the triangles in Hz: band m has m, m + 1, m + 2."""
     highest = sr / 2 if fmax is None else fmax
-    return read_only(mel_frequencies_table(n_mels + 2, fmin, highest, htk)[1:-1])
+    return mel_frequencies_table(n_mels + 2, fmin, highest, htk)
 
 
 def mel_filterbank(

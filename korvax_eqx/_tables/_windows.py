@@ -9,11 +9,10 @@ import scipy.signal
 from jaxtyping import Float
 
 from korvax_eqx._checks import positive_int, refuse
-from korvax_eqx._static import FrozenArray
 
 
 def window_values(
-    window: str | float | tuple[Any, ...] | FrozenArray,
+    window: str | float | tuple[Any, ...] | np.ndarray,
     win_length: int,
     n_fft: int,
     owner: str = "STFT",
@@ -23,15 +22,16 @@ def window_values(
     **Arguments:**
 
     - `window`: what `scipy.signal.get_window` takes (a name, a Kaiser beta, or a
-        tuple of a name and its parameters; the periodic variant is made), or the
-        `win_length` samples themselves as a `FrozenArray`.
+        tuple of a name and its parameters; the periodic variant is made),
+        `"sqrt_hann"` for the root of a Hann window, or the `win_length` samples
+        themselves.
     - `win_length`: samples of the window, at most `n_fft`.
     - `n_fft`: samples of the frame. `(n_fft - win_length) // 2` zeros come first.
     - `owner`: the class or function that an error names.
 
     **Returns:**
 
-    A read-only float64 array of shape `(n_fft,)`, the same object at every call.
+    A read-only float64 array of shape `(n_fft,)`.
 
     **Raises:**
 
@@ -43,11 +43,12 @@ def window_values(
     if win_length > n_fft:
         rule = f"be at most n_fft = {n_fft}"
         refuse(owner, "win_length", rule, win_length, "Use a larger `n_fft`.")
-    if isinstance(window, FrozenArray):
-        if window.value.shape != (win_length,):
+    if isinstance(window, np.ndarray):
+        if window.shape != (win_length,):
             rule = f"have shape (win_length,) = ({win_length},)"
-            remedy = f"Pass `win_length={window.value.size}`, or leave it out."
-            refuse(owner, "window", rule, window.value, remedy)
+            remedy = f"Pass `win_length={window.size}`, or leave it out."
+            refuse(owner, "window", rule, window, remedy)
+        values = _in_frame(np.asarray(window), n_fft)
     elif (
         not isinstance(window, str | float | int | tuple)
         or isinstance(window, bool)
@@ -55,7 +56,8 @@ def window_values(
     ):
         rule = "be a window's name, a number, a tuple or an array of samples"
         refuse(owner, "window", rule, window)
-    values = _window_values(window, win_length, n_fft)
+    else:
+        values = _window_values(window, win_length, n_fft)
     if isinstance(values, str):
         rule = "be a window that `scipy.signal.get_window` knows"
         refuse(owner, "window", rule, window, f"SciPy says: {values}")
@@ -67,19 +69,33 @@ def _window_values(
     window: Hashable, win_length: int, n_fft: int
 ) -> Float[np.ndarray, " n_fft"] | str:
     """Return the table, or why SciPy refuses to make it."""
-    if isinstance(window, FrozenArray):
-        values = window.value
-    else:
-        try:
-            with np.errstate(all="ignore"):
-                values = scipy.signal.get_window(window, win_length, fftbins=True)
-        except (ValueError, TypeError, AttributeError, IndexError) as error:
-            return str(error)
+    try:
+        with np.errstate(all="ignore"):
+            is_root = window == "sqrt_hann"
+            name = "hann" if is_root else window
+            values: Any = scipy.signal.get_window(name, win_length, fftbins=True)
+            values = np.sqrt(values) if is_root else values
+    except (
+        # Beyond the range of floats, for `("chebwin", 1e6)`.
+        ArithmeticError,
+        AttributeError,
+        IndexError,
+        TypeError,
+        ValueError,
+    ) as error:
+        return str(error)
+    return _in_frame(values, n_fft)
+
+
+def _in_frame(
+    values: Float[np.ndarray, " win_length"], n_fft: int
+) -> Float[np.ndarray, " n_fft"] | str:
+    """Return the window among zeros, or why there is none."""
     if not np.all(np.isfinite(values)) or not np.any(values):
         return "nothing, but the window has values that are not finite, or only zeros."
-    left = (n_fft - win_length) // 2
+    left = (n_fft - len(values)) // 2
     padded = np.zeros(n_fft)
-    padded[left : left + win_length] = values
+    padded[left : left + len(values)] = values
     padded.setflags(write=False)
     return padded
 

@@ -1,26 +1,41 @@
 """The constant-Q transform."""
 
+import dataclasses
 from typing import Any
 
-import jax
+import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Float, Inexact, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractTransform
+from korvax_eqx._axes import Axes
+from korvax_eqx._base import AbstractStagedTransform, Count
+from korvax_eqx._sharding._segments import Framing
 from korvax_eqx._tables._cqt_kernels import Normalization, VQTKernels
 
 from ._vqt import VQT, vqt
 
 
-class CQT(AbstractTransform):
+class CQT(AbstractStagedTransform):
     """Constant-Q transform: logarithmically spaced bins of constant relative width.
 
     `VQT` with `gamma=0`; see there for the definition. J. C. Brown (1991),
     "Calculation of a constant Q spectral transform", JASA 89(1).
     """
 
-    vqt: VQT
+    sr: float = eqx.field(static=True)
+    hop_length: int = eqx.field(static=True)
+    fmin: float = eqx.field(static=True)
+    fmax: float | None = eqx.field(static=True)
+    n_bins: int = eqx.field(static=True)
+    bins_per_octave: int = eqx.field(static=True)
+    filter_scale: float = eqx.field(static=True)
+    norm_kernels: float | None = eqx.field(static=True)
+    power: float | None = eqx.field(static=True)
+    window: Any = eqx.field(static=True)
+    center: bool = eqx.field(static=True)
+    normalization_type: Normalization = eqx.field(static=True)
+    pad_mode: str = eqx.field(static=True)
 
     def __init__(
         self,
@@ -40,7 +55,7 @@ class CQT(AbstractTransform):
     ):
         """**Arguments:** those of `VQT` without `gamma`."""
         with checks.owned_by("CQT"):
-            self.vqt = VQT(
+            vqt = VQT(
                 sr=sr,
                 hop_length=hop_length,
                 fmin=fmin,
@@ -56,57 +71,31 @@ class CQT(AbstractTransform):
                 pad_mode=pad_mode,
             )
 
-    @property
-    def sr(self) -> float:
-        return self.vqt.sr
+        self.sr, self.hop_length = vqt.sr, vqt.hop_length
+        self.fmin, self.fmax, self.n_bins = vqt.fmin, vqt.fmax, vqt.n_bins
+        self.bins_per_octave, self.filter_scale = vqt.bins_per_octave, vqt.filter_scale
+        self.norm_kernels, self.power = vqt.norm_kernels, vqt.power
+        self.window, self.center, self.pad_mode = vqt.window, vqt.center, vqt.pad_mode
+        self.normalization_type = vqt.normalization_type
 
     @property
-    def hop_length(self) -> int:
-        return self.vqt.hop_length
-
-    @property
-    def fmin(self) -> float:
-        return self.vqt.fmin
-
-    @property
-    def fmax(self) -> float | None:
-        return self.vqt.fmax
-
-    @property
-    def n_bins(self) -> int:
-        return self.vqt.n_bins
-
-    @property
-    def bins_per_octave(self) -> int:
-        return self.vqt.bins_per_octave
-
-    @property
-    def filter_scale(self) -> float:
-        return self.vqt.filter_scale
-
-    @property
-    def norm_kernels(self) -> float | None:
-        return self.vqt.norm_kernels
-
-    @property
-    def power(self) -> float | None:
-        return self.vqt.power
-
-    @property
-    def window(self) -> Any:
-        return self.vqt.window
-
-    @property
-    def center(self) -> bool:
-        return self.vqt.center
-
-    @property
-    def normalization_type(self) -> Normalization:
-        return self.vqt.normalization_type
-
-    @property
-    def pad_mode(self) -> str:
-        return self.vqt.pad_mode
+    def vqt(self) -> VQT:
+        """The same transform as a `VQT`."""
+        return VQT(
+            sr=self.sr,
+            hop_length=self.hop_length,
+            fmin=self.fmin,
+            fmax=self.fmax,
+            n_bins=self.n_bins,
+            bins_per_octave=self.bins_per_octave,
+            filter_scale=self.filter_scale,
+            norm_kernels=self.norm_kernels,
+            power=self.power,
+            window=self.window,
+            center=self.center,
+            normalization_type=self.normalization_type,
+            pad_mode=self.pad_mode,
+        )
 
     @property
     def kernels(self) -> VQTKernels:
@@ -118,16 +107,32 @@ class CQT(AbstractTransform):
         """Centre frequencies of the bins in Hz, shape `(n_bins,)`."""
         return self.vqt.frequencies
 
-    @jax.named_scope("korvax_eqx.CQT")
-    def __call__(
-        self, x: Float[Array, "*channels n_samples"]
-    ) -> Inexact[Array, "*channels n_bins n_frames"]:
-        """Return the transform of `x`.
+    @property
+    def linear_part(self) -> VQT | None:
+        """The complex coefficients; `None` if they are what is returned."""
+        return self.vqt.linear_part
 
-        **Raises:** `ValueError` for a signal that is not real floating point, or too
-        short for one frame with `center=False`.
-        """
-        return self.vqt(checks.signal("CQT", "x", x))
+    @property
+    def label(self) -> str:
+        return "cqt"
+
+    @property
+    def axes(self) -> Axes:
+        return self.vqt.axes
+
+    def n_frames(self, n_samples: Count) -> Count:
+        return self.vqt.n_frames(n_samples)
+
+    def framing(self) -> tuple[Framing, "CQT"]:
+        framing, _ = self.vqt.framing()
+        return framing, dataclasses.replace(self, center=False, pad_mode="constant")
+
+    def frames(
+        self,
+        x: Float[Array, "*rows n_samples"],
+        n_samples: Int[Array, "*rows"] | None = None,
+    ) -> Inexact[Array, "*rows n_frames n_bins"]:
+        return self.vqt.frames(x, n_samples)
 
 
 def cqt(

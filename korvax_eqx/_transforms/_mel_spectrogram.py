@@ -1,24 +1,47 @@
 """Spectrograms in mel bands."""
 
+import dataclasses
 from typing import Any
 
-import jax
+import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractTransform
+from korvax_eqx import _warnings
+from korvax_eqx._axes import Axes
+from korvax_eqx._base import AbstractLocalTransform, Count
+from korvax_eqx._numerics._safe import FloorMode
 from korvax_eqx._scales._mel import MelScale, to_mel_scale
-from korvax_eqx._static import Static
+from korvax_eqx._sharding._segments import Framing
 from korvax_eqx._tables._mel import MelNorm
+from korvax_eqx._transforms._framing import Padding
 from korvax_eqx._transforms._spectrogram import Spectrogram, spectrogram
+from korvax_eqx._transforms._stft import Normalized
 
 
-class MelSpectrogram(AbstractTransform):
+class MelSpectrogram(AbstractLocalTransform):
     r"""Mel spectrogram $M |X|^p$: a `Spectrogram`, then a `MelScale`."""
 
-    spectrogram: Spectrogram
-    mel_scale: MelScale
+    window: Any
+    basis: Any
+    sr: float = eqx.field(static=True)
+    n_fft: int = eqx.field(static=True)
+    n_mels: int = eqx.field(static=True)
+    fmin: float = eqx.field(static=True)
+    fmax: float | None = eqx.field(static=True)
+    hop_length: int = eqx.field(static=True)
+    win_length: int = eqx.field(static=True)
+    center: bool = eqx.field(static=True)
+    power: float = eqx.field(static=True)
+    pad_mode: str = eqx.field(static=True)
+    htk: bool = eqx.field(static=True)
+    norm: MelNorm = eqx.field(static=True)
+    padding: Padding = eqx.field(static=True)
+    extra_padding: bool = eqx.field(static=True)
+    normalized: Normalized = eqx.field(static=True)
+    floor: float = eqx.field(static=True)
+    floor_mode: FloorMode = eqx.field(static=True)
 
     def __init__(
         self,
@@ -37,81 +60,88 @@ class MelSpectrogram(AbstractTransform):
         htk: bool = False,
         norm: MelNorm = "slaney",
         basis: Float[Array | np.ndarray, "n_mels n_bins"] | None = None,
+        padding: Padding = None,
+        extra_padding: bool = False,
+        normalized: Normalized = False,
+        floor: float = 0.0,
+        floor_mode: FloorMode = "clip",
     ) -> None:
         """**Arguments:**
 
         - `sr`: sample rate, Hz.
-        - `n_fft`, `hop_length`, `win_length`, `window`, `center`, `power`, `pad_mode`:
-            as in `Spectrogram`, but `power` must be a number: 1 sums magnitudes
-            into bands, 2 powers.
+        - `n_fft`, `hop_length`, `win_length`, `window`, `center`, `power`, `pad_mode`,
+            `padding`, `extra_padding`, `normalized`, `floor`, `floor_mode`: as in
+            `Spectrogram`, but `power` must be a number: 1 sums magnitudes into bands,
+            2 powers. The floor is that of the bins, not of the bands.
         - `n_mels`, `fmin`, `fmax`, `htk`, `norm`, `basis`: as in `MelScale`.
 
         **Raises:** `ValueError` for an argument outside the rules of these two.
         """
         with checks.owned_by("MelSpectrogram"):
-            power = checks.positive("MelSpectrogram", "power", power)
-            self.spectrogram = Spectrogram(
-                n_fft, hop_length, win_length, window, center, power, pad_mode
+            self.power = checks.positive("MelSpectrogram", "power", power)
+            spectrogram = Spectrogram(
+                n_fft,
+                hop_length,
+                win_length,
+                window,
+                center,
+                power,
+                pad_mode,
+                padding=padding,
+                extra_padding=extra_padding,
+                normalized=normalized,
+                floor=floor,
+                floor_mode=floor_mode,
             )
-            self.mel_scale = MelScale(
-                sr, n_fft, n_mels, fmin, fmax, htk, norm, basis=basis
+            mel_scale = MelScale(sr, n_fft, n_mels, fmin, fmax, htk, norm, basis=basis)
+        self.n_fft, self.hop_length = spectrogram.n_fft, spectrogram.hop_length
+        self.win_length, self.window = spectrogram.win_length, spectrogram.window
+        self.center, self.pad_mode = spectrogram.center, spectrogram.pad_mode
+        self.padding = spectrogram.padding
+        self.extra_padding = spectrogram.extra_padding
+        self.normalized = spectrogram.normalized
+        self.floor, self.floor_mode = spectrogram.floor, spectrogram.floor_mode
+        self.sr, self.n_mels = mel_scale.sr, mel_scale.n_mels
+        self.fmin, self.fmax = mel_scale.fmin, mel_scale.fmax
+        self.htk, self.norm, self.basis = mel_scale.htk, mel_scale.norm, mel_scale.basis
+
+    @property
+    def spectrogram(self) -> Spectrogram:
+        """The spectrogram whose bins are summed."""
+        with _warnings.remade("MelSpectrogram"):
+            return Spectrogram(
+                self.n_fft,
+                self.hop_length,
+                self.win_length,
+                self.window,
+                self.center,
+                self.power,
+                self.pad_mode,
+                padding=self.padding,
+                extra_padding=self.extra_padding,
+                normalized=self.normalized,
+                floor=self.floor,
+                floor_mode=self.floor_mode,
             )
 
     @property
-    def sr(self) -> float:
-        return self.mel_scale.sr
+    def mel_scale(self) -> MelScale:
+        """The scale that sums them."""
+        with _warnings.remade("MelSpectrogram"):
+            return MelScale(
+                self.sr,
+                self.n_fft,
+                self.n_mels,
+                self.fmin,
+                self.fmax,
+                self.htk,
+                self.norm,
+                basis=self.basis,
+            )
 
     @property
-    def n_fft(self) -> int:
-        return self.spectrogram.n_fft
-
-    @property
-    def n_mels(self) -> int:
-        return self.mel_scale.n_mels
-
-    @property
-    def fmin(self) -> float:
-        return self.mel_scale.fmin
-
-    @property
-    def fmax(self) -> float | None:
-        return self.mel_scale.fmax
-
-    @property
-    def hop_length(self) -> int:
-        return self.spectrogram.hop_length
-
-    @property
-    def win_length(self) -> int:
-        return self.spectrogram.win_length
-
-    @property
-    def window(self) -> Array | Static:
-        return self.spectrogram.window
-
-    @property
-    def center(self) -> bool:
-        return self.spectrogram.center
-
-    @property
-    def power(self) -> float | None:
-        return self.spectrogram.power
-
-    @property
-    def pad_mode(self) -> str:
-        return self.spectrogram.pad_mode
-
-    @property
-    def htk(self) -> bool:
-        return self.mel_scale.htk
-
-    @property
-    def norm(self) -> MelNorm:
-        return self.mel_scale.norm
-
-    @property
-    def basis(self) -> Array | Static:
-        return self.mel_scale.basis
+    def label(self) -> str:
+        return str(self.n_fft)
 
     @property
     def window_values(self) -> np.ndarray | Float[Array, " n_fft"]:
@@ -128,17 +158,31 @@ class MelSpectrogram(AbstractTransform):
         """Centre frequencies of the bands in Hz, shape `(n_mels,)`."""
         return self.mel_scale.frequencies
 
-    @jax.named_scope("korvax_eqx.MelSpectrogram")
-    def __call__(
-        self, x: Float[Array, "*channels n_samples"]
-    ) -> Float[Array, "*channels n_mels n_frames"]:
-        """Return the mel spectrogram of `x`.
+    @property
+    def axes(self) -> Axes:
+        return dataclasses.replace(
+            self.spectrogram.axes,
+            spacing="mel",
+            frequencies=self.frequencies,
+            sr=self.sr,
+            htk=self.htk,
+        )
 
-        **Raises:** `ValueError` for a signal that is not real floating point, or too
-        short for one frame with `center=False`.
-        """
-        x = checks.signal("MelSpectrogram", "x", x)
-        return self.mel_scale(self.spectrogram(x))
+    def n_frames(self, n_samples: Count) -> Count:
+        return self.spectrogram.n_frames(n_samples)
+
+    def framing(self) -> tuple[Framing, "MelSpectrogram"]:
+        framing, _ = self.spectrogram.framing()
+        with _warnings.remade("MelSpectrogram"):
+            inside = dataclasses.replace(self, padding=(0, 0), extra_padding=False)
+        return framing, inside
+
+    def frames(
+        self,
+        x: Float[Array, "*rows n_samples"],
+        n_samples: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows n_frames n_mels"]:
+        return self.mel_scale.frames(self.spectrogram.frames(x, n_samples))
 
 
 def mel_spectrogram(
@@ -157,7 +201,7 @@ def mel_spectrogram(
     pad_kwargs: dict[str, Any] | None = None,
 ) -> Float[Array, "*channels n_mels n_frames"]:
     """Apply `spectrogram` to `x`, then `to_mel_scale`; the arguments are theirs."""
-    with checks.owned_by("mel_spectrogram"):
+    with _warnings.remade("mel_spectrogram"):
         power = checks.positive("mel_spectrogram", "power", power)
         S = spectrogram(
             x, n_fft, hop_length, win_length, window, center, power, pad_kwargs

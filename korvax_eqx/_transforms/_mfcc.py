@@ -1,5 +1,6 @@
 """Cepstral coefficients: the cosine transform of spectra along their bins."""
 
+import dataclasses
 import functools
 from typing import Any, Literal
 
@@ -8,16 +9,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.fft
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractTransform
+from korvax_eqx import _warnings
+from korvax_eqx._axes import Axes
+from korvax_eqx._base import AbstractFramesTransform, Count, frames_in_pieces, is_long
+from korvax_eqx._numerics._safe import FloorMode
 from korvax_eqx._scales._decibel import PowerToDB, power_to_db
 from korvax_eqx._scales._log import Log
-from korvax_eqx._static import Static
 from korvax_eqx._tables._frequencies import read_only
 from korvax_eqx._tables._mel import MelNorm
+from korvax_eqx._transforms._framing import Padding
 from korvax_eqx._transforms._mel_spectrogram import MelSpectrogram, mel_spectrogram
+from korvax_eqx._transforms._stft import Normalized
 
 DCTNorm = Literal["backward", "ortho"] | None
 MagScale = Literal["linear", "log", "db"]
@@ -39,7 +44,7 @@ def dct_matrix(
     return read_only(rows)
 
 
-class MFCC(AbstractTransform):
+class MFCC(AbstractFramesTransform):
     r"""Mel-frequency cepstral coefficients: $L\,D\,s(M |X|^p)$.
 
     $M |X|^p$ is a `MelSpectrogram`, $s$ the magnitude scale, $D$ the first `n_mfcc`
@@ -50,11 +55,29 @@ class MFCC(AbstractTransform):
     [`mfcc`][], as korvax and librosa, takes the maximum of the whole batch.
     """
 
-    mel_spectrogram: MelSpectrogram
+    window: Any
+    basis: Any
+    sr: float = eqx.field(static=True)
+    n_fft: int = eqx.field(static=True)
     n_mfcc: int = eqx.field(static=True)
     norm: DCTNorm = eqx.field(static=True)
     mag_scale: MagScale = eqx.field(static=True)
     lifter: float = eqx.field(static=True)
+    n_mels: int = eqx.field(static=True)
+    fmin: float = eqx.field(static=True)
+    fmax: float | None = eqx.field(static=True)
+    hop_length: int = eqx.field(static=True)
+    win_length: int = eqx.field(static=True)
+    center: bool = eqx.field(static=True)
+    power: float = eqx.field(static=True)
+    pad_mode: str = eqx.field(static=True)
+    htk: bool = eqx.field(static=True)
+    mel_norm: MelNorm = eqx.field(static=True)
+    padding: Padding = eqx.field(static=True)
+    extra_padding: bool = eqx.field(static=True)
+    normalized: Normalized = eqx.field(static=True)
+    floor: float = eqx.field(static=True)
+    floor_mode: FloorMode = eqx.field(static=True)
 
     def __init__(
         self,
@@ -77,6 +100,11 @@ class MFCC(AbstractTransform):
         htk: bool = False,
         mel_norm: MelNorm = "slaney",
         basis: Float[Array | np.ndarray, "n_mels n_bins"] | None = None,
+        padding: Padding = None,
+        extra_padding: bool = False,
+        normalized: Normalized = False,
+        floor: float = 0.0,
+        floor_mode: FloorMode = "clip",
     ) -> None:
         """**Arguments:**
 
@@ -92,7 +120,7 @@ class MFCC(AbstractTransform):
         **Raises:** `ValueError` for an argument outside these rules.
         """
         with checks.owned_by("MFCC", norm="mel_norm"):
-            self.mel_spectrogram = MelSpectrogram(
+            mel = MelSpectrogram(
                 sr,
                 n_fft,
                 n_mels,
@@ -107,86 +135,87 @@ class MFCC(AbstractTransform):
                 htk=htk,
                 norm=mel_norm,
                 basis=basis,
+                padding=padding,
+                extra_padding=extra_padding,
+                normalized=normalized,
+                floor=floor,
+                floor_mode=floor_mode,
             )
+        self.sr, self.n_fft, self.n_mels = mel.sr, mel.n_fft, mel.n_mels
+        self.fmin, self.fmax, self.basis = mel.fmin, mel.fmax, mel.basis
+        self.hop_length, self.win_length = mel.hop_length, mel.win_length
+        self.window, self.center, self.power = mel.window, mel.center, mel.power
+        self.pad_mode, self.htk, self.mel_norm = mel.pad_mode, mel.htk, mel.norm
+        self.padding, self.extra_padding = mel.padding, mel.extra_padding
+        self.normalized = mel.normalized
+        self.floor, self.floor_mode = mel.floor, mel.floor_mode
         self.n_mfcc, self.norm, self.mag_scale, self.lifter = _check(
             "MFCC", "n_mfcc", n_mfcc, self.n_mels, norm, mag_scale, lifter
         )
 
     @property
-    def sr(self) -> float:
-        return self.mel_spectrogram.sr
+    def mel_spectrogram(self) -> MelSpectrogram:
+        """The spectrogram whose cosine transform is taken."""
+        with _warnings.remade("MFCC", norm="mel_norm"):
+            return MelSpectrogram(
+                self.sr,
+                self.n_fft,
+                self.n_mels,
+                self.fmin,
+                self.fmax,
+                self.hop_length,
+                self.win_length,
+                self.window,
+                self.center,
+                self.power,
+                self.pad_mode,
+                htk=self.htk,
+                norm=self.mel_norm,
+                basis=self.basis,
+                padding=self.padding,
+                extra_padding=self.extra_padding,
+                normalized=self.normalized,
+                floor=self.floor,
+                floor_mode=self.floor_mode,
+            )
 
     @property
-    def n_fft(self) -> int:
-        return self.mel_spectrogram.n_fft
-
-    @property
-    def n_mels(self) -> int:
-        return self.mel_spectrogram.n_mels
-
-    @property
-    def fmin(self) -> float:
-        return self.mel_spectrogram.fmin
-
-    @property
-    def fmax(self) -> float | None:
-        return self.mel_spectrogram.fmax
-
-    @property
-    def hop_length(self) -> int:
-        return self.mel_spectrogram.hop_length
-
-    @property
-    def win_length(self) -> int:
-        return self.mel_spectrogram.win_length
-
-    @property
-    def window(self) -> Array | Static:
-        return self.mel_spectrogram.window
-
-    @property
-    def center(self) -> bool:
-        return self.mel_spectrogram.center
-
-    @property
-    def power(self) -> float | None:
-        return self.mel_spectrogram.power
-
-    @property
-    def pad_mode(self) -> str:
-        return self.mel_spectrogram.pad_mode
-
-    @property
-    def htk(self) -> bool:
-        return self.mel_spectrogram.htk
-
-    @property
-    def mel_norm(self) -> MelNorm:
-        return self.mel_spectrogram.norm
-
-    @property
-    def basis(self) -> Array | Static:
-        return self.mel_spectrogram.basis
+    def label(self) -> str:
+        return str(self.n_fft)
 
     @property
     def dct_matrix(self) -> Float[np.ndarray, "n_mfcc n_mels"]:
         """The liftered cosine transform, shape `(n_mfcc, n_mels)`."""
         return dct_matrix(self.n_mfcc, self.n_mels, self.norm, self.lifter)
 
-    @jax.named_scope("korvax_eqx.MFCC")
-    def __call__(
-        self, x: Float[Array, "*channels n_samples"]
-    ) -> Float[Array, "*channels n_mfcc n_frames"]:
-        """Return the coefficients of `x`.
+    @property
+    def axes(self) -> Axes:
+        return dataclasses.replace(
+            self.mel_spectrogram.axes,
+            spacing="index",
+            frequencies=np.arange(self.n_mfcc),
+            power=None,
+        )
 
-        **Raises:** `ValueError` for a signal that is not real floating point, or too
-        short for one frame with `center=False`.
-        """
-        S = self.mel_spectrogram(checks.signal("MFCC", "x", x))
+    def n_frames(self, n_samples: Count) -> Count:
+        return self.mel_spectrogram.n_frames(n_samples)
+
+    def frames(
+        self,
+        x: Float[Array, "*rows n_samples"],
+        n_samples: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows n_frames n_mfcc"]:
+        mel = self.mel_spectrogram
+        if n_samples is None and is_long(x.shape[-1]):
+            # The limit below the maximum needs all frames, but of mel bands alone.
+            S = frames_in_pieces(mel, x)
+        else:
+            S = mel.frames(x, n_samples)
         if self.mag_scale == "log":
             S = Log(eps=_FLOOR)(S)
         elif self.mag_scale == "db":
-            S = PowerToDB(amin=_FLOOR)(S)
+            n_frames: Any = None if n_samples is None else mel.n_frames(n_samples)
+            S = PowerToDB(amin=_FLOOR).frames(S, n_frames)
         return _product(self.dct_matrix, S)
 
 
@@ -221,7 +250,8 @@ def cepstral_coefficients(
         S = Log(eps=_FLOOR)(S)
     elif mag_scale == "db":
         S = power_to_db(S, amin=_FLOOR)
-    return _product(dct_matrix(n_cc, n_bins, norm, lifter), S)
+    M = _product(dct_matrix(n_cc, n_bins, norm, lifter), jnp.swapaxes(S, -1, -2))
+    return jnp.swapaxes(M, -1, -2)
 
 
 def mfcc(
@@ -248,7 +278,7 @@ def mfcc(
     With `mag_scale="db"` the limit of 80 dB is below the maximum of the whole batch;
     in the class [`MFCC`][] it is below that of each signal.
     """
-    with checks.owned_by("mfcc"):
+    with _warnings.remade("mfcc"):
         S = mel_spectrogram(
             x,
             sr,
@@ -269,12 +299,11 @@ def mfcc(
 
 def _product(
     matrix: Float[np.ndarray, "n_cc n_bins"],
-    S: Float[Array, "*channels n_bins n_frames"],
-) -> Float[Array, "*channels n_cc n_frames"]:
-    frames, weights = jnp.swapaxes(S, -1, -2), jnp.asarray(matrix, S.dtype)
+    frames: Float[Array, "*rows n_frames n_bins"],
+) -> Float[Array, "*rows n_frames n_cc"]:
+    weights = jnp.asarray(matrix, frames.dtype)
     precision = jax.lax.Precision.HIGHEST
-    M = jnp.einsum("...f,mf->...m", frames, weights, precision=precision)
-    return jnp.swapaxes(M, -1, -2)
+    return jnp.einsum("...f,mf->...m", frames, weights, precision=precision)
 
 
 def _check(

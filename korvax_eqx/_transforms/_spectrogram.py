@@ -1,30 +1,44 @@
 """Magnitude and power spectrograms."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Float, Inexact, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractTransform
-from korvax_eqx._engine._devices import keep_sharded
-from korvax_eqx._numerics._safe import magnitude_power
-from korvax_eqx._static import Static
-from korvax_eqx._transforms._stft import STFT, pad_for_frames
+from korvax_eqx import _warnings
+from korvax_eqx._axes import Axes
+from korvax_eqx._base import AbstractLocalTransform, Count
+from korvax_eqx._numerics._safe import FloorMode, floored_power, magnitude_power
+from korvax_eqx._sharding._segments import Framing
+from korvax_eqx._transforms._framing import Padding
+from korvax_eqx._transforms._stft import STFT, Normalized, pad_for_frames
 
 
-class Spectrogram(AbstractTransform):
+class Spectrogram(AbstractLocalTransform):
     r"""Spectrogram $|X|^p$ of the short-time Fourier transform $X$.
 
+    With a floor $\epsilon$ it is $\max(|X|^2, \epsilon)^{p/2}$, as in auraloss (1e-8)
+    and ParallelWaveGAN (1e-7), or $(|X|^2 + \epsilon)^{p/2}$, as in HiFi-GAN (1e-9).
+
     The derivative at a bin that is exactly 0 is 0, so digital silence and tones that
-    cancel in a bin have finite gradients.
+    cancel in a bin have finite gradients. It is 0 as well where a floor clips.
     """
 
-    stft: STFT
+    window: Any
+    n_fft: int = eqx.field(static=True)
+    hop_length: int = eqx.field(static=True)
+    win_length: int = eqx.field(static=True)
+    center: bool = eqx.field(static=True)
     power: float | None = eqx.field(static=True)
+    pad_mode: str = eqx.field(static=True)
+    padding: Padding = eqx.field(static=True)
+    extra_padding: bool = eqx.field(static=True)
+    normalized: Normalized = eqx.field(static=True)
+    floor: float = eqx.field(static=True)
+    floor_mode: FloorMode = eqx.field(static=True)
 
     def __init__(
         self,
@@ -35,41 +49,68 @@ class Spectrogram(AbstractTransform):
         center: bool = True,
         power: float | None = 2.0,
         pad_mode: str = "constant",
+        *,
+        padding: Padding = None,
+        extra_padding: bool = False,
+        normalized: Normalized = False,
+        floor: float = 0.0,
+        floor_mode: FloorMode = "clip",
     ):
         """**Arguments:** those of `STFT`, and
 
         - `power`: the exponent $p > 0$; 1 gives magnitudes, 2 powers; `None` the
             complex transform itself.
+        - `floor`: the smallest power, at least 0; 0 for the complex transform.
+        - `floor_mode`: `"clip"` raises smaller powers to the floor, with derivative 0;
+            `"add"` adds it to all.
         """
         with checks.owned_by("Spectrogram"):
-            self.stft = STFT(n_fft, hop_length, win_length, window, center, pad_mode)
+            stft = STFT(
+                n_fft,
+                hop_length,
+                win_length,
+                window,
+                center,
+                pad_mode,
+                padding=padding,
+                extra_padding=extra_padding,
+                normalized=normalized,
+            )
+        self.n_fft, self.hop_length = stft.n_fft, stft.hop_length
+        self.win_length, self.window = stft.win_length, stft.window
+        self.center, self.pad_mode = stft.center, stft.pad_mode
+        self.padding, self.extra_padding = stft.padding, stft.extra_padding
+        self.normalized = stft.normalized
         if power is not None:
             power = checks.positive("Spectrogram", "power", power)
         self.power = power
+        self.floor = checks.non_negative("Spectrogram", "floor", floor)
+        if power is None and self.floor > 0:
+            remedy = "Give a `power`."
+            rule = "be 0 for the complex transform, power=None"
+            checks.refuse("Spectrogram", "floor", rule, floor, remedy)
+        modes = ("clip", "add")
+        self.floor_mode = checks.one_of("Spectrogram", "floor_mode", floor_mode, modes)
 
     @property
-    def n_fft(self) -> int:
-        return self.stft.n_fft
+    def stft(self) -> STFT:
+        """The transform whose magnitudes are taken."""
+        with _warnings.remade("Spectrogram"):
+            return STFT(
+                self.n_fft,
+                self.hop_length,
+                self.win_length,
+                self.window,
+                self.center,
+                self.pad_mode,
+                padding=self.padding,
+                extra_padding=self.extra_padding,
+                normalized=self.normalized,
+            )
 
     @property
-    def hop_length(self) -> int:
-        return self.stft.hop_length
-
-    @property
-    def win_length(self) -> int:
-        return self.stft.win_length
-
-    @property
-    def window(self) -> Array | Static:
-        return self.stft.window
-
-    @property
-    def center(self) -> bool:
-        return self.stft.center
-
-    @property
-    def pad_mode(self) -> str:
-        return self.stft.pad_mode
+    def label(self) -> str:
+        return str(self.n_fft)
 
     @property
     def window_values(self) -> np.ndarray | Float[Array, " n_fft"]:
@@ -81,24 +122,30 @@ class Spectrogram(AbstractTransform):
         """Centre frequencies of the bins in cycles a sample, shape `(n_bins,)`."""
         return self.stft.frequencies
 
-    def frames_first(
-        self, x: Float[Array, "*channels n_samples"]
-    ) -> Inexact[Array, "*channels n_frames n_bins"]:
-        """Return the spectrogram with the bins along the last axis, as computed."""
-        X = self.stft.frames_first(x)
-        return X if self.power is None else magnitude_power(X, self.power)
+    @property
+    def axes(self) -> Axes:
+        return dataclasses.replace(self.stft.axes, power=self.power or 1.0)
 
-    @jax.named_scope("korvax_eqx.Spectrogram")
-    def __call__(
-        self, x: Float[Array, "*channels n_samples"]
-    ) -> Inexact[Array, "*channels n_bins n_frames"]:
-        """Return the spectrogram of `x`, with `n_fft // 2 + 1` bins.
+    def n_frames(self, n_samples: Count) -> Count:
+        return self.stft.n_frames(n_samples)
 
-        **Raises:** `ValueError` for a signal that is not real floating point, or too
-        short for one frame with `center=False`.
-        """
-        x = checks.signal("Spectrogram", "x", x)
-        return jnp.swapaxes(keep_sharded(self.frames_first, x), -1, -2)
+    def framing(self) -> tuple[Framing, "Spectrogram"]:
+        framing, _ = self.stft.framing()
+        with _warnings.remade("Spectrogram"):
+            inside = dataclasses.replace(self, padding=(0, 0), extra_padding=False)
+        return framing, inside
+
+    def frames(
+        self,
+        x: Float[Array, "*rows n_samples"],
+        n_samples: Int[Array, "*rows"] | None = None,
+    ) -> Inexact[Array, "*rows n_frames n_bins"]:
+        X = self.stft.frames(x, n_samples)
+        if self.power is None:
+            return X
+        if self.floor > 0:
+            return floored_power(X, self.power, self.floor, self.floor_mode)
+        return magnitude_power(X, self.power)
 
 
 def spectrogram(
@@ -114,4 +161,6 @@ def spectrogram(
 ) -> Inexact[Array, "*channels n_bins n_frames"]:
     """Apply `Spectrogram` to `x`; `pad_kwargs` are arguments of `jax.numpy.pad`."""
     x, center = pad_for_frames(x, n_fft, center, pad_kwargs)
-    return Spectrogram(n_fft, hop_length, win_length, window, center, power)(x)
+    with _warnings.remade("Spectrogram"):
+        transform = Spectrogram(n_fft, hop_length, win_length, window, center, power)
+    return transform(x)

@@ -1,22 +1,36 @@
 """The short-time Fourier transform."""
 
-from typing import Any
+import dataclasses
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractTransform
-from korvax_eqx._engine._devices import keep_sharded
+from korvax_eqx import _warnings
+from korvax_eqx._axes import Axes
+from korvax_eqx._base import AbstractLocalTransform, Count
 from korvax_eqx._numerics._fft import rfft
 from korvax_eqx._numerics._frames import windowed_frames
-from korvax_eqx._static import FrozenArray, Static, parameter
+from korvax_eqx._numerics._padding import extended
+from korvax_eqx._numerics._safe import norm, reciprocal_or_zero
+from korvax_eqx._sharding._segments import Framing
+from korvax_eqx._static import is_leaf, static_or_leaf
 from korvax_eqx._tables._frequencies import fft_frequencies_table
 from korvax_eqx._tables._windows import window_values
+from korvax_eqx._transforms._framing import (
+    Padding,
+    check_padding,
+    count_frames,
+    pad_widths,
+)
 
+Normalized = bool | Literal["window", "frame_length"]
+
+NORMALIZED = (False, True, "window", "frame_length")
 PAD_MODES = (
     "constant",
     "edge",
@@ -31,7 +45,7 @@ PAD_MODES = (
 )
 
 
-class STFT(AbstractTransform):
+class STFT(AbstractLocalTransform):
     r"""Short-time Fourier transform: the complex spectra of windowed frames.
 
     $$X_{k,t} = \sum_{n=0}^{N-1} w_n\, x_{n + tH}\, e^{-2\pi i k n / N}$$
@@ -40,14 +54,26 @@ class STFT(AbstractTransform):
     $t$ has its middle at sample $tH$: `n_fft // 2` samples are padded on the left and
     `n_fft - n_fft // 2` on the right (as in korvax; librosa and torch pad one less on
     the right for odd sizes).
+
+    Other projects' framings, with `pad_mode="reflect"` for all but the third:
+
+    | frames | arguments | number of frames |
+    | --- | --- | --- |
+    | `torch.stft` | `padding="torch"` | $1 + T // H$ for even $N$ |
+    | HiFi-GAN's mel | `padding="same"` | $T // H$ for even $N - H$ |
+    | `tf.signal.stft(pad_end=True)`, DDSP | `padding="end"` | $\lceil T/H \rceil$ |
+    | EnCodec's mel | `padding="same", extra_padding=True` | $\lceil T/H \rceil$ |
     """
 
-    window: Array | Static
+    window: Any
     n_fft: int = eqx.field(static=True)
     hop_length: int = eqx.field(static=True)
     win_length: int = eqx.field(static=True)
     center: bool = eqx.field(static=True)
     pad_mode: str = eqx.field(static=True)
+    padding: Padding = eqx.field(static=True)
+    extra_padding: bool = eqx.field(static=True)
+    normalized: Normalized = eqx.field(static=True)
 
     def __init__(
         self,
@@ -57,6 +83,10 @@ class STFT(AbstractTransform):
         window: Any = "hann",
         center: bool = True,
         pad_mode: str = "constant",
+        *,
+        padding: Padding = None,
+        extra_padding: bool = False,
+        normalized: Normalized = False,
     ):
         """**Arguments:**
 
@@ -66,24 +96,34 @@ class STFT(AbstractTransform):
         - `win_length`: length of the window, in samples, at most `n_fft`; a shorter
             one is centred in the frame. `None`: `n_fft`, or the length of a window
             given as an array.
-        - `window`: a name or a tuple for `scipy.signal.get_window`; a NumPy array of
-            shape `(win_length,)`; or a JAX array of that shape, which is learnable.
+        - `window`: a name or a tuple for `scipy.signal.get_window`, or `"sqrt_hann"`;
+            a NumPy array of shape `(win_length,)`; or a JAX array of that shape, which
+            is learnable.
         - `center`: whether to pad the signal so that frames are centred. `False`:
             only frames that lie wholly inside the signal.
-        - `pad_mode`: how to pad for centred frames, a mode of `jax.numpy.pad`.
+        - `pad_mode`: how to pad, a mode of `jax.numpy.pad`.
+        - `padding`: how much to pad, in place of what `center` says. `"torch"`:
+            `n_fft // 2` samples on each side; `"same"`: `(n_fft - hop_length) // 2`
+            on each side; `"end"`: the window of frame $t$ begins at sample $tH$, and
+            there is one for every $tH$ inside the signal; `(left, right)`: so many
+            samples.
+        - `extra_padding`: whether zeros follow the padded signal until a last frame
+            is full. `False`: samples that fill no frame are left out.
+        - `normalized`: what the spectrum is divided by. `True` or `"window"`:
+            the 2-norm of the window, as torchaudio; `"frame_length"`: the root of
+            `n_fft`, as `torch.stft(normalized=True)`; `False`: 1.
 
         **Raises:** `ValueError` for an argument outside these rules.
         """
         owner = "STFT"
         self.n_fft = checks.positive_int(owner, "n_fft", n_fft)
-        if isinstance(window, jax.Array | np.ndarray | FrozenArray):
-            values = window.value if isinstance(window, FrozenArray) else window
-            checks.floating_array(owner, "window", values, ndim=1)
+        if isinstance(window, jax.Array | np.ndarray):
+            checks.floating_array(owner, "window", window, ndim=1)
             if win_length is None:
-                win_length = values.shape[0]
-            if win_length != values.shape[0]:
+                win_length = window.shape[0]
+            if win_length != window.shape[0]:
                 rule = f"have the shape (win_length,) = ({win_length},)"
-                checks.refuse(owner, "window", rule, values)
+                checks.refuse(owner, "window", rule, window)
         elif win_length is None:
             win_length = self.n_fft
         self.win_length = checks.positive_int(owner, "win_length", win_length)
@@ -94,20 +134,51 @@ class STFT(AbstractTransform):
         if hop_length is None:
             hop_length = max(1, self.win_length // 4)
         self.hop_length = checks.positive_int(owner, "hop_length", hop_length)
+        _warnings.warn_hop_longer_than_window(owner, self.hop_length, self.win_length)
         self.center = checks.boolean(owner, "center", center)
         self.pad_mode = checks.one_of(owner, "pad_mode", pad_mode, PAD_MODES)
-        self.window = parameter(window)
-        if isinstance(self.window, Static):
-            self.window_values  # noqa: B018 an unknown window is refused here
+        self.padding = check_padding(owner, padding)
+        self.extra_padding = checks.boolean(owner, "extra_padding", extra_padding)
+        self.normalized = checks.one_of(owner, "normalized", normalized, NORMALIZED)
+        self.window = static_or_leaf(window)
+        self.pad_widths  # noqa: B018 a padding that cannot be is refused here
+        self.window_values  # noqa: B018 an unknown window is refused here
+
+    @property
+    def label(self) -> str:
+        return str(self.n_fft)
 
     @property
     def window_values(self) -> np.ndarray | Float[Array, " n_fft"]:
         """The window as it is applied, shape `(n_fft,)`."""
-        if isinstance(self.window, Static):
-            return window_values(self.window.value, self.win_length, self.n_fft)
-        left = (self.n_fft - self.win_length) // 2
-        right = self.n_fft - self.win_length - left
-        return jnp.pad(self.window, (left, right))
+        if is_leaf(self.window):
+            left = (self.n_fft - self.win_length) // 2
+            right = self.n_fft - self.win_length - left
+            values = jnp.pad(self.window, (left, right))
+        else:
+            values = window_values(self.window, self.win_length, self.n_fft)
+        if self.normalized is False:
+            return values
+        if self.normalized == "frame_length":
+            return values * self.n_fft**-0.5
+        if isinstance(values, np.ndarray):
+            return values / np.linalg.norm(values)
+        return values * reciprocal_or_zero(norm(values, -1))
+
+    @property
+    def pad_widths(self) -> tuple[int, int]:
+        """How many samples are padded on the left and on the right.
+
+        The middle of frame $t$ is sample `t * hop_length + n_fft // 2 - left`.
+        """
+        return pad_widths(
+            "STFT",
+            self.center,
+            self.padding,
+            self.n_fft,
+            self.hop_length,
+            self.win_length,
+        )
 
     @property
     def frequencies(self) -> np.ndarray:
@@ -117,38 +188,54 @@ class STFT(AbstractTransform):
         """
         return fft_frequencies_table(1.0, self.n_fft)
 
-    def frames_first(
-        self, x: Float[Array, "*channels n_samples"]
-    ) -> Complex[Array, "*channels n_frames n_bins"]:
-        """Return the transform with the bins along the last axis, as computed."""
-        left, right = 0, 0
-        if self.center:
-            left, right = self.n_fft // 2, self.n_fft - self.n_fft // 2
-            if self.pad_mode != "constant":
-                widths = [(0, 0)] * (x.ndim - 1) + [(left, right)]
-                x = jnp.pad(x, widths, mode=self.pad_mode)
-                left, right = 0, 0
-        elif x.shape[-1] < self.n_fft:
+    @property
+    def axes(self) -> Axes:
+        first = self.n_fft / 2 - self.pad_widths[0]
+        return Axes("hz", self.frequencies, None, self.hop_length, first, 1.0)
+
+    def n_frames(self, n_samples: Count) -> Count:
+        return count_frames(
+            n_samples,
+            self.n_fft,
+            self.hop_length,
+            sum(self.pad_widths),
+            self.extra_padding,
+        )
+
+    def framing(self) -> tuple[Framing, "STFT"]:
+        left, right = self.pad_widths
+        framing = Framing(self.hop_length, self.n_fft, left, right, self.pad_mode)
+        with _warnings.remade("STFT"):
+            inside = dataclasses.replace(self, padding=(0, 0), extra_padding=False)
+        return framing, inside
+
+    def frames(
+        self,
+        x: Float[Array, "*rows n_samples"],
+        n_samples: Int[Array, "*rows"] | None = None,
+    ) -> Complex[Array, "*rows n_frames n_bins"]:
+        left, right = self.pad_widths
+        n_given, n_needed = x.shape[-1], self.n_fft - left - right
+        if n_given < n_needed and not self.extra_padding:
             raise ValueError(
-                f"The signal is too short for one frame: {self.n_fft} samples are "
-                f"needed, {x.shape[-1]} were given. Pad the signal, use "
+                f"The signal is too short for one frame: {n_needed} samples are "
+                f"needed, {n_given} were given. Pad the signal, use "
                 "`center=True`, or choose a smaller `n_fft`."
             )
+        if self.extra_padding:
+            # What is left over is at the end of the longest signal; of the others, at
+            # their own ends, where there are zeros already.
+            n_steps = int(self.n_frames(n_given)) - 1
+            n_extra = max(0, n_steps * self.hop_length + n_needed - n_given)
+        else:
+            n_extra = 0
+        if self.pad_mode != "constant" and left + right > 0:
+            x = extended(x, n_samples, left, right, self.pad_mode)
+            left, right = 0, 0
+        right += n_extra
         window = jnp.asarray(self.window_values, x.dtype)
         frames = windowed_frames(x, window, self.hop_length, left, right)
         return rfft(frames, self.n_fft)
-
-    @jax.named_scope("korvax_eqx.STFT")
-    def __call__(
-        self, x: Float[Array, "*channels n_samples"]
-    ) -> Complex[Array, "*channels n_bins n_frames"]:
-        """Return the spectra of `x`, with `n_fft // 2 + 1` bins.
-
-        **Raises:** `ValueError` for a signal that is not real floating point, or too
-        short for one frame with `center=False`.
-        """
-        x = checks.signal("STFT", "x", x)
-        return jnp.swapaxes(keep_sharded(self.frames_first, x), -1, -2)
 
 
 def stft(
@@ -163,7 +250,9 @@ def stft(
 ) -> Complex[Array, "*channels n_bins n_frames"]:
     """Apply `STFT` to `x`; `pad_kwargs` are arguments of `jax.numpy.pad`."""
     x, center = pad_for_frames(x, n_fft, center, pad_kwargs)
-    return STFT(n_fft, hop_length, win_length, window, center)(x)
+    with _warnings.remade("STFT"):
+        transform = STFT(n_fft, hop_length, win_length, window, center)
+    return transform(x)
 
 
 def pad_for_frames(

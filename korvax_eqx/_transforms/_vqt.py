@@ -1,25 +1,32 @@
 """The variable-Q transform."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Float, Inexact, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractTransform
-from korvax_eqx._engine._devices import keep_sharded
+from korvax_eqx._axes import Axes
+from korvax_eqx._base import (
+    AbstractStagedTransform,
+    Count,
+    frames_in_pieces,
+)
+from korvax_eqx._numerics._padding import extended
 from korvax_eqx._numerics._safe import magnitude_power
 from korvax_eqx._numerics._vqt import vqt_coefficients
+from korvax_eqx._sharding._segments import Framing
 from korvax_eqx._static import freeze
 from korvax_eqx._tables._cqt_kernels import Normalization, VQTKernels, vqt_kernels
 
 from ._stft import PAD_MODES
 
 
-class VQT(AbstractTransform):
+class VQT(AbstractStagedTransform):
     r"""Variable-Q transform: logarithmically spaced bins of variable bandwidth.
 
     Bin $k$ at $f_k = f_\mathrm{min} 2^{k/B}$ correlates the signal with a windowed
@@ -121,25 +128,51 @@ class VQT(AbstractTransform):
         """Centre frequencies of the bins in Hz, shape `(n_bins,)`."""
         return self.kernels.frequencies
 
-    @jax.named_scope("korvax_eqx.VQT")
-    def __call__(
-        self, x: Float[Array, "*channels n_samples"]
-    ) -> Inexact[Array, "*channels n_bins n_frames"]:
-        """Return the transform of `x`.
+    @property
+    def linear_part(self) -> "VQT | None":
+        """The complex coefficients; `None` if they are what is returned."""
+        return None if self.power is None else dataclasses.replace(self, power=None)
 
-        **Raises:** `ValueError` for a signal that is not real floating point, or too
-        short for one frame with `center=False`.
-        """
-        return keep_sharded(self._local, checks.signal("VQT", "x", x))
+    @property
+    def label(self) -> str:
+        return "vqt"
 
-    def _local(
-        self, x: Float[Array, "*channels n_samples"]
-    ) -> Inexact[Array, "*channels n_bins n_frames"]:
-        real, imag = vqt_coefficients(
-            x, self.kernels, self.hop_length, self.center, self.pad_mode
-        )
-        C = jax.lax.complex(real, imag)
-        return C if self.power is None else magnitude_power(C, self.power)
+    @property
+    def axes(self) -> Axes:
+        first = 0.0 if self.center else self.kernels.frame_length / 2
+        power = self.power or 1.0
+        return Axes("log", self.frequencies, self.sr, self.hop_length, first, power)
+
+    def n_frames(self, n_samples: Count) -> Count:
+        if self.center:
+            return 1 + n_samples // self.hop_length
+        count = 1 + (n_samples - self.kernels.frame_length) // self.hop_length
+        return max(0, count) if isinstance(count, int) else jnp.maximum(0, count)
+
+    def framing(self) -> tuple[Framing, "VQT"]:
+        length = self.kernels.frame_length
+        left = length // 2 if self.center else 0
+        framing = Framing(self.hop_length, length, left, left, self.pad_mode)
+        return framing, dataclasses.replace(self, center=False, pad_mode="constant")
+
+    def frames(
+        self,
+        x: Float[Array, "*rows n_samples"],
+        n_samples: Int[Array, "*rows"] | None = None,
+    ) -> Inexact[Array, "*rows n_frames n_bins"]:
+        linear = self.linear_part
+        if linear is not None and self.power is not None:
+            if n_samples is None:
+                C = frames_in_pieces(linear, x)
+            else:
+                C = linear.frames(x, n_samples)
+            return magnitude_power(C, self.power)
+        center = self.center
+        if center and self.pad_mode != "constant":
+            half = self.kernels.frame_length // 2
+            x, center = extended(x, n_samples, half, half, self.pad_mode), False
+        real, imag = vqt_coefficients(x, self.kernels, self.hop_length, center)
+        return jnp.swapaxes(jax.lax.complex(real, imag), -1, -2)
 
 
 def vqt(

@@ -37,6 +37,8 @@ import korvax_eqx as ke
 
 Call = Callable[[], Any]
 SAMPLE_RATE = 44100
+# Opponents that run on the CPU, whatever JAX runs on.
+ON_CPU = {"torch", "specux", "auraloss", "sot-loss"}
 
 
 class Report:
@@ -49,13 +51,33 @@ class Report:
             self.table.add_column(column)
 
     def times(self, what: str, ours: Call, others: dict[str, Call]) -> None:
+        if jax.default_backend() != "cpu" and ON_CPU & others.keys():
+            # Their calls here are for CPUs: the ratio would be one of machines.
+            self.skip(f"{what}: {', '.join(sorted(ON_CPU & others.keys()))} on CPU")
+            others = {k: call for k, call in others.items() if k not in ON_CPU}
         timings = interleaved({"ours": ours, **others}, self.rounds)
         mine = timings["ours"]
+        if not others:
+            self.table.add_row(what, _milliseconds(mine), "", "", "", "")
         for name in others:
             other = timings[name]
             spread = f"{other.low / mine.high:.1f} - {other.high / mine.low:.1f}"
             cells = (what, _milliseconds(mine), name, _milliseconds(other))
             self.table.add_row(*cells, f"{other.median / mine.median:.2f}x", spread)
+
+    def optional(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` makes, or `None` without the package of that name."""
+        try:
+            return make()
+        except ImportError as error:
+            self.skip(f"{name}: {error}")
+            return None
+
+    def skip(self, what: str) -> None:
+        """Say below the table what was not measured, and why."""
+        caption = self.table.caption
+        lines = [caption] if isinstance(caption, str) else []
+        self.table.caption = "\n".join([*lines, f"Skipped: {what}"])
 
     def values(
         self, what: str, ours: float, name: str, other: float, unit: str
@@ -284,6 +306,115 @@ def others(report: Report, shape: tuple[int, ...]) -> None:
     )
 
 
+def transforms(report: Report, shape: tuple[int, int]) -> None:
+    """Spectrograms on their own, against specux and PyTorch, and their memory."""
+    x, _ = noise(*shape)
+    sizes = [64, 128, 256, 512, 1024, 2048]
+    mel = ke.MelSpectrogram(22050, 1024, 80, hop_length=256)
+    spectrograms = [ke.Spectrogram(n, n // 4, power=1.0) for n in sizes]
+    cases: list[tuple[str, list[Any], list[int], int | None, Any]] = [
+        ("mel spectrogram of 1024", [mel], [1024], 22050, mel.matrix),
+        ("spectrograms of six sizes", spectrograms, sizes, None, None),
+    ]
+    for name, made, n_ffts, sr, matrix in cases:
+
+        def forward(x: jax.Array, made: list[Any] = made) -> list[jax.Array]:
+            return [transform(x) for transform in made]
+
+        def squares(x: jax.Array, made: list[Any] = made) -> jax.Array:
+            return sum((jnp.sum(t(x) ** 2) for t in made), jnp.zeros((), x.dtype))
+
+        theirs = report.optional(
+            "specux", lambda n=n_ffts, sr=sr: opponents.specux_transforms(n, sr)
+        )
+        array = np.asarray(x)
+        fast = {"specux": theirs(array)} if theirs else {}
+        report.times(
+            f"{name} {shape}, forward",
+            jitted(forward, x),
+            {
+                **fast,
+                "torch": opponents.torch_transforms(n_ffts, matrix, array, False),
+            },
+        )
+        report.times(
+            f"{name} {shape}, sum of squares, value and gradient",
+            jitted(jax.value_and_grad(squares), x),
+            {"torch": opponents.torch_transforms(n_ffts, matrix, array, True)},
+        )
+        (more, _) = noise(4 * shape[0], shape[1])
+        held = [temporary_bytes(forward, a) / 1e6 for a in (more, x)]
+        what = f"{name}, forward, temporary memory at batch {4 * shape[0]}"
+        report.values(what, held[0], f"batch {shape[0]}", held[1], "MB")
+
+
+def combinations(report: Report, shape: tuple[int, ...]) -> None:
+    """What `vmap`, sums, repeated transforms and `lengths` cost."""
+    x, y = noise(*shape)
+    grad, loss = jax.value_and_grad, ke.MRSTFTLoss()
+    rows = x.reshape(-1, shape[-1]), y.reshape(-1, shape[-1])
+    report.times(
+        f"jax.vmap(mrstft) {shape}, values and gradients",
+        jitted(jax.vmap(grad(loss)), *rows),
+        {"not mapped": jitted(grad(loss), *rows)},
+    )
+
+    def plain(n: int, **options: Any) -> ke.TimeFrequencyLoss:
+        return ke.TimeFrequencyLoss(ke.Spectrogram(n, n // 4), **options)
+
+    parts = [plain(n, loss_fn=ke.ElementwiseLoss()) for n in (128, 256, 512, 1024)]
+    parts.append(ke.WaveformLoss())
+    calls = [jitted(grad(part), x, y) for part in parts]
+    report.times(
+        f"sum of five losses {shape}, value and gradient",
+        jitted(grad(ke.SumLoss(parts)), x, y),
+        {"its parts": lambda: [call() for call in calls]},
+    )
+    kinds = (
+        ke.ElementwiseLoss(),
+        ke.ElementwiseLoss("L2"),
+        ke.SpectralConvergenceLoss(),
+    )
+    repeated = ke.SumLoss([plain(1024, loss_fn=kind) for kind in kinds])
+    report.times(
+        f"three losses of one transform {shape}, value and gradient",
+        jitted(grad(repeated), x, y),
+        {"one of them": jitted(grad(plain(1024, loss_fn=kinds[0])), x, y)},
+    )
+    lengths = jnp.full(shape[:-1], shape[-1] - 7)
+    report.times(
+        f"mrstft with lengths {shape}, value and gradient",
+        jitted(grad(lambda x, y: loss(x, y, lengths=lengths)), x, y),
+        {"without": jitted(grad(loss), x, y)},
+    )
+
+
+def compiling_a_sum(report: Report, shape: tuple[int, ...]) -> None:
+    """Time to a compiled value and gradient of a sum of three losses."""
+    x, y = noise(*shape)
+    ours = ke.SumLoss(
+        [
+            ke.MRSTFTLoss(),
+            ke.SmoothMRSTFTLoss(),
+            ke.TimeFrequencyLoss(ke.Spectrogram(1024, 256), ke.ElementwiseLoss("L2")),
+        ]
+    )
+
+    def theirs(x: jax.Array, y: jax.Array) -> jax.Array:
+        spectrogram = functools.partial(korvax.spectrogram, n_fft=1024, hop_length=256)
+        elementwise = functools.partial(korvax.loss.elementwise_loss, metric="L2")
+        return (
+            korvax.loss.mrstft_loss(x, y)
+            + korvax.loss.smooth_mrstft_loss(x, y)
+            + korvax.loss.time_frequency_loss(x, y, spectrogram, elementwise)
+        )
+
+    grad = jax.value_and_grad
+    seconds = [compile_seconds(grad(fn), x, y) for fn in (ours, theirs)]
+    name = f"sum of three losses {shape}, value and gradient, compile time"
+    report.values(name, *_named("korvax", (seconds[0], seconds[1])), "s")
+
+
 def small(report: Report) -> None:
     """One short signal: what a call costs, and what compiling costs."""
     x, y = noise(1, 4096)
@@ -320,7 +451,10 @@ def main() -> None:
     memory(report, long, (2, 8) if quick else (8, 512))
     transport(report, (1, 257, 20) if quick else (8, 1025, 129))
     others(report, long)
+    transforms(report, (2, 8192) if quick else (32, 44100))
+    combinations(report, long)
     small(report)
+    compiling_a_sum(report, (2, 1, 8192) if quick else (8, 1, 65536))
     if quick:
         constant_q(report, 8192, n_bins=6, sr=4000)
     else:

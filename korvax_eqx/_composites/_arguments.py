@@ -1,0 +1,147 @@
+"""The arguments that composite losses share: parts, weights and names."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._base import (
+    AbstractScale,
+    AbstractSpectralLoss,
+    AbstractTransform,
+)
+from korvax_eqx._evaluation._comparison import is_off, unique_names
+from korvax_eqx._evaluation._loss import AbstractLoss
+from korvax_eqx._evaluation._pieces import PieceSize
+from korvax_eqx._maps._base import AbstractSignalMap
+from korvax_eqx._names import name_of, snake_name
+from korvax_eqx._scales._identity import Identity
+from korvax_eqx._static import StaticTuple, as_module, items_of
+
+_KINDS = (
+    (AbstractTransform, "a transform, from signals to spectra"),
+    (AbstractScale, "a scale, from spectra to spectra"),
+    (AbstractSpectralLoss, "a loss on spectra"),
+    (AbstractLoss, "a loss on signals"),
+    (AbstractSignalMap, "a signal map"),
+)
+
+
+def check_piece_size(owner: str, piece_size: Any) -> PieceSize:
+    """Check the argument `piece_size` that all composites share."""
+    if piece_size is None or piece_size == "auto":
+        return piece_size
+    if isinstance(piece_size, str):
+        rule = "be 'auto', a positive number of signals or None"
+        checks.refuse(owner, "piece_size", rule, piece_size)
+    return checks.positive_int(owner, "piece_size", piece_size)
+
+
+def part(owner: str, argument: str, value: Any, base: type) -> Any:
+    """Check one part: an instance of `base`, or any other callable; make it a module.
+
+    **Raises:** `ValueError` for a class in place of an instance, and for a part of
+    another kind, e.g. a loss on signals where a loss on spectra belongs.
+    """
+    expected = next(what for kind, what in _KINDS if kind is base)
+    if not callable(value):
+        checks.refuse(owner, argument, "be callable", value)
+    if isinstance(value, type):
+        remedy = f"Make an instance: `{value.__name__}(...)`."
+        rule = "be an object, not a class"
+        checks.refuse(owner, argument, rule, name_of(value), remedy)
+    for kind, what in _KINDS:
+        if isinstance(value, kind) and not isinstance(value, base):
+            rule = f"be {expected}"
+            checks.refuse(owner, argument, rule, f"`{name_of(value)}`, {what}")
+    return as_module(value)
+
+
+def parts(owner: str, argument: str, value: Any, base: type) -> tuple[Any, ...]:
+    """Check one part or a non-empty sequence of them."""
+    items = (value,) if callable(value) else items_of(value)
+    if not items or not all(map(callable, items)):
+        checks.refuse(owner, argument, "be callable, or a sequence of callables", value)
+    return tuple(part(owner, argument, item, base) for item in items)
+
+
+def losses_and_scales(
+    owner: str, loss_fn: Any, scale_fn: Any
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return as many losses as scales."""
+    losses = parts(owner, "loss_fn", loss_fn, AbstractSpectralLoss)
+    scales = (Identity(),) * len(losses)
+    if scale_fn is not None:
+        scales = parts(owner, "scale_fn", scale_fn, AbstractScale)
+    if len(losses) == 1:
+        losses *= len(scales)
+    if len(scales) == 1:
+        scales *= len(losses)
+    if len(losses) != len(scales):
+        rule = f"be one scale, or one for each of the {len(losses)} losses"
+        checks.refuse(owner, "scale_fn", rule, f"{len(scales)} scales")
+    return losses, scales
+
+
+def weights_of(
+    owner: str, weights: Any, n: int, argument: str = "weights", what: str = "losses"
+) -> Any:
+    """Check weights: `None`, numbers (configuration) or a JAX array (a leaf)."""
+    rule = f"have one number for each of the {n} {what}"
+    if weights is None:
+        return None
+    if isinstance(weights, np.ndarray):
+        weights = weights.tolist()
+    if not isinstance(weights, jax.Array):
+        items = items_of(weights)
+        if items is not None and any(map(checks.is_learnable, items)):
+            weights = jnp.stack([jnp.asarray(w) for w in items])
+        elif items is None or len(items) != n:
+            checks.refuse(owner, argument, rule, weights)
+        else:
+            return StaticTuple(checks.real(owner, argument, w) for w in items)
+    checks.floating_array(owner, argument, weights, ndim=1)
+    if len(weights) != n:
+        checks.refuse(owner, argument, rule, weights)
+    return weights
+
+
+def names_of(owner: str, names: Any, n: int, what: str) -> tuple[str, ...] | None:
+    """Check names for a log: `None`, or one for each."""
+    if names is None:
+        return None
+    items = (names,) if isinstance(names, str) else items_of(names)
+    is_right = items is not None and len(items) == n and len(set(items)) == n
+    if not is_right or not all(isinstance(i, str) and i for i in items or ()):
+        rule = f"have one name for each of the {n} {what}, all different"
+        checks.refuse(owner, "names", rule, names)
+    assert items is not None
+    return tuple(str(item) for item in items)
+
+
+def term_names(
+    losses: Sequence[Any], scales: Sequence[Any], names: Sequence[str] | None
+) -> list[str]:
+    """Return the names of terms: those given, or scale and loss."""
+    if names is not None:
+        return list(names)
+    pairs = zip(losses, scales, strict=True)
+    return unique_names([_term_name(loss, scale) for loss, scale in pairs])
+
+
+def _term_name(loss: Any, scale: Any) -> str:
+    names = [] if isinstance(scale, Identity) else [snake_name(scale)]
+    return "/".join([*names, snake_name(loss)])
+
+
+def active(
+    terms: Sequence[tuple[str, Any, Any, Any]],
+) -> list[tuple[str, Any, Any, Any]]:
+    """Return the terms (name, scale, loss, weight) that are computed."""
+    return [term for term in terms if not is_off(term[-1])]
+
+
+AnyCallable = Callable[..., Any]

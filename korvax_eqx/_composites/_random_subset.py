@@ -1,0 +1,92 @@
+"""Some of many losses, drawn anew at every call."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import PRNGKeyArray
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._evaluation._comparison import AbstractComparison
+from korvax_eqx._evaluation._loss import AbstractLoss
+from korvax_eqx._evaluation._switched import SwitchedComparison
+
+from ._parts import (
+    check_losses,
+    check_part_weights,
+    comparisons_of_part,
+    part_losses,
+    part_names,
+    part_weights,
+)
+
+
+class RandomSubsetLoss(AbstractLoss):
+    r"""Some of several losses, drawn with `key`; on average their weighted sum.
+
+    $$L(x, y) = \frac{K}{n} \sum_{i \in D} w_i L_i(x, y)$$
+
+    with $n$ different losses $D$ of all $K$, every choice as likely as another, so that
+    its expectation is `SumLoss(losses, weights)`. A draw costs what the drawn losses
+    cost, and no draw compiles anew. auraloss draws sizes of frames at every call
+    instead, for which JAX would compile every time: draw from a bank of losses.
+
+    Terms are called after the losses; those not drawn are 0.
+    """
+
+    losses: Any
+    weights: Any
+    n_draws: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        losses: Mapping[str, Callable[..., Any]] | Sequence[Callable[..., Any]],
+        n_draws: int = 1,
+        weights: Any = None,
+    ):
+        """**Arguments:**
+
+        - `losses`, `weights`: as in `SumLoss`.
+        - `n_draws`: how many different losses a call evaluates.
+
+        **Raises:** `ValueError` for an argument outside these rules.
+        """
+        owner = "RandomSubsetLoss"
+        self.losses = check_losses(owner, losses)
+        self.n_draws = checks.positive_int(owner, "n_draws", n_draws)
+        if self.n_draws > len(self.losses):
+            rule = f"be at most the number of losses, {len(self.losses)}"
+            checks.refuse(owner, "n_draws", rule, n_draws)
+        self.weights = check_part_weights(owner, weights, self.losses)
+
+    def comparisons(
+        self, *, key: PRNGKeyArray | None = None
+    ) -> tuple[AbstractComparison, ...]:
+        if key is None:
+            raise ValueError(
+                "`RandomSubsetLoss` draws its losses and needs `key`. Got None. Pass a "
+                "key, `loss(x, y, key=key)`, and a new one at every step."
+            )
+        n_losses = len(self.losses)
+        draw, *keys = jax.random.split(key, n_losses + 1)
+        index = jax.random.permutation(draw, n_losses)[: self.n_draws]
+        names = part_names(self.losses)
+        columns = part_losses(self.losses), names
+        weights = part_weights(self.weights, self.losses)
+        options = tuple(
+            comparisons_of_part(loss, name, weight, key)
+            for loss, name, weight, key in zip(*columns, weights, keys, strict=True)
+        )
+        factors = (n_losses / self.n_draws,) * n_losses
+        sizes = (c.piece_size for option in options for c in option)
+        size: Any = next(sizes, "auto")
+        return (
+            SwitchedComparison(
+                index=index,
+                options=options,
+                names=tuple(names),
+                weights=factors,
+                piece_size=size,
+            ),
+        )

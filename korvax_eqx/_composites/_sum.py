@@ -1,0 +1,73 @@
+"""A weighted sum of losses on signals."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from jaxtyping import PRNGKeyArray
+
+from korvax_eqx._evaluation._comparison import (
+    AbstractComparison,
+    in_units,
+    is_off,
+)
+from korvax_eqx._evaluation._loss import AbstractLoss
+
+from ._parts import (
+    check_losses,
+    check_part_weights,
+    comparisons_of_part,
+    part_losses,
+    part_names,
+    part_weights,
+    split_key,
+)
+
+
+class SumLoss(AbstractLoss):
+    r"""Weighted sum of losses on signals, $L(x, y) = \sum_i w_i L_i(x, y)$.
+
+    The parts can be of any kind: in the time domain, time-frequency losses, sums, and
+    functions of two batches of signals. They are evaluated in one pass: equal
+    transforms are computed once, there is one gradient, and memory does not grow with
+    the number of parts. A function that is no class of the library is evaluated on the
+    whole batch beside it.
+
+    Terms are called after part and term, e.g. `"stft/2048/log"`, and after the part
+    alone if it has one term.
+    """
+
+    losses: Any
+    weights: Any
+
+    def __init__(
+        self,
+        losses: Mapping[str, Callable[..., Any]] | Sequence[Callable[..., Any]],
+        weights: Any = None,
+    ):
+        """**Arguments:**
+
+        - `losses`: the parts by name, or a sequence of them, named after their
+            classes.
+        - `weights`: a number for each part, in a sequence, or in a mapping of the same
+            names; `None` is 1 for each. A part of weight 0 is not computed. A JAX array
+            of shape `(n_losses,)`, or JAX scalars in a mapping, are leaves: they can be
+            learned, or annealed without compiling again.
+
+        **Raises:** `ValueError` for what is no loss on signals, and for weights of
+            other names or another number.
+        """
+        self.losses = check_losses("SumLoss", losses)
+        self.weights = check_part_weights("SumLoss", weights, self.losses)
+
+    def comparisons(
+        self, *, key: PRNGKeyArray | None = None
+    ) -> tuple[AbstractComparison, ...]:
+        keys = split_key(key, len(self.losses))
+        weights = part_weights(self.weights, self.losses)
+        losses, names = part_losses(self.losses), part_names(self.losses)
+        parts = zip(losses, names, weights, keys, strict=True)
+        return in_units(
+            comparisons_of_part(loss, name, weight, key)
+            for loss, name, weight, key in parts
+            if not is_off(weight)
+        )

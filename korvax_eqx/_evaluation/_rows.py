@@ -1,0 +1,276 @@
+"""Rows to the columns of all comparisons and, if asked for, their gradients."""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from korvax_eqx._numerics._padding import cut_off
+from korvax_eqx._sharding._devices import varying_like
+from korvax_eqx._sharding._pieces import in_pieces
+from korvax_eqx._tree import Arrays, Skeleton
+
+from ._comparison import (
+    AbstractComparison,
+    target_of_events,
+    values_of_events,
+    weighed,
+)
+from ._pieces import PieceSize, rows_in_piece
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How the arrays of one row are laid out, flat, in the rows that are evaluated.
+
+    **Arguments:**
+
+    - `event_shape`: `(n_samples,)`, or `(n_channels, n_samples)` of mixed channels.
+    - `targets`: shapes and tree of what is kept of the targets; `None` where the
+        second row is the target itself.
+    - `has_lengths`: whether the last row holds the number of samples.
+    """
+
+    event_shape: tuple[int, ...]
+    targets: tuple[tuple[tuple[int, ...], ...], Any] | None
+    has_lengths: bool
+
+    def events(self, rows: Arrays) -> tuple[Array, Any, Int[Array, " rows"] | None]:
+        """Return estimates, targets and lengths; signals are cut off at their ends."""
+        n_samples = rows[-1][:, 0] if self.has_lengths else None
+        rest = rows[1:-1] if self.has_lengths else rows[1:]
+        x = self._signal(rows[0], n_samples)
+        if self.targets is None:
+            return x, self._signal(rest[0], n_samples), n_samples
+        shapes, treedef = self.targets
+        leaves = [r.reshape(-1, *s) for r, s in zip(rest, shapes, strict=True)]
+        return x, jax.tree.unflatten(treedef, leaves), n_samples
+
+    def _signal(self, row: Array, n_samples: Array | None) -> Array:
+        x = row.reshape(-1, *self.event_shape)
+        if n_samples is None:
+            return x
+        if len(self.event_shape) == 1:
+            return cut_off(x, n_samples)
+        each = jnp.broadcast_to(n_samples[:, None], x.shape[:2])
+        return cut_off(x, each)
+
+
+@dataclasses.dataclass(frozen=True)
+class RowValues:
+    """Rows to columns, one number a row for each, and gradients of groups of them.
+
+    A group is what has one gradient: the weighted sum of all terms that are means over
+    rows, and every column of the other terms.
+
+    **Arguments:**
+
+    - `skeleton`: the comparisons without their arrays; the arrays come as `shared`.
+    - `layout`: of the rows.
+    - `wrt_shared`, `wrt_rows`: which arrays to differentiate for.
+    - `has_cotangents`: whether the first of the shared arrays holds the weights of all
+        columns, which then are one group.
+    """
+
+    skeleton: Skeleton
+    layout: Layout
+    wrt_shared: tuple[int, ...] = ()
+    wrt_rows: tuple[int, ...] = ()
+    has_cotangents: bool = False
+
+    @functools.cached_property
+    def column_groups(self) -> tuple[int, ...]:
+        """The number of the group of each column; terms that are means come first."""
+        sizes = [n for c in self.skeleton.leafless() for n in c.n_columns]
+        if self.has_cotangents:
+            return (0,) * sum(sizes)
+        n_groups, groups = int(1 in sizes), []
+        for size in sizes:
+            if size == 1:
+                groups.append(0)
+                continue
+            groups += range(n_groups, n_groups + size)
+            n_groups += size
+        return tuple(groups)
+
+    @property
+    def n_groups(self) -> int:
+        return max(self.column_groups) + 1
+
+    @property
+    def n_shared_grads(self) -> int:
+        return self.n_groups * len(self.wrt_shared)
+
+    @property
+    def n_row_outputs(self) -> int:
+        return 1 + self.n_groups * len(self.wrt_rows)
+
+    def __call__(self, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
+        """Return the columns and the rows' gradients, and the sums of the others'."""
+        lead = jnp.broadcast_shapes(*(row.shape[:-1] for row in rows))
+        flat = tuple(_flat(row, lead) for row in rows)
+        n_rows, n_samples = math.prod(lead), flat[0].shape[-1]
+        comparisons = self._comparisons(shared)
+        sizes: set[PieceSize] = {c.piece_size for c in comparisons}  # pyright: ignore
+        size = min(rows_in_piece(n_rows, n_samples, size) for size in sizes)
+        columns = jnp.broadcast_to(jnp.zeros_like(rows[0])[..., :1], (*lead, 1))
+        columns = jnp.broadcast_to(columns, (*lead, len(self.column_groups)))
+        likes = tuple(
+            jnp.broadcast_to(rows[i], (*lead, rows[i].shape[-1])) for i in self.wrt_rows
+        )
+        like_outputs = (columns, *likes * self.n_groups)
+        like_sums = tuple(shared[i] for i in self.wrt_shared) * self.n_groups
+        piece = functools.partial(self._piece, shared)
+        return in_pieces(piece, flat, n_rows, size, like_outputs, like_sums)
+
+    def _comparisons(self, shared: Arrays) -> tuple[AbstractComparison, ...]:
+        return self.skeleton.filled(shared[1:] if self.has_cotangents else shared)
+
+    def _piece(self, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
+        comparisons = self._comparisons(shared)
+        units = sorted({c.unit for c in comparisons})
+        if len(units) == 1:
+            columns, grads = self._unit(units[0], shared, rows)
+            return self._outputs(columns, grads)
+        # Units after one another: each is a conditional, which XLA runs as a whole, and
+        # passes the gradient on. The condition always holds, which XLA does not know.
+        is_true = _always_true(rows[0][0, 0])
+        grads = self._no_grads(shared, rows)
+        columns: dict[int, Array] = {}
+        for unit in units:
+            run = functools.partial(self._run_unit, unit, shared, rows)
+            kinds = jax.eval_shape(run, grads)
+            grads, new = jax.lax.cond(
+                is_true, run, functools.partial(_never, kinds), grads
+            )
+            columns.update(new)
+        return self._outputs(columns, grads)
+
+    def _run_unit(
+        self, unit: int, shared: Arrays, rows: Arrays, grads: "_Grads"
+    ) -> tuple["_Grads", dict[int, Array]]:
+        columns, more = self._unit(unit, shared, rows)
+        added = {
+            group: tuple(a + b for a, b in zip(grads[group], more[group], strict=True))
+            if group in more
+            else grads[group]
+            for group in grads
+        }
+        return added, columns
+
+    def _unit(
+        self, unit: int, shared: Arrays, rows: Arrays
+    ) -> tuple[dict[int, Array], "_Grads"]:
+        """Return the columns of a unit by number, and the gradients of its groups."""
+        if not (self.wrt_shared or self.wrt_rows):
+            return self._columns(unit, shared, rows), {}
+
+        def total(
+            some_shared: Arrays, some_rows: Arrays, group: int
+        ) -> tuple[Float[Array, ""], dict[int, Array]]:
+            all_shared = replaced(shared, self.wrt_shared, some_shared)
+            all_rows = replaced(rows, self.wrt_rows, some_rows)
+            columns = self._columns(unit, all_shared, all_rows)
+            weights = self.column_weights(all_shared)
+            own = [i for i in columns if self.column_groups[i] == group]
+            parts = [weighed(columns[i], weights[i]) for i in own]
+            return jnp.sum(sum(parts[1:], parts[0])), columns
+
+        some_shared = tuple(shared[i] for i in self.wrt_shared)
+        some_rows = tuple(rows[i] for i in self.wrt_rows)
+        gradient = jax.grad(total, argnums=(0, 1), has_aux=True)
+        columns, grads = {}, {}
+        for group in sorted({self.column_groups[i] for i in self._numbers(unit)}):
+            (of_shared, of_rows), columns = gradient(some_shared, some_rows, group)
+            grads[group] = (*of_shared, *of_rows)
+        return columns, grads
+
+    def _no_grads(self, shared: Arrays, rows: Arrays) -> "_Grads":
+        if not (self.wrt_shared or self.wrt_rows):
+            return {}
+        arrays = [shared[i] for i in self.wrt_shared]
+        arrays += [rows[i] for i in self.wrt_rows]
+        # Sums over rows vary from device to device as rows do.
+        zeros = tuple(varying_like(jnp.zeros_like(a), rows[0]) for a in arrays)
+        return dict.fromkeys(range(self.n_groups), zeros)
+
+    def _outputs(
+        self, columns: dict[int, Array], grads: "_Grads"
+    ) -> tuple[Arrays, Arrays]:
+        stacked = jnp.stack([columns[i] for i in sorted(columns)], axis=-1)
+        n = len(self.wrt_shared)
+        row_grads = [g for group in sorted(grads) for g in grads[group][n:]]
+        shared_grads = [g for group in sorted(grads) for g in grads[group][:n]]
+        return (stacked, *row_grads), tuple(shared_grads)
+
+    def _numbers(self, unit: int) -> list[int]:
+        """Return which columns are made by a unit."""
+        numbers, start = [], 0
+        for comparison in self.skeleton.leafless():
+            n = sum(comparison.n_columns)
+            if comparison.unit == unit:
+                numbers += range(start, start + n)
+            start += n
+        return numbers
+
+    def column_weights(self, shared: Arrays) -> list[Any]:
+        """The weight of every column in its group."""
+        if self.has_cotangents:
+            return list(shared[0])
+        return [
+            weight if n == 1 else 1.0
+            for c in self._comparisons(shared)
+            for weight, n in zip(c.weights, c.n_columns, strict=True)
+            for _ in range(n)
+        ]
+
+    def _columns(self, unit: int, shared: Arrays, rows: Arrays) -> dict[int, Array]:
+        x, y, n_samples = self.layout.events(rows)
+        columns: list[Array] = []
+        for i, comparison in enumerate(self._comparisons(shared)):
+            if comparison.unit != unit:
+                continue
+            if self.layout.targets is None:
+                target = target_of_events(comparison, y, n_samples)
+            else:
+                target = y[i]
+            columns += values_of_events(comparison, x, target, n_samples)
+        if n_samples is not None:
+            # A signal of no samples fills up a batch.
+            columns = [jnp.where(n_samples > 0, c, jnp.zeros_like(c)) for c in columns]
+        return dict(zip(self._numbers(unit), columns, strict=True))
+
+
+def _flat(row: Array, lead: tuple[int, ...]) -> Array:
+    """Return all rows in one axis; one that is the same for all stays a single one."""
+    own = row.shape[:-1]
+    if own != lead and any(size != 1 for size in own):
+        # The same along one axis mapped by `jax.vmap` only, as for all pairs of rows.
+        row = jnp.broadcast_to(row, (*lead, row.shape[-1]))
+    return row.reshape(-1, row.shape[-1])
+
+
+# By group: gradients for the shared arrays, then for the rows.
+_Grads = dict[int, Arrays]
+
+
+def _always_true(number: Array) -> Array:
+    """True for any number, NaN included, in a way that is not simplified."""
+    kind = jnp.dtype(f"int{8 * number.dtype.itemsize}")
+    return (jax.lax.bitcast_convert_type(number, kind) | 1) != 0
+
+
+def _never(kinds: Any, *_: Any) -> Any:
+    return jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan, a.dtype), kinds)
+
+
+def replaced(arrays: Arrays, indices: tuple[int, ...], new: Arrays) -> Arrays:
+    """Return the arrays with others at some places."""
+    result = list(arrays)
+    for index, array in zip(indices, new, strict=True):
+        result[index] = array
+    return tuple(result)

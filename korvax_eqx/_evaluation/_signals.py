@@ -1,0 +1,128 @@
+"""Comparing signals as they are, in the time domain."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from korvax_eqx._names import name_of, snake_name
+
+from ._comparison import AbstractComparison, AbstractMeanComparison, Columns, Targets
+from ._loss import AbstractLoss
+from ._pieces import PieceSize
+
+
+class AbstractWaveformLoss(AbstractLoss):
+    """A loss on signals in the time domain, which is a mean over signals."""
+
+    @abstractmethod
+    def values(
+        self,
+        x: Float[Array, "*rows n_samples"],
+        y: Float[Array, "*rows n_samples"],
+        n_samples: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows"]:
+        """Return the loss of each signal.
+
+        **Arguments:**
+
+        - `x`, `y`: estimates and targets, zero beyond their ends.
+        - `n_samples`: their lengths; `None` if all are as long as the arrays.
+        """
+
+    def comparisons(
+        self, *, key: PRNGKeyArray | None = None
+    ) -> tuple[AbstractComparison, ...]:
+        return (WaveformComparison(loss=self, names=(snake_name(self),)),)
+
+
+def counted(
+    x: Float[Array, "*rows n_samples"], n_samples: Int[Array, "*rows"] | None
+) -> int | Float[Array, "*rows"]:
+    """Return how many samples of each signal count, to divide by."""
+    return x.shape[-1] if n_samples is None else n_samples.astype(x.dtype)
+
+
+class WaveformComparison(AbstractMeanComparison):
+    """A loss in the time domain as one term.
+
+    **Arguments:**
+
+    - `loss`: has `values` as those of `AbstractWaveformLoss`.
+    - `event_ndim`: the axes of a row of that, 2 for channels that are compared
+        together.
+    """
+
+    loss: Any
+    names: tuple[str, ...] = eqx.field(static=True)
+    weights: tuple[Any, ...] = (1.0,)
+    piece_size: PieceSize = eqx.field(static=True, default="auto")
+    unit: int = eqx.field(static=True, default=0)
+    event_ndim: int = eqx.field(static=True, default=1)  # pyright: ignore
+
+    @property
+    def is_rowwise(self) -> bool:
+        return True
+
+    def target(
+        self,
+        y: Float[Array, "rows n_samples"],
+        n_samples: Int[Array, " rows"] | None = None,
+    ) -> Targets:
+        return (y,)
+
+    def values(
+        self,
+        x: Float[Array, "rows n_samples"],
+        target: Targets,
+        n_samples: Int[Array, " rows"] | None = None,
+    ) -> Columns:
+        return (self.loss.values(x, target[0], n_samples),)
+
+    def joined(self, other: AbstractComparison) -> AbstractComparison | None:
+        return None
+
+
+class CallableComparison(AbstractMeanComparison):
+    """Any function of two batches of signals as one term, evaluated as it is."""
+
+    fn: Callable[..., Any]
+    names: tuple[str, ...] = eqx.field(static=True)
+    weights: tuple[Any, ...] = (1.0,)
+    piece_size: PieceSize = eqx.field(static=True, default="auto")
+    unit: int = eqx.field(static=True, default=0)
+
+    @property
+    def event_ndim(self) -> int:
+        return 1
+
+    @property
+    def is_rowwise(self) -> bool:
+        return False
+
+    def target(
+        self,
+        y: Float[Array, "*channels n_samples"],
+        n_samples: Int[Array, "*channels"] | None = None,
+    ) -> Targets:
+        return (y,)
+
+    def values(
+        self,
+        x: Float[Array, "*channels n_samples"],
+        target: Targets,
+        n_samples: Int[Array, "*channels"] | None = None,
+    ) -> Columns:
+        value = jnp.asarray(self.fn(x, target[0]))
+        if value.shape != ():
+            raise ValueError(
+                f"The loss `{name_of(self.fn)}` must return a scalar. Got the shape "
+                f"{value.shape}. Average over the axes that are left."
+            )
+        return (value.astype(x.dtype),)
+
+    def joined(self, other: AbstractComparison) -> AbstractComparison | None:
+        return None

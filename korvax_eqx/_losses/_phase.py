@@ -1,0 +1,111 @@
+"""Differences of phases, and of their derivatives along time and frequency."""
+
+from typing import Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Complex, Float, Int
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._base import AbstractFramesLoss
+from korvax_eqx._losses._mean import mean_over_frames, total
+from korvax_eqx._numerics._padding import cut_off
+from korvax_eqx._numerics._phase import phase, wrapped
+from korvax_eqx._numerics._powers import is_negligible
+from korvax_eqx._numerics._ratio import quotient
+from korvax_eqx._numerics._safe import magnitude
+
+_OWNER = "PhaseLoss"
+Quantity = Literal["phase", "instantaneous_frequency", "group_delay"]
+
+
+class PhaseLoss(AbstractFramesLoss):
+    r"""Mean of $|w(\varphi_x - \varphi_y)|$ (L1) or its square (L2) of complex spectra.
+
+    $\varphi$ is the phase, or its difference from frame to frame (an instantaneous
+    frequency), or from bin to bin (a group delay); $w$ takes whole turns off. The three
+    with L1 are the phase losses of Ai and Ling (2023), "Neural speech phase prediction
+    based on parallel estimation architecture and anti-wrapping losses", ICASSP, used
+    in APNet and MP-SENet; the first frame or bin, which has none before it, is not
+    counted here, while they count its phase. auraloss's phase term is
+    `PhaseLoss("L2", wrap=False)`.
+
+    A bin that is 0 has phase 0 and derivative 0. Where a bin is nearly 0 its phase is
+    noise, and its derivative is the reciprocal of the magnitude: `weighting` leaves
+    such bins out.
+    """
+
+    metric: Literal["L1", "L2"] = eqx.field(static=True)
+    quantity: Quantity = eqx.field(static=True)
+    wrap: bool = eqx.field(static=True)
+    weighting: Literal["uniform", "magnitude"] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        metric: Literal["L1", "L2"] = "L1",
+        *,
+        quantity: Quantity = "phase",
+        wrap: bool = True,
+        weighting: Literal["uniform", "magnitude"] = "uniform",
+    ) -> None:
+        r"""**Arguments:**
+
+        - `metric`: `"L1"` for absolute, `"L2"` for squared differences, radians.
+        - `quantity`: what is compared: `"phase"`, `"instantaneous_frequency"` (the
+            change a frame) or `"group_delay"` (the change a bin).
+        - `wrap`: whether a difference is taken to $[-\pi, \pi]$.
+        - `weighting`: `"uniform"`, or `"magnitude"` for a mean weighted by the
+            magnitudes of the target, of differences by the smaller one of the two. A
+            silent target then has the value 0.
+
+        **Raises:** `ValueError` for another value.
+        """
+        self.metric = checks.one_of(_OWNER, "metric", metric, ("L1", "L2"))
+        options = ("phase", "instantaneous_frequency", "group_delay")
+        self.quantity = checks.one_of(_OWNER, "quantity", quantity, options)
+        self.wrap = checks.boolean(_OWNER, "wrap", wrap)
+        options = ("uniform", "magnitude")
+        self.weighting = checks.one_of(_OWNER, "weighting", weighting, options)
+
+    def values(
+        self,
+        S_x: Complex[Array, "*rows n_frames n_bins"],
+        S_y: Complex[Array, "*rows n_frames n_bins"],
+        n_frames: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows"]:
+        checks.complex_spectrum(_OWNER, "S_x", S_x)
+        checks.complex_spectrum(_OWNER, "S_y", S_y)
+        later, earlier = self._neighbours(S_x)
+        d = phase(S_x) - phase(S_y)
+        if self.quantity != "phase":
+            d = d[later] - d[earlier]
+            if self.quantity == "instantaneous_frequency" and n_frames is not None:
+                n_frames = jnp.maximum(n_frames - 1, 0)
+        if self.wrap:
+            d = wrapped(d)
+        # Beyond the end of a signal a last frame differs from nothing.
+        costs = magnitude(d) if self.metric == "L1" else lax.square(d)
+        costs = cut_off(costs, n_frames)
+        if self.weighting == "uniform":
+            return mean_over_frames(costs, n_frames)
+        weights = magnitude(S_y)
+        if self.quantity != "phase":
+            weights = jnp.minimum(weights[later], weights[earlier])
+        sum_of_weights = total(weights)
+        is_silent = is_negligible(sum_of_weights)
+        one = jnp.ones_like(sum_of_weights)
+        sum_of_weights = jnp.where(is_silent, one, sum_of_weights)
+        return quotient(total(weights * costs), sum_of_weights)
+
+    def _neighbours(self, S: Array) -> tuple[tuple[object, ...], tuple[object, ...]]:
+        """Return where the later and the earlier value of each difference stand."""
+        is_time = self.quantity == "instantaneous_frequency"
+        if self.quantity != "phase" and S.shape[-2 if is_time else -1] < 2:
+            what = "frames" if is_time else "bins"
+            raise ValueError(
+                f'`{_OWNER}(quantity="{self.quantity}")`: the spectra must have at '
+                f"least two {what}. Got the shape {checks.public_shape(S)}."
+            )
+        rest = (slice(None),) if is_time else ()
+        return (..., slice(1, None), *rest), (..., slice(None, -1), *rest)

@@ -1,0 +1,29 @@
+"""What parts are called in a log and in messages."""
+
+import re
+from typing import Any
+
+import equinox as eqx
+
+from korvax_eqx._static import Function, PartialFunction
+
+
+def name_of(part: Any) -> str:
+    """Return the name of a part's class, or of a function."""
+    if isinstance(part, Function | PartialFunction):
+        fn = part.fn
+        while isinstance(fn, Function | PartialFunction):
+            fn = fn.fn
+        return getattr(fn, "__name__", type(fn).__name__)
+    if isinstance(part, eqx.Module):
+        return type(part).__name__
+    return getattr(part, "__name__", type(part).__name__)
+
+
+def snake_name(part: Any) -> str:
+    """Return a name for a log: `SpectralConvergenceLoss` is `spectral_convergence`."""
+    name = name_of(part)
+    if name == "<lambda>":
+        return "function"
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    return name.removesuffix("_loss")

@@ -1,0 +1,99 @@
+"""The random-resolution loss of auraloss."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._composites._random_subset import RandomSubsetLoss
+from korvax_eqx._evaluation._comparison import unique_names
+from korvax_eqx._evaluation._loss import AbstractLoss
+from korvax_eqx._warnings import without_warnings
+
+from ._auraloss import auraloss_stft
+from ._parts import (
+    numbers_of,
+)
+
+WINDOWS = (
+    "hann_window",
+    "bartlett_window",
+    "blackman_window",
+    "hamming_window",
+    "kaiser_window",
+)
+
+
+def auraloss_random(
+    resolutions: int = 3,
+    min_fft_size: int = 16,
+    max_fft_size: int = 32768,
+    min_hop_size: float = 0.1,
+    max_hop_size: float = 1.0,
+    windows: Sequence[Any] = WINDOWS,
+    *,
+    n_bank: int = 16,
+    seed: int = 0,
+    n_mels: int | None = None,
+    **options: Any,
+) -> AbstractLoss:
+    """auraloss's `RandomResolutionSTFTLoss`: the mean of a few random resolutions.
+
+    Every call draws `resolutions` of a bank by its `key`. auraloss draws anew at every
+    call from all sizes, which would compile every time in JAX, and may draw one twice:
+    here the bank is drawn once, by the same rules, and holds `n_bank` `auraloss_stft`.
+    FFT sizes are powers of 2 from the smallest to *half* the largest, as there; hops
+    are a uniform fraction of them, windows the whole, the half or the quarter of them
+    long. So a hop may be longer than its window. Every draw has the value of
+    auraloss's for the same sizes; conventions and measured differences are those of
+    `auraloss_stft`. Signals must be longer than half the largest FFT drawn.
+
+    **Arguments:**
+
+    - `resolutions`: how many are drawn at a call.
+    - `min_fft_size`, `max_fft_size`: powers of 2, samples.
+    - `min_hop_size`, `max_hop_size`: fractions of the FFT size.
+    - `windows`: to draw from, as in `auraloss_stft`.
+    - `n_bank`: how many to draw from. All of them are compiled.
+    - `seed`: of the bank.
+    - `n_mels`: with `scale="mel"`, the number of bands.
+    - the others: as in `auraloss_stft`.
+
+    **Raises:** `ValueError` for an argument outside these rules.
+    """
+    owner = "auraloss_random"
+    with (
+        checks.owned_by(owner, n_draws="resolutions", n_bins="n_mels"),
+        without_warnings(),  # of hops that are longer than windows
+    ):
+        least = _log2(owner, "min_fft_size", min_fft_size)
+        most = _log2(owner, "max_fft_size", max_fft_size)
+        if most <= least:
+            rule = f"be above min_fft_size = {min_fft_size}"
+            checks.refuse(owner, "max_fft_size", rule, max_fft_size)
+        low = checks.positive(owner, "min_hop_size", min_hop_size)
+        high = checks.positive(owner, "max_hop_size", max_hop_size)
+        choices = numbers_of(owner, "windows", windows)
+        n_bank = checks.positive_int(owner, "n_bank", n_bank)
+        rng = np.random.default_rng(seed)
+        names, bank = [], []
+        for _ in range(n_bank):
+            n_fft = 2 ** int(rng.integers(least, most))
+            hop = max(1, int(n_fft * (low + rng.random() * (high - low))))
+            win_length = int(n_fft * rng.choice([1.0, 0.5, 0.25]))
+            window = choices[int(rng.integers(len(choices)))]
+            names.append(f"{n_fft}-{hop}-{win_length}-{window}".replace("/", "-"))
+            bank.append(
+                auraloss_stft(n_fft, hop, win_length, window, n_bins=n_mels, **options)
+            )
+        losses = dict(zip(unique_names(names), bank, strict=True))
+        return RandomSubsetLoss(losses, resolutions, [1 / n_bank] * n_bank)
+
+
+def _log2(owner: str, argument: str, size: Any) -> int:
+    size = checks.positive_int(owner, argument, size)
+    if size & (size - 1):
+        checks.refuse(owner, argument, "be a power of 2", size)
+    return int(math.log2(size))

@@ -1,0 +1,76 @@
+"""logWMSE: the error of a source in a mixture, as the ear weighs it."""
+
+from typing import Any
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._maps._fields import table_or_leaf
+from korvax_eqx._tables._hearing import hearing_taps, resampled
+from korvax_eqx._time_domain._log_wmse import LogWMSELoss, Mixture
+
+
+def log_wmse(
+    sample_rate: float = 44100,
+    *,
+    mixture: Mixture = "target",
+    impulse_response: Any = None,
+    impulse_response_sample_rate: float = 44100,
+    bypass_filter: bool = False,
+    error_tolerance_db: float | None = None,
+) -> LogWMSELoss:
+    r"""The logarithm of the frequency-weighted squared error, of torch-log-wmse.
+
+    $$4 \ln\left(\frac{\sum (h * (x - y))^2}{\sum (h * u)^2} + 10^{-8}\right)$$
+
+    for each signal, with the weighting $h$ of human hearing and the mixture $u$: see
+    `LogWMSELoss`. Smaller is better, equal signals give -73.7: there the metric is the
+    larger the better, and `LogWMSELoss` this.
+
+    **Source:** torch-log-wmse 1.1.0 by Landschoot, after log-wmse-audio-quality by
+    Jordal. There is no paper.
+
+    **The mixture** is there a third argument, `loss(unprocessed, processed, target)`.
+    Here it comes with the target: for sources in the axis before the samples it is
+    their sum (`mixture="sum"`), or the last entry of both signals (`"last"`); by
+    default every target is its own mixture, which makes silent targets cost most.
+
+    **Differs:** as there, the mean is over all sources and channels (its `p=0`); other
+    means and `grad_scale` are left out. At other rates than 44.1 kHz the weighting is
+    resampled with the rounding that torchaudio has. The original of Jordal drops
+    filtered differences below -68 dB and what rings beyond the ends:
+    `error_tolerance_db=-68.0`; it resamples the signals in place of the weighting.
+
+    **Measured** against it in float64: value 1e-9, gradient 1e-7 (its taps are in
+    float32); in float32 1e-6.
+
+    **Arguments:**
+
+    - `sample_rate`: Hz.
+    - `mixture`: `"target"`, `"sum"` or `"last"`.
+    - `impulse_response`: taps in place of the weighting, shape `(n_taps,)`.
+    - `impulse_response_sample_rate`: of these, Hz.
+    - `bypass_filter`: whether to weigh nothing.
+    - `error_tolerance_db`: what filtered differences count from, in dB of the mixture.
+
+    **Raises:** `ValueError` for an argument outside these rules.
+    """
+    owner = "log_wmse"
+    sample_rate = checks.positive(owner, "sample_rate", sample_rate)
+    own_rate = checks.positive(
+        owner, "impulse_response_sample_rate", impulse_response_sample_rate
+    )
+    with checks.owned_by(
+        owner, taps="impulse_response", threshold_db="error_tolerance_db"
+    ):
+        if checks.boolean(owner, "bypass_filter", bypass_filter):
+            taps: Any = (1.0,)
+        elif impulse_response is None:
+            taps = hearing_taps(sample_rate)
+        else:
+            taps = table_or_leaf(owner, "taps", impulse_response, ndim=1)
+            if own_rate != sample_rate:
+                if checks.is_learnable(taps):
+                    remedy = "Resample it, or give a NumPy array."
+                    rule = "be at the sample rate of the signals if it is learnable"
+                    checks.refuse(owner, "taps", rule, taps, remedy)
+                taps = resampled(taps, own_rate, sample_rate)
+        return LogWMSELoss(taps, mixture, threshold_db=error_tolerance_db)

@@ -1,0 +1,92 @@
+"""The text of an object: the constructor call that makes an equal one."""
+
+import inspect
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.core import Tracer
+
+from korvax_eqx._static import STATIC_TYPES, StaticTuple, is_plain_callable
+
+# Arrays of more values are shown by dtype and shape alone.
+_MOST_VALUES = 256
+_WIDTH = 88
+
+
+def constructor_call(module: eqx.Module, indent: int = 0) -> str:
+    """Return `Class(argument=value, ...)` without the arguments that are defaults.
+
+    Evaluated where the class, `np` and `jnp` are known, it makes an equal object, as
+    long as every constructor argument is kept in an attribute of its name and no array
+    has more than 256 values.
+    """
+    name = type(module).__name__
+    parameters = list(inspect.signature(type(module).__init__).parameters.values())[1:]
+    given = []
+    for parameter in parameters:
+        value = getattr(module, parameter.name, parameter.empty)
+        if not _is_default(value, parameter.default):
+            is_only = parameter.kind is parameter.POSITIONAL_ONLY
+            given.append(("" if is_only else f"{parameter.name}=", value))
+    return _call(name, given, indent)
+
+
+def _call(name: str, given: list[tuple[str, Any]], indent: int) -> str:
+    line = f"{name}({', '.join(key + _text(v, indent) for key, v in given)})"
+    if indent + len(line) <= _WIDTH and "\n" not in line:
+        return line
+    inner = indent + 4
+    rows = [f"{' ' * inner}{key}{_text(value, inner)}," for key, value in given]
+    return "\n".join([f"{name}(", *rows, " " * indent + ")"])
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    if isinstance(value, np.ndarray | jax.Array) or default is inspect.Parameter.empty:
+        return False
+    try:
+        return type(value == default) is bool and value == default
+    except Exception:
+        return False
+
+
+def _text(value: Any, indent: int) -> str:
+    if isinstance(value, eqx.Module) and not is_plain_callable(value):
+        return repr(value).replace("\n", "\n" + " " * indent)
+    if isinstance(value, Tracer):
+        return str(value.aval)
+    if isinstance(value, np.ndarray | jax.Array):
+        return _array(value)
+    if isinstance(value, tuple) and not isinstance(value, StaticTuple):
+        return _sequence(value, indent)
+    if isinstance(value, dict):
+        items = ", ".join(f"{k!r}: {_text(v, indent)}" for k, v in value.items())
+        return f"{{{items}}}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float('{float(value)}')"
+    return repr(value)
+
+
+def _sequence(values: tuple[Any, ...], indent: int) -> str:
+    # Configuration and parameters side by side, as windows of several resolutions,
+    # were given as a list: a tuple of them would be one window of SciPy's.
+    kinds = (*STATIC_TYPES, jax.Array)
+    is_list = any(isinstance(v, kinds) for v in values)
+    left, right = "[]" if is_list else "()"
+    line = ", ".join(_text(value, indent) for value in values)
+    end = "," if len(values) == 1 and not is_list else ""
+    if indent + len(line) + 2 <= _WIDTH and "\n" not in line:
+        return f"{left}{line}{end}{right}"
+    inner = indent + 4
+    rows = [f"{' ' * inner}{_text(value, inner)}," for value in values]
+    return "\n".join([left, *rows, " " * indent + right])
+
+
+def _array(array: np.ndarray | jax.Array) -> str:
+    if array.size > _MOST_VALUES:
+        return f"{array.dtype}[{','.join(map(str, array.shape))}]"
+    module = "jnp" if isinstance(array, jax.Array) else "np"
+    values = np.asarray(array).tolist()
+    return f"{module}.array({values}, dtype='{array.dtype}')"

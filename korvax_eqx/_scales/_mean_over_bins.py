@@ -1,0 +1,74 @@
+"""The mean over the bins of each frame."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._base import AbstractFramesScale
+from korvax_eqx._static import items_of, static_or_leaf
+
+_OWNER = "MeanOverBins"
+
+
+class MeanOverBins(AbstractFramesScale):
+    r"""The mean over bins, one value a frame: $\frac1n \sum_k w_k S_k$.
+
+    Of a power spectrogram, in dB afterwards, it is a loudness. With the weights
+    `10 ** (A / 10)`, where `A` is [`A_weighting`][] at the frequencies of the bins in
+    dB, and `PowerToDB(amin=1e-8, top_db=None)` after it, it is DDSP's, with a range of
+    80 dB (Engel et al. 2020, "DDSP: Differentiable digital signal processing", ICLR).
+    """
+
+    weights: Any
+
+    def __init__(
+        self,
+        weights: Float[Array | np.ndarray, " n_bins"] | Sequence[float] | None = None,
+    ) -> None:
+        """**Arguments:**
+
+        - `weights`: what each bin is multiplied by, shape `(n_bins,)`; the sum is
+            divided by the number of bins, not by the sum of the weights. `None` is 1
+            for all. A JAX array is learnable.
+
+        **Raises:** `ValueError` for weights that are no real numbers in one row.
+        """
+        self.weights = static_or_leaf(_weights(weights))
+
+    def frames(
+        self,
+        S: Float[Array, "*rows n_frames n_bins"],
+        n_frames: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows n_frames 1"]:
+        S = checks.scale_input(_OWNER, S, bins_last=True)
+        if self.weights is not None:
+            weights = jnp.asarray(self.weights, S.dtype)
+            if weights.shape != S.shape[-1:]:
+                raise ValueError(
+                    f"`{_OWNER}`: the spectrogram must have a bin for each of the "
+                    f"{weights.shape[0]} weights. Got the shape "
+                    f"{checks.public_shape(S)}."
+                )
+            S = S * weights
+        return jnp.mean(S, axis=-1, keepdims=True)
+
+
+def _weights(weights: Any) -> Any:
+    if weights is None:
+        return None
+    if isinstance(weights, jax.Array | np.ndarray):
+        checks.floating_array(_OWNER, "weights", weights, 1)
+        is_empty = weights.size == 0
+    else:
+        items = items_of(weights)
+        is_empty = not items
+        if items:
+            return tuple(checks.real(_OWNER, "weights", item) for item in items)
+    if is_empty:
+        checks.refuse(_OWNER, "weights", "be None or one number for each bin", weights)
+    return weights

@@ -1,0 +1,70 @@
+"""A power of a spectrum."""
+
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._base import AbstractElementwiseScale
+from korvax_eqx._numerics._powers import real_power
+from korvax_eqx._static import static_or_leaf
+
+_OWNER = "Power"
+
+
+class Power(AbstractElementwiseScale):
+    r"""A power of each value: $S^p$, or $(S + \epsilon)^p$, or $\max(S, \epsilon)^p$.
+
+    Below 1 it compresses: `Power(0.3)` of a power spectrogram is about loudness. For
+    $p < 1$ the derivative at 0 is defined as 0, where the formula has none, and values
+    below the smallest normal number of the dtype (1e-38 in float32) count as 0.
+
+    With `eps` the floor is inside the root, as other projects have it for magnitudes:
+    `Power(0.5, 1e-8, floor="clamp")` of a power spectrogram is auraloss's magnitude,
+    `Power(0.5, 1e-9)` is HiFi-GAN's.
+    """
+
+    exponent: Any
+    eps: float = eqx.field(static=True)
+    floor: Literal["add", "clamp"] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        exponent: float | Float[Array, ""],
+        eps: float = 0.0,
+        *,
+        floor: Literal["add", "clamp"] = "add",
+    ) -> None:
+        """**Arguments:**
+
+        - `exponent`: positive. A scalar JAX array is learnable.
+        - `eps`: is added to the spectrum, or takes the place of what is below it.
+            Non-negative; 0 does nothing.
+        - `floor`: what is done with `eps`: `"add"` or `"clamp"`. Where a value is
+            raised to `eps` its derivative is 0.
+
+        **Raises:** `ValueError` for a value out of these ranges.
+        """
+        if checks.is_learnable(exponent):
+            checks.floating_array(_OWNER, "exponent", exponent, 0)
+        else:
+            checks.positive(_OWNER, "exponent", exponent)
+        self.exponent = static_or_leaf(exponent)
+        self.eps = checks.non_negative(_OWNER, "eps", eps)
+        self.floor = checks.one_of(_OWNER, "floor", floor, ("add", "clamp"))
+
+    @jax.named_scope("korvax_eqx.Power")
+    def __call__(
+        self, S: Float[Array, "*channels n_bins n_frames"]
+    ) -> Float[Array, "*channels n_bins n_frames"]:
+        """**Arguments:** `S`, non-negative. **Returns:** the same shape."""
+        S = checks.scale_input(_OWNER, S)
+        if self.eps > 0:
+            # An eps too small for the dtype would otherwise be rounded to zero.
+            eps = jnp.asarray(max(self.eps, float(jnp.finfo(S.dtype).tiny)), S.dtype)
+            # Not a maximum, so that a NaN stays one.
+            S = S + eps if self.floor == "add" else jnp.where(S < eps, eps, S)
+        return real_power(S, self.exponent)

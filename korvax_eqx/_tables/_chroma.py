@@ -1,0 +1,109 @@
+"""Chroma filter banks as float64 tables."""
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from korvax_eqx._checks import boolean, positive, positive_int, real, refuse
+from korvax_eqx._tables._frequencies import read_only
+
+# The A of 27.5 Hz, from which octaves are counted: A440 is in octave 4.
+_A0_HZ = 440.0 / 16.0
+
+
+class ChromaArguments(NamedTuple):
+    """Checked arguments of a chroma filter bank, in the order of `chroma_matrix`."""
+
+    sr: float
+    n_fft: int
+    n_chroma: int
+    tuning: float
+    ctroct: float
+    octwidth: float | None
+    base_c: bool
+
+
+def check_chroma(
+    owner: str,
+    sr: Any,
+    n_fft: Any,
+    n_chroma: Any,
+    tuning: Any,
+    ctroct: Any,
+    octwidth: Any,
+    base_c: Any,
+) -> ChromaArguments:
+    """Check the arguments of a chroma filter bank for the class `owner`."""
+    n_fft = positive_int(owner, "n_fft", n_fft)
+    if n_fft < 2:
+        refuse(owner, "n_fft", "be at least 2", n_fft)
+    return ChromaArguments(
+        positive(owner, "sr", sr),
+        n_fft,
+        positive_int(owner, "n_chroma", n_chroma),
+        real(owner, "tuning", tuning),
+        real(owner, "ctroct", ctroct),
+        None if octwidth is None else positive(owner, "octwidth", octwidth),
+        boolean(owner, "base_c", base_c),
+    )
+
+
+def _first_class(n_chroma: int, base_c: bool) -> int:
+    """Return how many classes the first one is above A."""
+    return 3 * (n_chroma // 12) if base_c else 0
+
+
+@functools.cache
+def chroma_matrix(
+    sr: float,
+    n_fft: int,
+    n_chroma: int,
+    tuning: float,
+    ctroct: float,
+    octwidth: float | None,
+    base_c: bool,
+) -> Float[np.ndarray, "n_chroma n_bins"]:
+    r"""Return the chroma filter bank of checked arguments in float64, read-only.
+
+    Bin $k$ lies $b_k = C \log_2(f_k / f_A)$ classes above A, $C$ = `n_chroma`. Its
+    weight in the class $c$ is $\exp(-2 (d / w_k)^2)$, with $d$ the distance from
+    $b_k$ to $c$ around the octave and $w_k$ the distance to the next bin, at least 1.
+    The weights of a bin have the 2-norm
+    $\exp(-((b_k / C - \mathrm{ctroct}) / \mathrm{octwidth})^2 / 2)$.
+    """
+    n_bins = n_fft // 2 + 1
+    # One bin more than the spectrum has gives the width of the last one.
+    n_used = min(n_bins + 1, n_fft)
+    lowest = _A0_HZ * 2.0 ** (tuning / n_chroma)
+    octaves = np.log2(np.arange(1, n_used) * (sr / n_fft) / lowest)
+    # The bin at 0 Hz, as in librosa, stands one and a half octaves below the first.
+    places = n_chroma * np.concatenate([[octaves[0] - 1.5], octaves])
+    widths = np.concatenate([np.maximum(np.diff(places), 1.0), [1.0]])
+    places, widths = places[:n_bins], widths[:n_bins]
+
+    # Halves are rounded to even, as by `numpy.round`.
+    half = round(n_chroma / 2)
+    distances = places - np.arange(n_chroma)[:, None]
+    distances = np.remainder(distances + half, n_chroma) - half
+    matrix = np.exp(-2.0 * (distances / widths) ** 2)
+    matrix /= np.linalg.norm(matrix, axis=0)
+    if octwidth is not None:
+        steps = (places / n_chroma - ctroct) / octwidth
+        matrix *= np.exp(-0.5 * steps**2)
+    return read_only(np.roll(matrix, -_first_class(n_chroma, base_c), axis=0))
+
+
+@functools.cache
+def chroma_frequencies(
+    n_chroma: int, tuning: float, base_c: bool
+) -> Float[np.ndarray, " n_chroma"]:
+    """Return the classes' frequencies within one octave in Hz, float64, read-only."""
+    classes = np.arange(n_chroma) + _first_class(n_chroma, base_c) + tuning
+    return read_only(_A0_HZ * 2.0 ** (classes / n_chroma))
+
+
+def circle_positions(n_chroma: int) -> Float[np.ndarray, " n_chroma"]:
+    """Return `n_chroma` evenly spaced positions on a circle of circumference 1."""
+    return read_only(np.arange(n_chroma) / n_chroma)

@@ -1,0 +1,39 @@
+"""Taps of filters with a finite impulse response."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import scipy.signal
+from jaxtyping import Float
+
+from korvax_eqx._tables._frequencies import read_only
+
+# Corner frequencies of the A-weighting in Hz, with their multiplicities, and the gain
+# in dB that puts it at 0 dB at 1 kHz: IEC 61672-1. The poles' order is that of the
+# fit's origin, whose rounding the taps share.
+_HIGH, _LOW, _MIDDLE, _UPPER = 12194.217, 20.598997, 737.86223, 107.65265
+_GAIN_DB = 1.9997
+_N_POINTS = 512
+
+
+@functools.cache
+def a_weighting_taps(sr: float, n_taps: int) -> Float[np.ndarray, " n_taps"]:
+    """Return symmetric taps whose response fits the A-weighting at `sr` Hz.
+
+    The weighting's poles and zeros go through the bilinear transform (without
+    prewarping), and the magnitude of that response at 512 frequencies is fitted by
+    least squares between each pair of them. As in auraloss. `n_taps` is odd.
+    """
+    high = 2 * np.pi * _HIGH
+    poles = np.polymul(
+        [1, 2 * high, high**2], [1, 4 * np.pi * _LOW, (2 * np.pi * _LOW) ** 2]
+    )
+    for corner in (_MIDDLE, _UPPER):
+        poles = np.polymul(poles, [1, 2 * np.pi * corner])
+    zeros = [high**2 * 10 ** (_GAIN_DB / 20), 0, 0, 0, 0]
+    # As a tuple: SciPy's signatures, from their defaults, take `a` for a number.
+    digital: tuple[Any, Any] = scipy.signal.bilinear(zeros, poles, fs=sr)
+    frequencies, response = scipy.signal.freqz(*digital, worN=_N_POINTS, fs=sr)
+    taps = scipy.signal.firls(n_taps, frequencies, np.abs(response), fs=sr)
+    return read_only(taps)

@@ -1,0 +1,37 @@
+"""The error of the mean of a signal."""
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._evaluation._signals import AbstractWaveformLoss, counted
+from korvax_eqx._numerics._waveform import dc_error
+
+
+class DCLoss(AbstractWaveformLoss):
+    r"""Squared offset over power, $m^2 / (\frac1n \sum y^2 + \epsilon)$.
+
+    $m = \frac1n \sum (y - x)$ is the mean error of each signal. See Wright, Välimäki
+    (2020), "Perceptual loss function for neural modeling of audio systems", ICASSP; in
+    auraloss `DCLoss`. A quotient beyond an eighth of the dtype's largest number counts
+    as that.
+    """
+
+    eps: float = eqx.field(static=True)
+
+    def __init__(self, eps: float = 1e-8):
+        """**Arguments:**
+
+        - `eps`: $\\epsilon$, non-negative.
+
+        **Raises:** `ValueError` for a value that is not a finite number.
+        """
+        self.eps = checks.non_negative("DCLoss", "eps", eps)
+
+    def values(
+        self,
+        x: Float[Array, "*rows n_samples"],
+        y: Float[Array, "*rows n_samples"],
+        n_samples: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows"]:
+        return dc_error(x, y, counted(x, n_samples), self.eps)

@@ -1,0 +1,36 @@
+"""The error of a signal relative to its target."""
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._evaluation._signals import AbstractWaveformLoss, counted
+from korvax_eqx._numerics._waveform import error_to_signal
+
+
+class ESRLoss(AbstractWaveformLoss):
+    r"""Error-to-signal ratio $\sum (y - x)^2 / (\sum y^2 + \epsilon)$ of each signal.
+
+    See Wright, Välimäki (2020), "Perceptual loss function for neural modeling of audio
+    systems", ICASSP; in auraloss `ESRLoss`. A quotient beyond an eighth of the dtype's
+    largest number counts as that.
+    """
+
+    eps: float = eqx.field(static=True)
+
+    def __init__(self, eps: float = 1e-8):
+        """**Arguments:**
+
+        - `eps`: $\\epsilon$, non-negative.
+
+        **Raises:** `ValueError` for a value that is not a finite number.
+        """
+        self.eps = checks.non_negative("ESRLoss", "eps", eps)
+
+    def values(
+        self,
+        x: Float[Array, "*rows n_samples"],
+        y: Float[Array, "*rows n_samples"],
+        n_samples: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows"]:
+        return error_to_signal(x, y, counted(x, n_samples), self.eps)

@@ -1,0 +1,46 @@
+"""Signal-to-noise ratio of absolute differences."""
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._evaluation._signals import AbstractWaveformLoss, counted
+from korvax_eqx._numerics._waveform import l1_snr, level_penalty
+
+
+class L1SNRLoss(AbstractWaveformLoss):
+    r"""Ratio of mean absolute error and mean absolute target, in dB.
+
+    $$D = 10 \log_{10} \frac{\frac1n\sum |x - y| + \epsilon}{\frac1n\sum |y| + \epsilon}
+      + \lambda\,|L_x - L_y|$$
+
+    Smaller is better. The second term, with `level=True`, is the penalty of a wrong
+    level, with $L = 10 \log_{10}(\frac1n\sum x^2 + 10^{-8})$: its weight $\lambda$,
+    which carries no gradient, is between 0.1 and 1, the larger the louder a silent
+    target is estimated. See Watcharasupat et al. (2023), "A generalized bandsplit
+    neural network for cinematic audio source separation", and its package torch-l1-snr.
+    """
+
+    eps: float = eqx.field(static=True)
+    level: bool = eqx.field(static=True)
+
+    def __init__(self, eps: float = 1e-3, level: bool = False):
+        """**Arguments:**
+
+        - `eps`: $\\epsilon$, non-negative.
+        - `level`: whether to add the penalty of a wrong level.
+
+        **Raises:** `ValueError` for a value of another kind.
+        """
+        self.eps = checks.non_negative("L1SNRLoss", "eps", eps)
+        self.level = checks.boolean("L1SNRLoss", "level", level)
+
+    def values(
+        self,
+        x: Float[Array, "*rows n_samples"],
+        y: Float[Array, "*rows n_samples"],
+        n_samples: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows"]:
+        n = counted(x, n_samples)
+        value = l1_snr(x, y, n, self.eps)
+        return value + level_penalty(x, y, n) if self.level else value

@@ -1,0 +1,45 @@
+"""A smooth absolute difference of signals."""
+
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._evaluation._signals import AbstractWaveformLoss, counted
+from korvax_eqx._numerics._waveform import log_cosh
+
+
+class LogCoshLoss(AbstractWaveformLoss):
+    r"""Mean over samples of $\ln(\cosh(a (x - y)) + \epsilon)/a$.
+
+    Quadratic for small differences, absolute for large ones, at which it neither
+    overflows nor loses precision. Equal signals give $\ln(1 + \epsilon)/a$. See Chen et
+    al. (2019), "Log hyperbolic cosine loss improves variational auto-encoder"; in
+    auraloss `LogCoshLoss`, which overflows beyond differences of 89 in float32.
+    """
+
+    a: Any
+    eps: float = eqx.field(static=True)
+
+    def __init__(self, a: float | Float[Array, ""] = 1.0, eps: float = 1e-8):
+        """**Arguments:**
+
+        - `a`: positive; the larger, the closer to the absolute difference. A JAX
+            scalar is learnable.
+        - `eps`: $\\epsilon$, non-negative.
+
+        **Raises:** `ValueError` for a value that is not a finite number.
+        """
+        if not checks.is_learnable(a):
+            a = checks.positive("LogCoshLoss", "a", a)
+        self.a = checks.number_or_leaf("LogCoshLoss", "a", a)
+        self.eps = checks.non_negative("LogCoshLoss", "eps", eps)
+
+    def values(
+        self,
+        x: Float[Array, "*rows n_samples"],
+        y: Float[Array, "*rows n_samples"],
+        n_samples: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows"]:
+        return log_cosh(x, y, counted(x, n_samples), self.a, self.eps)

@@ -1,0 +1,39 @@
+"""Signal-to-noise ratio."""
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._evaluation._signals import AbstractWaveformLoss, counted
+from korvax_eqx._numerics._waveform import snr
+
+
+class SNRLoss(AbstractWaveformLoss):
+    r"""Negated signal-to-noise ratio of each signal, in dB.
+
+    $$-10 \log_{10}\left(\frac{\sum y^2}{\sum (x - y)^2 + \epsilon} + \epsilon\right)$$
+
+    Smaller is better. In auraloss `SNRLoss`, there after averaging over the batch too.
+    """
+
+    zero_mean: bool = eqx.field(static=True)
+    eps: float = eqx.field(static=True)
+
+    def __init__(self, zero_mean: bool = True, eps: float = 1e-8):
+        """**Arguments:**
+
+        - `zero_mean`: whether the mean of each signal is taken away first.
+        - `eps`: $\\epsilon$, non-negative.
+
+        **Raises:** `ValueError` for a value of another kind.
+        """
+        self.zero_mean = checks.boolean("SNRLoss", "zero_mean", zero_mean)
+        self.eps = checks.non_negative("SNRLoss", "eps", eps)
+
+    def values(
+        self,
+        x: Float[Array, "*rows n_samples"],
+        y: Float[Array, "*rows n_samples"],
+        n_samples: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows"]:
+        return snr(x, y, counted(x, n_samples), self.zero_mean, self.eps)

@@ -1,0 +1,36 @@
+"""Mean absolute and mean squared difference of signals."""
+
+from typing import Literal
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._evaluation._signals import AbstractWaveformLoss, counted
+from korvax_eqx._numerics._waveform import waveform_l1, waveform_l2
+
+
+class WaveformLoss(AbstractWaveformLoss):
+    r"""Mean over samples of $|x - y|$ (L1) or $(x - y)^2$ (L2).
+
+    The derivative of the absolute value at 0 is 0: equal signals have zero gradient.
+    """
+
+    metric: Literal["L1", "L2"] = eqx.field(static=True)
+
+    def __init__(self, metric: Literal["L1", "L2"] = "L1"):
+        """**Arguments:**
+
+        - `metric`: `"L1"` for the mean absolute, `"L2"` for the mean squared error.
+        """
+        options = ("L1", "L2")
+        self.metric = checks.one_of("WaveformLoss", "metric", metric, options)
+
+    def values(
+        self,
+        x: Float[Array, "*rows n_samples"],
+        y: Float[Array, "*rows n_samples"],
+        n_samples: Int[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows"]:
+        distance = waveform_l1 if self.metric == "L1" else waveform_l2
+        return distance(x, y, counted(x, n_samples))

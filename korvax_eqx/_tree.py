@@ -1,0 +1,49 @@
+"""Taking the arrays out of a pytree, so that the rest can be static."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+from jax import Array
+
+Arrays = tuple[Array, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Hole:
+    """Stands where an array was taken out of a tree."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Skeleton:
+    """A pytree without its arrays: hashable, so that it can be static."""
+
+    leaves: tuple[Any, ...]
+    treedef: Any
+
+    @property
+    def is_hashable(self) -> bool:
+        """Whether all that is left is: a user's tree may hold other things."""
+        try:
+            hash(self)
+        except TypeError:
+            return False
+        return True
+
+    def filled(self, arrays: Arrays) -> Any:
+        rest = iter(arrays)
+        leaves = [next(rest) if isinstance(v, _Hole) else v for v in self.leaves]
+        return jax.tree.unflatten(self.treedef, leaves)
+
+    def leafless(self) -> Any:
+        """Return the tree with holes in place of its arrays."""
+        return jax.tree.unflatten(self.treedef, self.leaves)
+
+
+def take_arrays(tree: Any) -> tuple[Skeleton, Arrays]:
+    """Split a pytree into its structure and its arrays."""
+    leaves, treedef = jax.tree.flatten(tree)
+    static = tuple(_Hole() if eqx.is_array(leaf) else leaf for leaf in leaves)
+    arrays = tuple(leaf for leaf in leaves if eqx.is_array(leaf))
+    return Skeleton(static, treedef), arrays

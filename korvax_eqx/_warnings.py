@@ -1,0 +1,101 @@
+"""Warnings of what is allowed but almost always a mistake."""
+
+import contextlib
+import contextvars
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from korvax_eqx._checks import owned_by, owner_in_use
+
+
+def warn_hop_longer_than_window(owner: str, hop_length: int, win_length: int) -> None:
+    """Warn of frames that leave samples between them out."""
+    if hop_length > win_length:
+        _warn(
+            owner,
+            f"`hop_length` = {hop_length} is longer than the window, {win_length} "
+            f"samples: {hop_length - win_length} samples between two frames are "
+            "skipped. The order of the arguments is not that of auraloss: use "
+            "keywords.",
+        )
+
+
+def warn_hops_longer_than_windows(
+    owner: str, hop_lengths: Sequence[int], win_lengths: Sequence[int]
+) -> None:
+    """Warn once, of the first of several resolutions that leave samples out."""
+    for hop_length, win_length in zip(hop_lengths, win_lengths, strict=True):
+        if hop_length > win_length:
+            warn_hop_longer_than_window(owner, hop_length, win_length)
+            return
+
+
+def warn_fmax_above_nyquist(owner: str, fmax: float | None, sr: float) -> None:
+    """Warn of bands above the highest frequency that there is."""
+    if fmax is not None and fmax > sr / 2:
+        _warn(
+            owner,
+            f"`fmax` = {fmax:g} Hz is above half the sample rate, {sr / 2:g} Hz: there "
+            "is nothing in the bands beyond. Use `fmax=None` for half the sample rate.",
+        )
+
+
+def warn_empty_bands(owner: str, corners: np.ndarray, sr: float, n_fft: int) -> None:
+    """Warn of mel bands that no FFT bin lies in.
+
+    **Arguments:** `corners`: the ends of the triangles, ascending, in Hz, of which
+    band m uses m to m + 2; shape `(n_mels + 2,)`.
+    """
+    # The bin is strictly between the ends of a triangle, which is zero there.
+    spacing = sr / n_fft
+    first = np.floor(corners[:-2] / spacing) + 1
+    last = np.minimum(np.ceil(corners[2:] / spacing) - 1, n_fft // 2)
+    empty = np.flatnonzero(first > last)
+    if empty.size:
+        n_mels = corners.size - 2
+        _warn(
+            owner,
+            f"{empty.size} of {n_mels} mel bands are empty, the first is band "
+            f"{empty[0]}: no FFT bin lies in them, they are zero for every signal. Use "
+            "a larger `n_fft` or a smaller `n_mels`.",
+        )
+
+
+# While internal parts are made, and files are loaded, nobody has written anything.
+_is_quiet: contextvars.ContextVar[bool] = contextvars.ContextVar("quiet", default=False)
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Issue no warnings of configurations: the user has been warned, or is not here."""
+    token = _is_quiet.set(True)
+    try:
+        yield
+    finally:
+        _is_quiet.reset(token)
+
+
+@contextlib.contextmanager
+def remade(owner: str, **renamed: str) -> Iterator[None]:
+    """Make a part of an object that exists: `owned_by` it, and without warnings."""
+    with owned_by(owner, **renamed), without_warnings():
+        yield
+
+
+def _warn(owner: str, message: str) -> None:
+    """Warn at the line of the user's that makes the object."""
+    if _is_quiet.get():
+        return
+    owner = owner_in_use(owner)
+    level, frame = 1, sys._getframe()
+    while frame is not None and _is_inside(frame.f_globals.get("__name__", "")):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(f"`{owner}`: {message}", stacklevel=level)
+
+
+def _is_inside(module: str) -> bool:
+    """Whether a module is ours, or one of those that call our constructors."""
+    return module.split(".")[0] in ("korvax_eqx", "equinox", "jaxtyping", "contextlib")

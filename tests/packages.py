@@ -1,0 +1,85 @@
+"""Packages of PyTorch that recipes are compared with, and their values and gradients.
+
+Several import torchaudio, which has no build beside every PyTorch. Of it they need
+Python functions only, so its compiled part is stood in for; where it is not installed
+at all, a module without content.
+"""
+
+import functools
+import importlib
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracle import relative_error
+
+# What a value or a gradient in float32 may differ by in these comparisons.
+SINGLE = 1e-6
+
+
+@functools.cache
+def with_torchaudio() -> None:
+    """Make torchaudio importable, whatever there is of it."""
+    if "torchaudio" in sys.modules:
+        return
+    extension = types.ModuleType("torchaudio._extension")
+    extension.__file__ = __file__
+    # Decorators of functions that need the compiled part, and flags that it is there.
+    extension.__getattr__ = lambda name: (  # pyright: ignore[reportAttributeAccessIssue]
+        (lambda fn: fn) if name.startswith("fail_if") else False
+    )
+    sys.modules["torchaudio._extension"] = extension
+    try:
+        importlib.import_module("torchaudio")
+    except ImportError:
+        sys.modules["torchaudio"] = types.ModuleType("torchaudio")
+
+
+def package(name: str) -> Any:
+    """Return a module of a package; without it the test is skipped."""
+    pytest.importorskip("torch")
+    with_torchaudio()
+    return pytest.importorskip(name, exc_type=ImportError)
+
+
+def torch_value_and_grad(
+    loss: Callable[..., Any], x: Any, y: Any, dtype: str = "float64"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the value of a PyTorch loss and its gradient for the estimate."""
+    torch = pytest.importorskip("torch")
+    kind = getattr(torch, dtype)
+    x = torch.tensor(np.asarray(x), dtype=kind, requires_grad=True)
+    value = loss(x, torch.tensor(np.asarray(y), dtype=kind))
+    (gradient,) = torch.autograd.grad(value, x)
+    return value.detach().numpy(), gradient.numpy()
+
+
+def assert_agrees(
+    ours: Callable[..., Any],
+    theirs: Callable[..., Any],
+    x: np.ndarray,
+    y: np.ndarray,
+    double: float = 1e-9,
+    single: float = SINGLE,
+    gradient: float | None = None,
+) -> None:
+    """Compare value and gradient with a PyTorch loss's.
+
+    In float64 with theirs in float64; in float32 with theirs in float64 as well, so
+    that their rounding does not count. Gradients by their largest entry.
+    """
+    value, slope = torch_value_and_grad(theirs, x, y)
+    fn = jax.jit(jax.value_and_grad(ours))
+    with jax.enable_x64(True):
+        own = fn(jnp.asarray(x), jnp.asarray(y))
+        own = jax.tree.map(np.asarray, own)
+    assert relative_error(own[0], value) <= double, relative_error(own[0], value)
+    limit = double if gradient is None else gradient
+    assert relative_error(own[1], slope) <= limit, relative_error(own[1], slope)
+    own = fn(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32))
+    assert relative_error(own[0], value) <= single, relative_error(own[0], value)
