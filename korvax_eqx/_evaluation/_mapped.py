@@ -13,7 +13,6 @@ from korvax_eqx._static import has_plain_callables
 
 from ._comparison import (
     AbstractComparison,
-    Columns,
     Targets,
     merged,
     target_of_events,
@@ -62,8 +61,8 @@ class MappedComparison(AbstractComparison):
 
     def target(
         self,
-        y: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None = None,
+        y: Float[Array, "..."],
+        n_samples: Int[Array, "..."] | None = None,
     ) -> Targets:
         y = self._mapped(y, n_samples)
         if not self.is_rowwise:
@@ -72,10 +71,10 @@ class MappedComparison(AbstractComparison):
 
     def values(
         self,
-        x: Float[Array, "*rows n_samples"],
+        x: Float[Array, "..."],
         target: Targets,
-        n_samples: Int[Array, "*rows"] | None = None,
-    ) -> Columns:
+        n_samples: Int[Array, "..."] | None = None,
+    ) -> Any:
         x = self._mapped(x, n_samples)
         pairs = zip(self.inner, target, strict=True)
         if not self.is_rowwise:
@@ -113,8 +112,8 @@ class MappedComparison(AbstractComparison):
         return inner
 
     def _mapped(
-        self, x: Float[Array, "*rows n_samples"], n_samples: Int[Array, "*rows"] | None
-    ) -> Float[Array, "*rows_ n_samples"]:
+        self, x: Float[Array, "..."], n_samples: Int[Array, "..."] | None
+    ) -> Float[Array, "..."]:
         mapped = self.map_fn(x)
         shape, is_mix = jnp.shape(mapped), isinstance(self.map_fn, AbstractChannelMap)
         n_kept = x.ndim - 2 if is_mix else x.ndim - 1

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -124,7 +124,7 @@ def _batched(call: RowCall, shared: Arrays, rows: Arrays) -> tuple[Arrays, Array
     @run.def_vmap
     def vmap_rule(
         size: int,
-        is_mapped: tuple[tuple[bool, ...], tuple[bool, ...]],
+        is_mapped: Sequence[Sequence[bool]],
         shared: Arrays,
         rows: Arrays,
     ) -> tuple[tuple[Arrays, Arrays], tuple[tuple[bool, ...], tuple[bool, ...]]]:

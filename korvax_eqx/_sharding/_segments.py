@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ _LOCAL_MODES = ("constant", "edge", "reflect", "symmetric")
 Kind = Literal["signal", "frames"]
 
 
+@runtime_checkable
 class PieceFunction(Protocol):
     """A hashable function of a piece, with one leading axis for its rows.
 
