@@ -269,12 +269,13 @@ CLASSES: dict[type, tuple[dict[str, Any], list[tuple[str, Any, str]]]] = {
             (
                 "positions",
                 np.ones((2, 2)),
-                "be a real floating array with 1 axes. Got an array float64[2, 2].",
+                "be a sequence or an array of finite real numbers, with 1 axis. "
+                "Got an array float64[2, 2].",
             ),
             (
                 "positions",
                 np.array([0.0, np.nan]),
-                "be a real floating array with 1 axes without NaN or infinities. "
+                "be a sequence or an array of finite real numbers, with 1 axis. "
                 "Got an array float64[2].",
             ),
             (

@@ -480,3 +480,11 @@ def test_export_with_a_symbolic_batch(options, p):
     np.testing.assert_allclose(value, desired, rtol=1e-6)
     scale = np.max(np.abs(slopes))
     np.testing.assert_allclose(gradient / scale, slopes / scale, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "positions", [["a"], [10**400], [1 + 2j, 3], {}, 3, np.array([None, 1], object)]
+)
+def test_positions_that_are_no_numbers_are_refused(positions):
+    with pytest.raises(ValueError, match=r"\(positions=...\)` must be "):
+        Loss(positions)

@@ -17,8 +17,7 @@ def checked_positions(owner: str, positions: Any) -> Any:
         return checks.one_of(owner, "positions", positions, names)
     if isinstance(positions, jax.Array):
         return checks.floating_array(owner, "positions", positions, ndim=1)
-    values = np.asarray(positions, np.float64)
-    checks.floating_array(owner, "positions", values, ndim=1)
+    values = checks.real_numbers(owner, "positions", positions)
     if np.any(np.diff(values) < 0):
         remedy = "Sort the bins by position first."
         checks.refuse(owner, "positions", "be ascending", positions, remedy)
