@@ -3,8 +3,6 @@
 import dataclasses
 import gc
 import resource
-import sys
-import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
+from packages import package
 
 import korvax_eqx as ke
 
@@ -142,17 +141,7 @@ def test_pitch_transport_does_not_listen_to_near_silence():
 
 @pytest.fixture(scope="module")
 def sot() -> Any:
-    torch = pytest.importorskip("torch")
-    stub = types.ModuleType("torchaudio")
-    stub.transforms = types.ModuleType("torchaudio.transforms")
-    added = {"torchaudio": stub, "torchaudio.transforms": stub.transforms}
-    sys.modules.update(added)
-    try:
-        losses = pytest.importorskip("sot.losses")
-    finally:
-        for name in added:
-            del sys.modules[name]
-    return torch, losses
+    return pytest.importorskip("torch"), package("sot.losses")
 
 
 def theirs(sot: Any, S_x: Any, S_y: Any, positions: Any, **options: Any):

@@ -1,8 +1,6 @@
 """The other libraries, brought to the same configuration as ours."""
 
 import importlib
-import sys
-import types
 from collections.abc import Callable
 from typing import Any
 
@@ -57,13 +55,9 @@ def auraloss_mel(sr: int) -> Callable[..., Any]:
 
 def sot_loss(p: int, n_bins: int) -> Callable[..., Any]:
     """sot-loss's transport between two spectrograms of shape (batch, bins, frames)."""
-    # It imports torchaudio for a transform that is not used here, and torchaudio has
-    # no build beside this PyTorch.
-    sys.modules.setdefault("torchaudio", types.ModuleType("torchaudio"))
     import torch
-    from sot.losses import Wasserstein1DLoss
 
-    loss = Wasserstein1DLoss(transform=None, p=p)
+    loss = _module("sot.losses").Wasserstein1DLoss(transform=None, p=p)
     positions = torch.arange(n_bins) / n_bins
 
     def call(S_x: Any, S_y: Any) -> Any:
