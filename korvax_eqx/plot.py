@@ -1,8 +1,10 @@
 """Pictures of spectrograms, of differences and of losses, with matplotlib.
 
-Every function takes the axes to draw on (`ax=None`: the current ones, as
-`matplotlib.pyplot` does), passes further keyword arguments to the matplotlib method
-that draws, and returns the axes. matplotlib is the extra `korvax_eqx[plot]`.
+Data come first. Every function draws on the axes `ax=`, by its name (`None`: on the
+current ones, as `matplotlib.pyplot` does), passes further keyword arguments to the
+method of matplotlib that draws, and returns the axes. Legends are below the axes;
+`plt.subplots(layout="constrained")` makes room for them and for labels everywhere.
+matplotlib is the extra `korvax_eqx[plot]`.
 """
 
 from ._plot._curves import profile as profile

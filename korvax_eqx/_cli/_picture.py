@@ -121,11 +121,17 @@ def draw(
     peak = float(np.sqrt(max(S_x.max(), S_y.max()))) or 1.0
     levels = {"ref": peak, "vmin": -_RANGE, "vmax": 0.0, **where}
     for S, panel, title in ((S_y, panels[0], titles[0]), (S_x, panels[1], titles[1])):
-        plot.spectrogram(S, reference.columns, reference.sr, panel, **levels)
+        plot.spectrogram(S, reference.columns, reference.sr, ax=panel, **levels)
         panel.collections[-1].colorbar.set_label("Level (dB re max of both)")
         panel.set_title(_printable(title), fontsize=10, parse_math=False)
     plot.difference(
-        S_x, S_y, reference.columns, reference.sr, panels[2], top_db=_RANGE, **where
+        S_x,
+        S_y,
+        reference.columns,
+        reference.sr,
+        ax=panels[2],
+        top_db=_RANGE,
+        **where,
     )
     panels[2].set_title(_printable(titles[2]), fontsize=10, parse_math=False)
     panels[2].set_xlim(start, start + reference.n_samples / reference.sr)

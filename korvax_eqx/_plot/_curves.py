@@ -1,14 +1,18 @@
 """Curves: the terms of a loss over training, a loss along one parameter."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._plot._matplotlib import SMALL, Axes, as_numpy, axes
+from korvax_eqx._plot._legend import legend_below
+from korvax_eqx._plot._matplotlib import Axes, as_numpy, axes, data_first
 
 _LINES = ("-", "--", "-.", ":")
+# Okabe and Ito's (2008), told apart by the colour-blind; as many as are dark enough.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "black")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 # What was drawn by an earlier call on the same axes is recognised by its group id.
 _PROFILE, _TARGET = "korvax_eqx.profile", "korvax_eqx.target"
@@ -16,10 +20,11 @@ _MARKS, _AWAY = "korvax_eqx.descent", "korvax_eqx.away"
 _AWAY_LABEL = "descent away from target"
 
 
+@data_first
 def terms(
     history: Sequence[Any] | Mapping[str, Any],
-    ax: Axes | None = None,
     *,
+    ax: Axes | None = None,
     steps: Any = None,
     total: bool = True,
     yscale: str = "log",
@@ -30,7 +35,8 @@ def terms(
 
     Terms that share the first part of their name (`"2048/lin"`, `"2048/log"`) share
     colour and marker, those that share the last part the style of the line, so that
-    the picture is legible in grey too.
+    the picture is legible in grey too. Names that are in the order of texts, as JAX
+    returns dicts, are drawn in the order of the numbers in them.
 
     **Arguments:**
 
@@ -41,7 +47,7 @@ def terms(
     - `total`: whether to draw the sum of the terms.
     - `yscale`: a scale of matplotlib for the y axis. On `"log"`, values that are not
         positive are left out.
-    - `legend`: whether to draw a legend.
+    - `legend`: whether to draw a legend, below the axes.
     - the others: for every call of `Axes.plot`, e.g. `linewidth=1`.
 
     **Returns:** the axes.
@@ -49,7 +55,7 @@ def terms(
     **Raises:** `ValueError` if the history is empty, or if its names or lengths
     differ; `ImportError` without matplotlib.
     """
-    ax = axes(ax)
+    ax = axes("terms", ax)
     series = _series(history)
     n_steps = next(iter(series.values())).size
     at = np.arange(n_steps) if steps is None else as_numpy("terms", "steps", steps, 1)
@@ -84,17 +90,17 @@ def terms(
     ax.set_ylabel("Weighted term")
     ax.grid(True, alpha=0.3)
     if legend:
-        columns = 2 if len(series) > 6 else 1
-        ax.legend(fontsize=SMALL, ncols=columns, framealpha=0.9)
+        legend_below(ax)
     return ax
 
 
+@data_first
 def profile(
     positions: Any,
     values: Any,
     gradients: Any = None,
-    ax: Axes | None = None,
     *,
+    ax: Axes | None = None,
     target: float | None = None,
     n_marks: int = 24,
     xscale: Literal["linear", "log"] | None = None,
@@ -116,7 +122,7 @@ def profile(
     - `target`: the parameter's true value, marked by a vertical line.
     - `n_marks`: about how many triangles to draw.
     - `xscale`: `"log"`, e.g. for frequencies; `None` leaves that of the axes.
-    - `legend`: whether to draw a legend.
+    - `legend`: whether to draw a legend, below the axes.
     - the others: for `Axes.plot`, e.g. `label="SOT"`.
 
     **Returns:** the axes.
@@ -124,13 +130,17 @@ def profile(
     **Raises:** `ValueError` for shapes that differ, `ImportError` without matplotlib.
     """
     owner = "profile"
-    ax = axes(ax)
+    ax = axes(owner, ax)
     x = as_numpy(owner, "positions", positions, 1)
     y = _like(owner, "values", values, x)
     if xscale is not None:
         _set_x_scale(ax, xscale)
     n_drawn = sum(line.get_gid() == _PROFILE for line in ax.lines)
-    style = {"linestyle": _LINES[n_drawn % len(_LINES)], "gid": _PROFILE}
+    style = {
+        "color": _COLOURS[n_drawn % len(_COLOURS)],
+        "linestyle": _LINES[n_drawn % len(_LINES)],
+        "gid": _PROFILE,
+    }
     (line,) = ax.plot(x, y, **{**style, **kwargs})
     marked = [one for one in ax.lines if one.get_gid() == _TARGET]
     if target is not None and not any(_first_x(m) == target for m in marked):
@@ -143,8 +153,8 @@ def profile(
     ax.set_xlabel("Parameter")
     ax.set_ylabel("Loss")
     ax.grid(True, alpha=0.3)
-    if legend and ax.get_legend_handles_labels()[0]:
-        ax.legend(fontsize=SMALL)
+    if legend:
+        legend_below(ax)
     return ax
 
 
@@ -230,6 +240,8 @@ def _series(history: Any) -> dict[str, np.ndarray]:
         str(name): as_numpy("terms", f"history[{name!r}]", values, 1)
         for name, values in history.items()
     }
+    if list(series) == sorted(series):  # as JAX returns dicts, "1024" before "256"
+        series = {name: series[name] for name in sorted(series, key=_numbers_as_such)}
     if len({values.size for values in series.values()}) != 1:
         lengths = {name: values.size for name, values in series.items()}
         raise ValueError(
@@ -237,6 +249,11 @@ def _series(history: Any) -> dict[str, np.ndarray]:
             f"{lengths}."
         )
     return series
+
+
+def _numbers_as_such(name: str) -> list[tuple[bool, int, str]]:
+    parts = re.split(r"(\d+)", name)
+    return [(i % 2 == 1, int(p) if i % 2 else 0, p) for i, p in enumerate(parts)]
 
 
 def _indices(names: list[str]) -> list[int]:

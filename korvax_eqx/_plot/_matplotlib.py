@@ -1,13 +1,19 @@
-"""matplotlib, imported when a picture is drawn and not before."""
+"""matplotlib, imported when a picture is drawn and not before; axes as arguments."""
 
-from typing import TYPE_CHECKING, Any
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
+
+from korvax_eqx import _checks as checks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
 else:
     Axes = Any
+
+P = ParamSpec("P")
 
 # For text beside and inside of the axes; matplotlib's own 10 is for the axes' labels.
 SMALL = 9
@@ -24,14 +30,54 @@ def require_matplotlib() -> None:
         ) from error
 
 
-def axes(ax: Axes | None) -> Axes:
-    """Return `ax`, or the current axes of `matplotlib.pyplot` if it is `None`."""
-    require_matplotlib()
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
+def data_first(draw: Callable[P, Axes]) -> Callable[P, Axes]:
+    """Refuse axes that are given to a function as anything but its `ax`.
 
-    return plt.gca()
+    Some libraries take the axes first. Where data belong they would end in an error
+    about shapes or numbers, and as one argument too many in one that names no `ax`.
+    """
+    owner = draw.__name__
+
+    @functools.wraps(draw)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> Axes:
+        require_matplotlib()
+        places = [(f"argument {i + 1}", value) for i, value in enumerate(args)]
+        places += [(f"`{n}`", value) for n, value in kwargs.items() if n != "ax"]
+        for place, value in places:
+            if _holds_axes(value):
+                raise ValueError(
+                    f"`{owner}(ax=...)` must be given by its name. Got axes as {place}."
+                    f" Data come first: `{owner}(..., ax=ax)`."
+                )
+        return draw(*args, **kwargs)
+
+    return checked
+
+
+def axes(owner: str, ax: Axes | None) -> Axes:
+    """Return `ax`, or the current axes of `matplotlib.pyplot` if it is `None`."""
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        return plt.gca()
+    from matplotlib import axes
+
+    if not isinstance(ax, axes.Axes):
+        several = isinstance(ax, np.ndarray | list | tuple)
+        remedy = "Choose one, e.g. `ax=axes[0]`." if several else ""
+        checks.refuse(owner, "ax", "be one `Axes` of matplotlib", ax, remedy)
+    return ax
+
+
+def _holds_axes(value: Any) -> bool:
+    """Return whether a value is axes, or an array or a sequence of axes."""
+    from matplotlib import axes
+
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        value = list(value.flat)
+    if isinstance(value, list | tuple) and value:
+        value = value[0]
+    return isinstance(value, axes.Axes)
 
 
 def as_numpy(owner: str, argument: str, value: Any, ndim: int) -> np.ndarray:

@@ -7,19 +7,20 @@ import numpy as np
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._plot._layout import FrequencyAxis, Layout, layout
-from korvax_eqx._plot._matplotlib import SMALL, Axes, axes
+from korvax_eqx._plot._matplotlib import SMALL, Axes, axes, data_first
 from korvax_eqx._plot._ticks import set_frequency_axis
 
 # Octaves further down are a few broad bins of a Fourier transform, and inaudible.
 _LOWEST_HZ = 20.0
 
 
+@data_first
 def spectrogram(
     S_or_x: Any,
     transform: Any,
     sr: float | None = None,
-    ax: Axes | None = None,
     *,
+    ax: Axes | None = None,
     ref: float | None = None,
     top_db: float = 80.0,
     vmin: float | None = None,
@@ -56,7 +57,7 @@ def spectrogram(
     `ImportError` without matplotlib.
     """
     owner = "spectrogram"
-    ax = axes(ax)
+    ax = axes(owner, ax)
     where = layout(owner, transform, sr, axis)
     S, seconds = _values(owner, "S_or_x", S_or_x, transform, where)
     extend = "neither"
@@ -78,13 +79,14 @@ def spectrogram(
     return ax
 
 
+@data_first
 def difference(
     x: Any,
     y: Any,
     transform: Any,
     sr: float | None = None,
-    ax: Axes | None = None,
     *,
+    ax: Axes | None = None,
     top_db: float = 80.0,
     limit: float | None = None,
     axis: FrequencyAxis | None = None,
@@ -111,7 +113,7 @@ def difference(
     """
     owner = "difference"
     checks.pair(owner, x, y)
-    ax = axes(ax)
+    ax = axes(owner, ax)
     where = layout(owner, transform, sr, axis)
     S_x, seconds = _values(owner, "x", x, transform, where)
     S_y, _ = _values(owner, "y", y, transform, where)

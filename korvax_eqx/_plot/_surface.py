@@ -6,18 +6,20 @@ from typing import Any
 import numpy as np
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._plot._matplotlib import SMALL, Axes, as_numpy, axes
+from korvax_eqx._plot._legend import legend_below
+from korvax_eqx._plot._matplotlib import SMALL, Axes, as_numpy, axes, data_first
 
 _LINES = ("-", "--", "-.", ":")
 
 
+@data_first
 def surface(
     x_values: Any,
     y_values: Any,
     values: Any,
     paths: Any = None,
-    ax: Axes | None = None,
     *,
+    ax: Axes | None = None,
     target: tuple[float, float] | None = None,
     log: bool = False,
     levels: Any = 20,
@@ -39,7 +41,7 @@ def surface(
     - `log`: whether the levels are evenly spaced in the logarithm of the loss.
     - `levels`: how many, or the ascending values themselves.
     - `colorbar`: whether to draw a colour bar, taking its room from `ax`.
-    - `legend`: whether to draw a legend if there is something to name.
+    - `legend`: whether to draw a legend, below the axes, if there is something to name.
     - the others: for `Axes.contourf`, e.g. `cmap="magma"`.
 
     **Returns:** the axes.
@@ -48,7 +50,7 @@ def surface(
     are not positive; `ImportError` without matplotlib.
     """
     owner = "surface"
-    ax = axes(ax)
+    ax = axes(owner, ax)
     from matplotlib import ticker
 
     x = as_numpy(owner, "x_values", x_values, 1)
@@ -93,8 +95,8 @@ def surface(
             bar.minorticks_off()
         bar.set_label("Loss")
         bar.ax.tick_params(labelsize=SMALL)
-    if legend and ax.get_legend_handles_labels()[0]:
-        ax.legend(fontsize=SMALL, framealpha=0.9)
+    if legend:
+        legend_below(ax)
     return ax
 
 
