@@ -9,6 +9,14 @@ from jaxtyping import Array, Float
 
 import korvax_eqx as ke
 
+# What the names of losses in tables stand for.
+NAMES = (
+    "Losses: `mrstft` is MRSTFTLoss, `smooth` SmoothMRSTFTLoss, `pitch` "
+    "PitchTransportLoss; `convergence` is SpectralConvergenceLoss of a spectrogram; "
+    "`log-mel` and `log-cqt` are mean differences of logarithms of a MelSpectrogram "
+    "and of a CQT; `sot` is SpectralOptimalTransportLoss, of power spectra of valid "
+    "frames unless it says otherwise."
+)
 SAMPLE_RATE = 16000
 N_SAMPLES = 8192
 Loss = Callable[[Array, Array], Array]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import _pictures
 import matplotlib
 import numpy as np
 from _degradations import NOT_JUDGED
@@ -63,7 +64,7 @@ def draw(study, scores, path: Path) -> None:
     if rater is not None:
         axes[0].set_ylabel(f"best to worst by {rater}, whose rating is beside")
         _agreement(axes[-1], study, scores)
-    figure.savefig(path, dpi=110)
+    _pictures.save(figure, path)
     plt.close(figure)
 
 

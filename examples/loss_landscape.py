@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+import _pictures
 import jax
 import jax.numpy as jnp
 import matplotlib
@@ -26,12 +27,19 @@ import korvax_eqx as ke
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.lines import Line2D  # noqa: E402
 
 NAMES = ("mrstft", "smooth", "log-mel", "pitch")
+TITLES = {
+    "mrstft": "MRSTFTLoss",
+    "smooth": "SmoothMRSTFTLoss",
+    "log-mel": "log MelSpectrogram",
+    "pitch": "PitchTransportLoss",
+}
 AXES = {
-    "coarse": ("frequency, octaves from the target", 2.0),
-    "amplitude": ("amplitude, dB from the target", 12.0),
-    "time": ("shift, ms", 20.0),
+    "coarse": ("Frequency (octaves from the target)", 2.0),
+    "amplitude": ("Amplitude (dB from the target)", 12.0),
+    "time": ("Shift in time (ms)", 20.0),
 }
 
 
@@ -68,16 +76,32 @@ def draw_profiles(contenders: dict[str, ke.AbstractLoss], n: int, path: Path) ->
             highest = max(highest, values.max())
             flat = values.max() < 1e-4 * highest  # rounding: an arrow says nothing
             slopes = None if flat else slopes
-            legend = ax is axes[0, 0]
-            ke.plot.profile(at, values, slopes, ax=ax, target=0.0, legend=legend)
+            ke.plot.profile(at, values, slopes, ax=ax, target=0.0, legend=False)
             top = max(ax.get_ylim()[1], 0.02 * highest)
             ax.set_ylim(-0.05 * top, top)
             ax.set(xlabel="", ylabel="")
-        row[0].set_ylabel(name)
+        row[0].set_ylabel(f"{TITLES.get(name, name)}\n(no unit)")
+    figure.align_ylabels()
     for ax, (label, _) in zip(axes[-1], AXES.values(), strict=True):
         ax.set_xlabel(label)
+    named = [ax.get_legend_handles_labels() for ax in axes.flat]
+    entries = {
+        label.replace("descent away", "it goes away"): handle
+        for handles, labels in named
+        for handle, label in zip(handles, labels, strict=True)
+    }
+    towards = "a step of descent goes this way, to the target"
+    filled = Line2D([], [], color="C0", marker=">", linestyle="none")
+    figure.legend(
+        [filled, *reversed(entries.values())],
+        [towards, *reversed(entries)],
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+    )
     figure.suptitle(f"{tone.name} Hz: losses around the target")
-    figure.savefig(path, dpi=150)
+    _pictures.save(figure, path)
+    plt.close(figure)
 
 
 def descend(
@@ -111,7 +135,7 @@ def draw_surfaces(
     tone = TONES[3]
     phases = tone.phases(None)
     octaves = np.linspace(-1.5, 1.5, n, dtype=np.float32)
-    decibels = np.linspace(-12, 12, n // 2 + 1, dtype=np.float32)
+    decibels = np.linspace(-24, 12, n // 2 + 1, dtype=np.float32)
     starts = [(-1.2, -9.0), (1.2, 8.0), (0.7, -6.0), (-0.6, 9.0)]
     n_rows, n_columns = -(-len(contenders) // 2), min(2, len(contenders))
     figure, axes = plt.subplots(
@@ -137,15 +161,26 @@ def draw_surfaces(
         values = jax.jit(lambda p, f=value: jax.lax.map(jax.vmap(f), p))(points)
         paths = [descend(value, start, steps) for start in starts]
         ke.plot.surface(
-            octaves, decibels, np.asarray(values), paths, ax=ax, target=(0.0, 0.0)
+            octaves,
+            decibels,
+            np.asarray(values),
+            paths,
+            ax=ax,
+            target=(0.0, 0.0),
+            legend=False,
         )
-        ax.set_title(name)
+        ax.set_title(TITLES.get(name, name))
         ax.set(xlabel="", ylabel="")
         ax.set_xlim(octaves[0], octaves[-1])
         ax.set_ylim(decibels[0], decibels[-1])
-    figure.supxlabel("frequency, octaves from the target")
-    figure.supylabel("amplitude, dB from the target")
-    figure.savefig(path, dpi=150)
+    figure.supxlabel(AXES["coarse"][0], fontsize="medium")
+    figure.supylabel(AXES["amplitude"][0], fontsize="medium")
+    figure.suptitle(
+        f"{tone.name} Hz: {steps} steps of Adam, from the circles to the squares; "
+        "the star is the target"
+    )
+    _pictures.save(figure, path)
+    plt.close(figure)
 
 
 def main() -> None:
@@ -162,14 +197,20 @@ def main() -> None:
     parser.add_argument("--steps", type=whole(1), default=120, help="of a descent")
     parser.add_argument("--out", type=folder, default=Path("outputs/loss_landscape"))
     parser.add_argument("--quick", action="store_true", help="one loss, few positions")
+    _pictures.add_argument(parser)
     options = parser.parse_args()
+    _pictures.check(parser, options)
     names, n, steps = options.loss, options.n, options.steps
     if options.quick:
         names, n, steps = ("pitch",), 9, 3
     options.out.mkdir(parents=True, exist_ok=True)
     contenders = {name: available[name] for name in names}
-    draw_profiles(contenders, n, options.out / "profiles.png")
-    draw_surfaces(contenders, n // 3, steps, options.out / "surfaces.png")
+    profiles = options.out / "landscape_profiles.png"
+    surfaces = options.out / "landscape_surfaces.png"
+    draw_profiles(contenders, n, profiles)
+    draw_surfaces(contenders, n // 2, steps, surfaces)
+    if options.pictures:
+        _pictures.renew(profiles, surfaces)
     print(f"Written to {options.out}.")
 
 

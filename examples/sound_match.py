@@ -17,8 +17,9 @@ What descent finds: the amplitudes of all harmonics and of the noise's bands ove
 from small and equal; the harmonics' phases; and the last few cents of the pitch curve.
 What it is given: that curve to about 0.1 semitones, from a pitch tracker in NumPy.
 
-It leaves `target.wav`, `before.wav`, `result.wav` and `sound_match.png` in `--out`, and
-prints the terms of the loss, and measures that were not fitted, before and after.
+It leaves `target.wav`, `before.wav`, `result.wav`, `sound_match.png` and
+`sound_match_difference.png` in `--out`, and prints the terms of the loss, and measures
+that were not fitted, before and after.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import _pictures
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -260,6 +262,13 @@ def report(synth: Synth, loss: ke.BoundLoss, target: Target) -> dict[str, float]
     return numbers | measure(synth, target)
 
 
+LEGEND = (
+    "`loss` is what descends, the sum of its weighted terms, which follow by name: of "
+    "the loss, of the window in samples, and `lin` for magnitudes or `log` for their "
+    "logarithms. After them measures that were not fitted. 0 is a perfect match."
+)
+
+
 def print_table(before: Terms, after: Terms, title: str) -> None:
     """Print two sets of numbers side by side."""
     table = Table("", "before", "after")
@@ -267,26 +276,45 @@ def print_table(before: Terms, after: Terms, title: str) -> None:
         table.add_row(name, f"{value:.4g}", f"{after[name]:.4g}")
     console = Console(highlight=False)
     console.print(title)
+    console.print(LEGEND)
     console.print(table)
 
 
 def draw(path: Path, target: Target, result: Synth, history: Terms, title: str) -> None:
     """Draw target and result in the same colours, and all terms of the loss."""
-    figure = plt.figure(figsize=(15, 8.5), layout="constrained")
+    figure = plt.figure(figsize=(13, 7.4), layout="constrained")
     grid = figure.add_gridspec(1, 2, width_ratios=(3, 2))
     left, right = (figure.add_subfigure(cell) for cell in grid)
-    picture = ke.Spectrogram(1536, hop_length=128, power=1)
+    picture = ke.Spectrogram(1536, hop_length=192, power=1)
     peak = float(jnp.max(picture(jnp.asarray(target.x))))
     sounds = {"Target": target.x, "Result": np.asarray(result())}
     for ax, (name, x) in zip(left.subplots(2), sounds.items(), strict=True):
         x = x[: target.length]
-        plot.spectrogram(x, picture, SR, ax, ref=peak, vmax=0, axis="mel")
+        plot.spectrogram(x, picture, SR, ax=ax, ref=peak, vmax=0, axis="mel")
+        ax.collections[-1].colorbar.set_label("Level (dB re max of target)")
         ax.set_title(name)
-    ax = plot.terms(history, right.subplots(), linewidth=1, legend=False)
+    ax = plot.terms(history, ax=right.subplots(), linewidth=1)
     ax.set_title("Loss and its terms")
-    right.legend(loc="outside lower center", ncols=2, fontsize=9)
     figure.suptitle(title)
-    figure.savefig(path, dpi=110)
+    _pictures.save(figure, path, dpi=95)
+    plt.close(figure)
+
+
+def draw_difference(path: Path, target: Target, start: Synth, result: Synth) -> None:
+    """Draw the level of the synthesiser above and below the target, by the fit."""
+    figure, axes = plt.subplots(
+        1, 2, figsize=(11, 3.8), sharey=True, layout="constrained"
+    )
+    picture = ke.Spectrogram(1536, hop_length=192, power=1)
+    y = target.x[: target.length]
+    for ax, synth, name in zip(axes, (start, result), ("Before", "After"), strict=True):
+        x = np.asarray(synth())[: target.length]
+        options: dict[str, Any] = {"limit": 40.0, "colorbar": ax is axes[1]}
+        plot.difference(x, y, picture, SR, ax=ax, axis="mel", top_db=60.0, **options)
+        ax.set_title(f"{name} the fit")
+    axes[1].set_ylabel("")
+    axes[1].collections[-1].colorbar.set_label("Synthesiser − target (dB)")
+    _pictures.save(figure, path)
     plt.close(figure)
 
 
@@ -332,7 +360,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="at most 60 steps and 1 second, to try it"
     )
+    _pictures.add_argument(parser)
     arguments = parser.parse_args()
+    _pictures.check(parser, arguments)
     if arguments.quick:
         arguments.steps = min(arguments.steps, 60)
         arguments.seconds = min(arguments.seconds, 1.0)
@@ -367,7 +397,10 @@ def main() -> None:
     for file, x in (("target", target.x), ("before", start()), ("result", result())):
         write_sound(out / f"{file}.wav", x, target)
     draw(out / "sound_match.png", target, result, history, title)
-    print(f"Wrote target.wav, before.wav, result.wav and sound_match.png to {out}.")
+    draw_difference(out / "sound_match_difference.png", target, start, result)
+    if arguments.pictures:
+        _pictures.renew(out / "sound_match.png", out / "sound_match_difference.png")
+    print(f"Wrote target.wav, before.wav, result.wav and two pictures to {out}.")
 
 
 if __name__ == "__main__":

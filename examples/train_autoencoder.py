@@ -117,8 +117,8 @@ def draw_pair(left: Any, right: Any, x: np.ndarray, z: np.ndarray) -> None:
     picture = kx.Spectrogram(512, hop_length=64, power=1)
     peak = float(jnp.max(picture(jnp.asarray(x))))
     options: dict[str, Any] = {"ref": peak, "vmax": 0, "top_db": 70, "axis": "mel"}
-    plot.spectrogram(x, picture, SR, left, colorbar=False, **options)
-    plot.spectrogram(z, picture, SR, right, **options)
+    plot.spectrogram(x, picture, SR, ax=left, colorbar=False, **options)
+    plot.spectrogram(z, picture, SR, ax=right, **options)
     right.collections[-1].colorbar.set_label("dB re peak of the sound")
     right.set_ylabel("")
 
@@ -128,7 +128,7 @@ def draw_log(ax: Any, legend: Any, path: Path) -> None:
     history = [json.loads(line) for line in path.read_text().splitlines()]
     steps = [entry.pop("step") for entry in history]
     terms = [{k: v for k, v in entry.items() if k != "loss"} for entry in history]
-    plot.terms(terms, ax, steps=steps, linewidth=1, legend=False)
+    plot.terms(terms, ax=ax, steps=steps, linewidth=1, legend=False)
     legend.legend(*ax.get_legend_handles_labels(), loc="upper center", ncols=3)
     legend.axis("off")
     ax.set_title("Training loss")

@@ -228,6 +228,13 @@ def sines(log_eps: str) -> list[float]:
 
 def print_meaning(study: Study, console: Console) -> None:
     """One line a degradation: what it costs, and how it is rated."""
+    console.print(
+        f"What MRSTFTLoss(log_eps={PARITY}) and MRSTFTLoss(log_eps={BETTER}) are for a "
+        "sound and what became of it, by the kind of sound; 0 is identical."
+    )
+    if "ViSQOL" in study.ratings:
+        console.print("ViSQOL rates the quality from 1 to 4.7, which is identical.")
+    console.print("kbit/s: for one channel; SNR: level of the sound above the noise.")
     table = Table(title=f"values with log_eps {PARITY} and {BETTER}, means over sounds")
     table.add_column("degradation")
     judge = "ViSQOL" if "ViSQOL" in study.ratings else ""
@@ -252,6 +259,13 @@ def print_meaning(study: Study, console: Console) -> None:
 
 def print_agreements(scores: list[Agreement], console: Console) -> None:
     """One line a loss, one column a kind of sounds and judge."""
+    console.print(
+        "a / b: a is Spearman's rank correlation of the loss with the measure of "
+        "quality, 1 for the same order; b the pairs that the measure clearly tells "
+        "apart and the loss puts in the wrong order, in %. PESQ and STOI rate speech "
+        "only. The losses are MRSTFTLoss by its log_eps; `of the window's sum`: in "
+        "units of the sum of each window; `(a)², power 2`: of power spectra."
+    )
     table = Table(
         title="rank correlation with judges / % of clear pairs in the wrong order"
     )
@@ -275,6 +289,11 @@ def print_agreements(scores: list[Agreement], console: Console) -> None:
 
 
 def print_pitch(results: list[Pitch], runs: int, console: Console) -> None:
+    console.print(
+        "Tones at random phases. `within ...`: how often the derivative of the loss "
+        "along frequency has the right sign, from so far away, in %; 50 is chance. "
+        "`fits`: runs of Adam from up to two octaves away that end within 50 cents."
+    )
     table = Table(
         title="pitch: % of right signs of the gradient, and of fits within 50 cents"
     )

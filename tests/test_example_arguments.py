@@ -83,6 +83,22 @@ def test_folders_that_cannot_be_made(example, refused, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("example", "arguments", "name"),
+    [
+        ("sound_match", ["--quick"], "quick"),
+        ("sound_match", ["cello.ogg"], "sound"),
+        ("sound_match", ["--loss", "sot"], "loss"),
+        ("sound_match", ["--steps", "990"], "steps"),
+        ("loss_landscape", ["--quick"], "quick"),
+        ("loss_landscape", ["--n", "99"], "n"),
+    ],
+)
+def test_pictures_of_the_pages_show_a_full_run(example, arguments, name, refused):
+    said = refused(example, "--pictures", *arguments)
+    assert f"--pictures shows the default run: leave `{name}` out." in said
+
+
+@pytest.mark.parametrize(
     "example", ["pitch_fit", "loss_landscape", "gradient_direction"]
 )
 def test_names_of_losses(example, refused):

@@ -13,6 +13,19 @@ import jax  # noqa: E402
 from _tones import TONES, losses  # noqa: E402
 from gradient_direction import score  # noqa: E402
 
+# Words above the tables, each explained before it is used.
+EXPLAINED = {
+    "gradient_direction": [
+        "coarse",
+        "fine",
+        "amplitude",
+        "time",
+        "not finite",
+        "mrstft",
+    ],
+    "pitch_fit": ["pitch", " / "],
+}
+
 
 @pytest.fixture(autouse=True)
 def usual_promotion():
@@ -47,10 +60,11 @@ def test_centred_frames_do_not():
             ["gradient_direction.csv", "gradient_direction.png"],
         ),
         ("pitch_fit", ["pitch_fit.csv"]),
-        ("loss_landscape", ["profiles.png", "surfaces.png"]),
+        ("loss_landscape", ["landscape_profiles.png", "landscape_surfaces.png"]),
     ],
 )
 def test_example_runs(name, files, tmp_path):
+    shown = {path: path.read_bytes() for path in (EXAMPLES / "pictures").iterdir()}
     command = [sys.executable, str(EXAMPLES / f"{name}.py"), "--quick"]
     result = subprocess.run(
         [*command, "--out", str(tmp_path)], capture_output=True, text=True, timeout=300
@@ -60,3 +74,8 @@ def test_example_runs(name, files, tmp_path):
         written = (tmp_path / file).read_bytes()
         is_table = file.endswith(".csv") and len(written.splitlines()) >= 2
         assert is_table or written.startswith(b"\x89PNG")
+    assert shown == {p: p.read_bytes() for p in (EXAMPLES / "pictures").iterdir()}
+    # What the columns and cells of the table are, and the names in its rows.
+    for word in EXPLAINED.get(name, ()):
+        before, _, after = result.stdout.partition("━━")
+        assert word in before and word in after
