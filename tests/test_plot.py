@@ -670,7 +670,7 @@ def test_legends_cover_nothing(name, layout):
 
 def test_legend_of_a_part_of_a_figure():
     figure = Figure(layout="constrained", figsize=(8, 8))
-    upper, lower = figure.subfigures(2)
+    upper, lower = np.ravel(figure.subfigures(2))
     axes = plot.terms(HISTORY, ax=upper.subplots())
     below = plot.profile(X, X**2, ax=lower.subplots(), label="one")
     figure.draw_without_rendering()

@@ -48,13 +48,15 @@ def legend_below(ax: Axes) -> None:
 
 def _height_of_labels() -> float:
     """Return the room that ticks, their labels and the label of the x axis take."""
-    from matplotlib import rcParams
+    import matplotlib
     from matplotlib.font_manager import FontProperties
 
-    def size(name: str) -> float:
-        return FontProperties(size=rcParams[name]).get_size_in_points()
+    settings: Any = matplotlib.rcParams
 
-    ticks = rcParams["xtick.major.size"] + rcParams["xtick.major.pad"]
-    pads = rcParams["axes.labelpad"] + 2 * _GAP
+    def size(name: str) -> float:
+        return FontProperties(size=settings[name]).get_size_in_points()
+
+    ticks = settings["xtick.major.size"] + settings["xtick.major.pad"]
+    pads = settings["axes.labelpad"] + 2 * _GAP
     # Letters and what hangs below them: 1.2 of the size.
     return ticks + pads + 1.2 * (size("xtick.labelsize") + size("axes.labelsize"))
