@@ -16,6 +16,7 @@ frames. One that is none of these is refused with that reason.
 
 import dataclasses
 from abc import abstractmethod
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -152,15 +153,24 @@ class _Transformed:
     def __call__(self, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
         (x,) = rows
         transform = self.skeleton.filled(shared)
-        if self.framing is not None and self.before + self.after > 0:
-            by_mode = min(self.after, self.framing.right)
-            x = extended(x, None, self.before, by_mode, self.framing.pad_mode)
-            x = padded(x, 0, self.after - by_mode)
+        if self.framing is not None:
+            x = padded_at_ends(x, self.framing, self.before, self.after)
         # Turned while the piece is in the cache, and not all spectra at the end.
         return (jnp.swapaxes(transform.frames(x), -1, -2),), ()
 
     def padding(self, before: int, after: int) -> "_Transformed":
         return dataclasses.replace(self, before=before, after=after)
+
+
+def padded_at_ends(
+    x: Float[Array, "*rows n_samples"], framing: Framing, before: int, after: int
+) -> Float[Array, "*rows n_padded"]:
+    """Return a segment at an end of a signal with what the transform pads there."""
+    if before + after == 0:
+        return x
+    by_mode = min(after, framing.right)
+    x = extended(x, None, before, by_mode, framing.pad_mode)
+    return padded(x, 0, after - by_mode)
 
 
 def _transformed_in_pieces(
@@ -220,6 +230,11 @@ class AbstractElementwiseScale(AbstractScale):
 
 class AbstractFramesScale(AbstractScale):
     """A scale of frames, of spectra that may end early."""
+
+    @property
+    def is_framewise(self) -> bool:
+        """Whether each frame is scaled on its own, so that a long signal may be cut."""
+        return False
 
     @abstractmethod
     def frames(
@@ -281,6 +296,14 @@ class AbstractSpectralLoss(eqx.Module):
 class AbstractFramesLoss(AbstractSpectralLoss):
     """Two spectra, which may end early, to one number."""
 
+    @property
+    def over_frames(self) -> Literal["mean", "sum"] | None:
+        """What the loss is of numbers that belong to one frame each, if it is that.
+
+        A long signal may then be cut.
+        """
+        return None
+
     @abstractmethod
     def values(
         self,
@@ -324,6 +347,11 @@ class AbstractBatchLoss(AbstractSpectralLoss):
     @abstractmethod
     def n_sums(self) -> int:
         """How many values a row has."""
+
+    @property
+    def over_frames(self) -> Literal["mean", "sum"] | None:
+        """What these values are of numbers that belong to one frame each, if that."""
+        return None
 
     @abstractmethod
     def sums(

@@ -10,7 +10,7 @@ PieceSize: TypeAlias = int | Literal["auto"] | None
 # 16 signals of 44100 samples, pieces of 1 and 2 were fastest (of 2 for the smooth
 # loss), and memory grows with the piece. On accelerators a piece must be large enough
 # to keep the device busy.
-_SAMPLES = {"cpu": 90_000, "gpu": 2**22, "tpu": 2**22}
+SAMPLES = {"cpu": 90_000, "gpu": 2**22, "tpu": 2**22}
 
 
 def rows_in_piece(n_rows: int, n_samples: int, piece_size: PieceSize) -> int:
@@ -21,4 +21,4 @@ def rows_in_piece(n_rows: int, n_samples: int, piece_size: PieceSize) -> int:
         return max(1, n_rows)
     if piece_size != "auto":
         return min(piece_size, max(1, n_rows))
-    return rows_within(n_rows, n_samples, _SAMPLES)
+    return rows_within(n_rows, n_samples, SAMPLES)

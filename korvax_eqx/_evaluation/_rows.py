@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import itertools
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -11,7 +13,8 @@ from jaxtyping import Array, Float, Int
 
 from korvax_eqx._numerics._padding import cut_off
 from korvax_eqx._sharding._devices import varying_like
-from korvax_eqx._sharding._pieces import in_pieces
+from korvax_eqx._sharding._pieces import MaybeArrays, in_pieces
+from korvax_eqx._sharding._segments import Segments, added_in_segments
 from korvax_eqx._tree import Arrays, Skeleton
 
 from ._comparison import (
@@ -20,7 +23,8 @@ from ._comparison import (
     values_of_events,
     weighed,
 )
-from ._pieces import PieceSize, rows_in_piece
+from ._long import Ends, framing_of, segment_columns
+from ._pieces import SAMPLES, PieceSize, rows_in_piece
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +129,9 @@ class RowValues:
         like_outputs = (columns, *likes * self.n_groups)
         like_sums = tuple(shared[i] for i in self.wrt_shared) * self.n_groups
         piece = functools.partial(self._piece, shared)
-        return in_pieces(piece, flat, n_rows, size, like_outputs, like_sums)
+        # In blocks the gradient of a long signal would be in memory twice more.
+        in_blocks = not self._segments(range(len(comparisons)), shared, flat)
+        return in_pieces(piece, flat, n_rows, size, like_outputs, like_sums, in_blocks)
 
     def _comparisons(self, shared: Arrays) -> tuple[AbstractComparison, ...]:
         return self.skeleton.filled(shared[1:] if self.has_cotangents else shared)
@@ -134,7 +140,7 @@ class RowValues:
         comparisons = self._comparisons(shared)
         units = sorted({c.unit for c in comparisons})
         if len(units) == 1:
-            columns, grads = self._unit(units[0], shared, rows)
+            grads, columns = self._unit(units[0], shared, rows, {})
             return self._outputs(columns, grads)
         # Units after one another: each is a conditional, which XLA runs as a whole, and
         # passes the gradient on. The condition always holds, which XLA does not know.
@@ -142,7 +148,7 @@ class RowValues:
         grads = self._no_grads(shared, rows)
         columns: dict[int, Array] = {}
         for unit in units:
-            run = functools.partial(self._run_unit, unit, shared, rows)
+            run = functools.partial(self._unit, unit, shared, rows)
             kinds = jax.eval_shape(run, grads)
             grads, new = jax.lax.cond(
                 is_true, run, functools.partial(_never, kinds), grads
@@ -150,31 +156,42 @@ class RowValues:
             columns.update(new)
         return self._outputs(columns, grads)
 
-    def _run_unit(
+    def _unit(
         self, unit: int, shared: Arrays, rows: Arrays, grads: "_Grads"
     ) -> tuple["_Grads", dict[int, Array]]:
-        columns, more = self._unit(unit, shared, rows)
-        added = {
-            group: tuple(a + b for a, b in zip(grads[group], more[group], strict=True))
-            if group in more
-            else grads[group]
-            for group in grads
-        }
-        return added, columns
+        """Return the gradients with those of a unit added, and its columns by number.
 
-    def _unit(
-        self, unit: int, shared: Arrays, rows: Arrays
-    ) -> tuple[dict[int, Array], "_Grads"]:
-        """Return the columns of a unit by number, and the gradients of its groups."""
+        Gradients that are empty are zeros.
+        """
+        comparisons = self.skeleton.leafless()
+        own = [i for i, c in enumerate(comparisons) if c.unit == unit]
+        segments = self._segments(own, shared, rows)
+        whole = [i for i in own if i not in segments]
+        columns: dict[int, Array] = {}
+        if whole:
+            of_whole = functools.partial(self._columns, whole)
+            more, columns = self._gradients(whole, of_whole, shared, rows)
+            grads = _sum_of_grads(grads, more)
+        if segments:
+            if self.wrt_shared or self.wrt_rows:
+                grads = {**self._no_grads(shared, rows), **grads}
+            grads, more = self._in_segments(segments, shared, rows, grads)
+            columns = {**columns, **more}
+        return grads, columns
+
+    def _gradients(
+        self, which: list[int], columns_of: Any, shared: Arrays, rows: Arrays
+    ) -> tuple["_Grads", dict[int, Array]]:
+        """Return the gradients of the groups of some comparisons, and their columns."""
         if not (self.wrt_shared or self.wrt_rows):
-            return self._columns(unit, shared, rows), {}
+            return {}, columns_of(shared, rows)
 
         def total(
             some_shared: Arrays, some_rows: Arrays, group: int
         ) -> tuple[Float[Array, ""], dict[int, Array]]:
             all_shared = replaced(shared, self.wrt_shared, some_shared)
             all_rows = replaced(rows, self.wrt_rows, some_rows)
-            columns = self._columns(unit, all_shared, all_rows)
+            columns = columns_of(all_shared, all_rows)
             weights = self.column_weights(all_shared)
             own = [i for i in columns if self.column_groups[i] == group]
             parts = [weighed(columns[i], weights[i]) for i in own]
@@ -184,10 +201,65 @@ class RowValues:
         some_rows = tuple(rows[i] for i in self.wrt_rows)
         gradient = jax.grad(total, argnums=(0, 1), has_aux=True)
         columns, grads = {}, {}
-        for group in sorted({self.column_groups[i] for i in self._numbers(unit)}):
+        for group in sorted({self.column_groups[i] for i in self._numbers(which)}):
             (of_shared, of_rows), columns = gradient(some_shared, some_rows, group)
             grads[group] = (*of_shared, *of_rows)
-        return columns, grads
+        return grads, columns
+
+    def _segments(
+        self, which: Iterable[int], shared: Arrays, rows: Arrays
+    ) -> dict[int, Segments]:
+        """Return how to cut a long signal for each comparison that may be cut."""
+        n_samples = rows[0].shape[-1]
+        is_plain = self.layout == Layout((n_samples,), None, False)
+        # A piece is one signal then, unless its size is given.
+        if not is_plain or not isinstance(n_samples, int):
+            return {}
+        comparisons, segments = self._comparisons(shared), {}
+        for i in which:
+            framing = framing_of(comparisons[i])
+            if framing is None:
+                continue
+            n_frames = int(comparisons[i].transform.n_frames(n_samples))
+            fn, kinds = _SegmentOf(self, i, n_frames), ("signal", "signal")
+            cut = Segments(fn, framing, n_frames, kinds, kinds)
+            if cut.cuts(n_samples, SAMPLES):
+                segments[i] = cut
+        return segments
+
+    def _in_segments(
+        self,
+        segments: dict[int, Segments],
+        shared: Arrays,
+        rows: Arrays,
+        grads: "_Grads",
+    ) -> tuple["_Grads", dict[int, Array]]:
+        """`_unit` for comparisons that are cut."""
+        numbers = tuple(self._numbers(segments))
+        zero = jnp.zeros_like(rows[0][:, 0])
+        n = len(self.wrt_shared)
+        of_shared = tuple(g for group in grads for g in grads[group][:n])
+        of_rows = tuple(g for group in grads for g in grads[group][n:])
+        sums = (*[zero] * len(numbers), *of_shared)
+        many = tuple(
+            dataclasses.replace(
+                cut,
+                fn=dataclasses.replace(cut.fn, numbers=numbers, groups=tuple(grads)),
+            )
+            for cut in segments.values()
+        )
+        of_rows, sums = added_in_segments(many, shared, rows, of_rows, sums, SAMPLES)
+        columns = dict(zip(numbers, sums, strict=False))
+        left = iter(of_rows), iter(sums[len(numbers) :])
+        n_rows = len(self.wrt_rows)
+        result = {
+            group: (
+                *(next(left[1]) for _ in range(n)),
+                *(next(left[0]) for _ in range(n_rows)),
+            )
+            for group in grads
+        }
+        return result, columns
 
     def _no_grads(self, shared: Arrays, rows: Arrays) -> "_Grads":
         if not (self.wrt_shared or self.wrt_rows):
@@ -207,15 +279,11 @@ class RowValues:
         shared_grads = [g for group in sorted(grads) for g in grads[group][:n]]
         return (stacked, *row_grads), tuple(shared_grads)
 
-    def _numbers(self, unit: int) -> list[int]:
-        """Return which columns are made by a unit."""
-        numbers, start = [], 0
-        for comparison in self.skeleton.leafless():
-            n = sum(comparison.n_columns)
-            if comparison.unit == unit:
-                numbers += range(start, start + n)
-            start += n
-        return numbers
+    def _numbers(self, which: Iterable[int]) -> list[int]:
+        """Return which columns are made by some comparisons."""
+        sizes = [sum(c.n_columns) for c in self.skeleton.leafless()]
+        starts = [0, *itertools.accumulate(sizes)]
+        return [n for i in which for n in range(starts[i], starts[i + 1])]
 
     def column_weights(self, shared: Arrays) -> list[Any]:
         """The weight of every column in its group."""
@@ -228,12 +296,15 @@ class RowValues:
             for _ in range(n)
         ]
 
-    def _columns(self, unit: int, shared: Arrays, rows: Arrays) -> dict[int, Array]:
+    def _columns(
+        self, which: list[int], shared: Arrays, rows: Arrays
+    ) -> dict[int, Array]:
+        """Return the columns of some comparisons, by number."""
         x, y, n_samples = self.layout.events(rows)
+        comparisons = self._comparisons(shared)
         columns: list[Array] = []
-        for i, comparison in enumerate(self._comparisons(shared)):
-            if comparison.unit != unit:
-                continue
+        for i in which:
+            comparison = comparisons[i]
             if self.layout.targets is None:
                 target = target_of_events(comparison, y, n_samples)
             else:
@@ -242,7 +313,37 @@ class RowValues:
         if n_samples is not None:
             # A signal of no samples fills up a batch.
             columns = [jnp.where(n_samples > 0, c, jnp.zeros_like(c)) for c in columns]
-        return dict(zip(self._numbers(unit), columns, strict=True))
+        return dict(zip(self._numbers(which), columns, strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class _SegmentOf:
+    """What a segment of a long signal adds to gradients, and to columns."""
+
+    values: RowValues
+    index: int
+    n_frames: int
+    ends: Ends = Ends()
+    numbers: tuple[int, ...] = ()
+    groups: tuple[int, ...] = ()
+
+    def __call__(self, shared: Arrays, rows: Arrays) -> tuple[MaybeArrays, MaybeArrays]:
+        values, index = self.values, self.index
+        grads, columns = values._gradients([index], self._columns, shared, rows)
+        n = len(values.wrt_shared)
+        none = (None,) * (n + len(values.wrt_rows))
+        each = [grads.get(group, none) for group in self.groups]
+        of_rows = tuple(g for own in each for g in own[n:])
+        of_shared = tuple(g for own in each for g in own[:n])
+        return of_rows, (*map(columns.get, self.numbers), *of_shared)
+
+    def _columns(self, shared: Arrays, rows: Arrays) -> dict[int, Array]:
+        comparison = self.values._comparisons(shared)[self.index]
+        columns = segment_columns(comparison, *rows, self.n_frames, self.ends)
+        return dict(zip(self.values._numbers([self.index]), columns, strict=True))
+
+    def padding(self, before: int, after: int) -> "_SegmentOf":
+        return dataclasses.replace(self, ends=Ends(before, after))
 
 
 def _flat(row: Array, lead: tuple[int, ...]) -> Array:
@@ -256,6 +357,14 @@ def _flat(row: Array, lead: tuple[int, ...]) -> Array:
 
 # By group: gradients for the shared arrays, then for the rows.
 _Grads = dict[int, Arrays]
+
+
+def _sum_of_grads(one: _Grads, other: _Grads) -> _Grads:
+    added = {
+        group: tuple(a + b for a, b in zip(one[group], other[group], strict=True))
+        for group in one.keys() & other.keys()
+    }
+    return {**one, **other, **added}
 
 
 def _always_true(number: Array) -> Array:

@@ -45,6 +45,10 @@ class ElementwiseLoss(AbstractFramesLoss):
         options = ("mean", "sum")
         self.reduction = checks.one_of(_OWNER, "reduction", reduction, options)
 
+    @property
+    def over_frames(self) -> Literal["mean", "sum"]:
+        return self.reduction
+
     def values(
         self,
         S_x: Inexact[Array, "*rows n_frames n_bins"],

@@ -50,6 +50,10 @@ class NormLoss(AbstractFramesLoss):
         options = ("sum", "mean", "numel")
         self.reduction = checks.one_of(_OWNER, "reduction", reduction, options)
 
+    @property
+    def over_frames(self) -> Literal["mean"] | None:
+        return "mean" if self.over == "frame" else None
+
     def values(
         self,
         S_x: Inexact[Array, "*rows n_frames n_bins"],

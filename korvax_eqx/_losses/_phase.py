@@ -18,6 +18,7 @@ from korvax_eqx._numerics._safe import magnitude
 
 _OWNER = "PhaseLoss"
 Quantity = Literal["phase", "instantaneous_frequency", "group_delay"]
+_IN_TIME = "instantaneous_frequency"
 
 
 class PhaseLoss(AbstractFramesLoss):
@@ -68,6 +69,11 @@ class PhaseLoss(AbstractFramesLoss):
         options = ("uniform", "magnitude")
         self.weighting = checks.one_of(_OWNER, "weighting", weighting, options)
 
+    @property
+    def over_frames(self) -> Literal["mean"] | None:
+        is_plain = self.weighting == "uniform"
+        return "mean" if is_plain and self.quantity != _IN_TIME else None
+
     def values(
         self,
         S_x: Complex[Array, "*rows n_frames n_bins"],
@@ -80,7 +86,7 @@ class PhaseLoss(AbstractFramesLoss):
         d = phase(S_x) - phase(S_y)
         if self.quantity != "phase":
             d = d[later] - d[earlier]
-            if self.quantity == "instantaneous_frequency" and n_frames is not None:
+            if self.quantity == _IN_TIME and n_frames is not None:
                 n_frames = jnp.maximum(n_frames - 1, 0)
         if self.wrap:
             d = wrapped(d)
@@ -100,7 +106,7 @@ class PhaseLoss(AbstractFramesLoss):
 
     def _neighbours(self, S: Array) -> tuple[tuple[object, ...], tuple[object, ...]]:
         """Return where the later and the earlier value of each difference stand."""
-        is_time = self.quantity == "instantaneous_frequency"
+        is_time = self.quantity == _IN_TIME
         if self.quantity != "phase" and S.shape[-2 if is_time else -1] < 2:
             what = "frames" if is_time else "bins"
             raise ValueError(

@@ -77,6 +77,10 @@ class BatchRelativeLoss(AbstractBatchLoss):
     def n_sums(self) -> int:
         return 2
 
+    @property
+    def over_frames(self) -> Literal["sum"]:
+        return "sum"
+
     def sums(
         self,
         S_x: Inexact[Array, "*rows n_frames n_bins"],

@@ -1,5 +1,7 @@
 """Relative error of a spectrogram in the Frobenius norm."""
 
+from typing import Literal
+
 import equinox as eqx
 from jaxtyping import Array, Float, Inexact, Int
 
@@ -71,6 +73,10 @@ class BatchSpectralConvergenceLoss(AbstractBatchLoss):
     @property
     def n_sums(self) -> int:
         return 2
+
+    @property
+    def over_frames(self) -> Literal["sum"]:
+        return "sum"
 
     def sums(
         self,

@@ -1,6 +1,6 @@
 """Spectral optimal transport."""
 
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -235,6 +235,11 @@ class SpectralOptimalTransportLoss(AbstractFramesLoss):
             return np.log(ratio) / np.log(top / self.fmin)
         mel = np.asarray(hz_to_mel(np.append(unit * top, top), self.htk), np.float64)
         return mel[:-1] / mel[-1]
+
+    @property
+    def over_frames(self) -> Literal["mean"] | None:
+        is_plain = self.axis == "frequency" and self.weighting == "uniform"
+        return "mean" if is_plain else None
 
     def values(
         self,

@@ -7,7 +7,7 @@ from jaxtyping import Array, Inexact, Int
 
 from korvax_eqx._base import AbstractResizingScale, Count
 from korvax_eqx._checks import refuse
-from korvax_eqx._scales._frames import frames_left, scaled_frames
+from korvax_eqx._scales._frames import frames_left, is_framewise, scaled_frames
 from korvax_eqx._static import as_module, items_of
 
 
@@ -37,6 +37,10 @@ class Chain(AbstractResizingScale):
         for scale in self.scales:
             n_frames = frames_left(scale, n_frames)
         return n_frames
+
+    @property
+    def is_framewise(self) -> bool:
+        return all(map(is_framewise, self.scales))
 
     def frames(
         self,

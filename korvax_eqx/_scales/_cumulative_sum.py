@@ -41,6 +41,10 @@ class CumulativeSum(AbstractFramesScale):
         self.axis = checks.one_of(_OWNER, "axis", axis, ("time", "frequency"))
         self.reverse = checks.boolean(_OWNER, "reverse", reverse)
 
+    @property
+    def is_framewise(self) -> bool:
+        return self.axis == "frequency"
+
     def frames(
         self,
         S: Inexact[Array, "*rows n_frames n_bins"],

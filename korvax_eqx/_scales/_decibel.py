@@ -47,6 +47,10 @@ class AmplitudeToDB(AbstractFramesScale):
         """
         self.ref, self.amin, self.top_db = _check("AmplitudeToDB", ref, amin, top_db)
 
+    @property
+    def is_framewise(self) -> bool:
+        return self.top_db is None and not callable(self.ref)
+
     def frames(
         self,
         S: Inexact[Array, "*rows n_frames n_bins"],
@@ -88,6 +92,10 @@ class PowerToDB(AbstractFramesScale):
         **Raises:** `ValueError` for a value out of these ranges.
         """
         self.ref, self.amin, self.top_db = _check("PowerToDB", ref, amin, top_db)
+
+    @property
+    def is_framewise(self) -> bool:
+        return self.top_db is None and not callable(self.ref)
 
     def frames(
         self,

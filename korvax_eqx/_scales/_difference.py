@@ -39,6 +39,10 @@ class Difference(AbstractResizingScale):
             return max(n_frames - 1, 0)
         return jnp.maximum(n_frames - 1, 0)
 
+    @property
+    def is_framewise(self) -> bool:
+        return self.axis == "frequency"
+
     def frames(
         self,
         S: Inexact[Array, "*rows n_frames n_bins"],

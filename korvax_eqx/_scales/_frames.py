@@ -35,6 +35,13 @@ def scaled_frames(
     return jnp.swapaxes(scaled, -1, -2)
 
 
+def is_framewise(scale: Any) -> bool:
+    """Whether a scale treats each frame on its own."""
+    if isinstance(scale, AbstractFramesScale):
+        return scale.is_framewise
+    return isinstance(scale, AbstractElementwiseScale)
+
+
 def frames_left(scale: Any, n_frames: Any) -> Any:
     """Return how many frames are valid after a scale, of `n_frames` before it."""
     if n_frames is None or not isinstance(scale, AbstractResizingScale):

@@ -40,6 +40,10 @@ class MeanOverBins(AbstractFramesScale):
         """
         self.weights = static_or_leaf(_weights(weights))
 
+    @property
+    def is_framewise(self) -> bool:
+        return True
+
     def frames(
         self,
         S: Float[Array, "*rows n_frames n_bins"],

@@ -121,6 +121,10 @@ class MelScale(AbstractFramesScale):
         """Centre frequencies of the bands in Hz, where the triangles peak."""
         return mel_centres(self.sr, self.n_mels, self.fmin, self.fmax, self.htk)
 
+    @property
+    def is_framewise(self) -> bool:
+        return True
+
     def frames(
         self,
         S: Float[Array, "*rows n_frames n_bins"],

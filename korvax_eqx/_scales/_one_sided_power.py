@@ -34,6 +34,10 @@ class OneSidedPower(AbstractFramesScale):
         """
         self.factor = checks.positive(_OWNER, "factor", factor)
 
+    @property
+    def is_framewise(self) -> bool:
+        return True
+
     def frames(
         self,
         S: Float[Array, "*rows n_frames n_bins"],

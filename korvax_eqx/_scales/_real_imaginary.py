@@ -15,6 +15,10 @@ class RealImaginary(AbstractFramesScale):
     two parts each on its own: |Re d| + |Im d| in place of |d|.
     """
 
+    @property
+    def is_framewise(self) -> bool:
+        return True
+
     def frames(
         self,
         S: Complex[Array, "*rows n_frames n_bins"],

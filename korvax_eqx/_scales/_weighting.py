@@ -60,6 +60,10 @@ class AWeighting(AbstractFramesScale):
         """What is added to each bin, dB."""
         return _weighting("A", self.frequencies, self.min_db, self.sr, self.n_fft)
 
+    @property
+    def is_framewise(self) -> bool:
+        return True
+
     def frames(
         self,
         S: Float[Array, "*rows n_frames n_bins"],
@@ -97,6 +101,10 @@ class BWeighting(AbstractFramesScale):
     def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
         """What is added to each bin, dB."""
         return _weighting("B", self.frequencies, self.min_db, self.sr, self.n_fft)
+
+    @property
+    def is_framewise(self) -> bool:
+        return True
 
     def frames(
         self,
@@ -136,6 +144,10 @@ class CWeighting(AbstractFramesScale):
         """What is added to each bin, dB."""
         return _weighting("C", self.frequencies, self.min_db, self.sr, self.n_fft)
 
+    @property
+    def is_framewise(self) -> bool:
+        return True
+
     def frames(
         self,
         S: Float[Array, "*rows n_frames n_bins"],
@@ -173,6 +185,10 @@ class DWeighting(AbstractFramesScale):
     def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
         """What is added to each bin, dB."""
         return _weighting("D", self.frequencies, self.min_db, self.sr, self.n_fft)
+
+    @property
+    def is_framewise(self) -> bool:
+        return True
 
     def frames(
         self,

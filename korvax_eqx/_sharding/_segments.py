@@ -1,7 +1,7 @@
 """Cutting long rows into overlapping segments of so many frames each."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
@@ -105,41 +105,22 @@ def in_segments(
     Outputs are written, or added up, in place. The segments at both ends, which are
     padded, are programs of their own.
     """
-    framing, n_frames = segments.framing, segments.n_frames
     n_rows, n_samples = rows[0].shape
     n_each = segments.frames_at_once(limits)
-    # The ends share what is left, one to two segments.
-    n_inner = n_frames // n_each - 1
-    n_first = (n_frames - n_inner * n_each) // 2
-    last = n_first + n_inner * n_each
-    before = framing.left
-    inner_start = n_first * framing.hop_length - before
-    last_start = last * framing.hop_length - before
-    stop = framing.samples(n_frames) - before
-    first = _Segment(segments, n_first, framing.samples(n_first) - before, before, 0)
-    inner = _Segment(segments, n_each, framing.samples(n_each), 0, 0)
-    end = _Segment(
-        segments,
-        n_frames - last,
-        min(stop, n_samples) - last_start,
-        0,
-        max(0, stop - n_samples),
-    )
+    n_inner = segments.n_frames // n_each - 1
+    cuts = _Cuts(segments, n_samples, n_each, n_inner)
     row_indices = jnp.arange(n_rows, dtype=jnp.int32)
-    carry = first.empty(shared, rows)
+    carry = cuts.first.empty(shared, rows)
 
     def at_start(carry: _Carry, row: Array) -> tuple[_Carry, None]:
-        return first.added(carry, shared, rows, row, _int(0), _int(0)), None
+        return cuts.first.added(carry, shared, rows, row, _int(0), _int(0)), None
 
     def inside(carry: _Carry, index: Array) -> tuple[_Carry, None]:
-        row, i = index // n_inner, index % n_inner
-        frame = n_first + i * n_each
-        sample = inner_start + i * (n_each * framing.hop_length)
-        return inner.added(carry, shared, rows, row, frame, sample), None
+        row, place = index // n_inner, cuts.place(index % n_inner)
+        return cuts.inner.added(carry, shared, rows, row, *place), None
 
     def at_end(carry: _Carry, row: Array) -> tuple[_Carry, None]:
-        place = _int(last), _int(last_start)
-        return end.added(carry, shared, rows, row, *place), None
+        return cuts.end.added(carry, shared, rows, row, *cuts.place(n_inner)), None
 
     carry, _ = lax.scan(at_start, carry, row_indices)
     indices = jnp.arange(n_rows * n_inner, dtype=jnp.int32)
@@ -149,6 +130,92 @@ def in_segments(
 
 
 _Carry = tuple[Arrays, Arrays]
+
+
+def added_in_segments(
+    many: Sequence[Segments],
+    shared: Arrays,
+    rows: Arrays,
+    outputs: Arrays,
+    sums: Arrays,
+    limits: Mapping[str, int],
+) -> _Carry:
+    """Add what several functions make of the segments of one long row.
+
+    They go along the row together, each in segments of its own frames, which are about
+    as long.
+
+    **Arguments:**
+
+    - `many`: their functions take and return arrays along a signal and sums, each as
+        many as there are `outputs` and `sums`; `None` adds nothing.
+    - `rows`: arrays of shape `(1, n_samples)`.
+    - `outputs`, `sums`: what to add to, `outputs` of shape `(1, n_samples)`.
+    """
+    n_samples = rows[0].shape[-1]
+    most = min(s.n_frames // s.frames_at_once(limits) - 1 for s in many)
+    n_inner = min(
+        range(most, most + most // 8 + 1), key=lambda n: _longest_end(many, n)
+    )
+    cuts = [_Cuts(s, n_samples, s.n_frames // (n_inner + 1), n_inner) for s in many]
+
+    def added(carry: _Carry, segment: _Segment, place: tuple[Array, Array]) -> _Carry:
+        outputs, sums = carry
+        parts, more = segment.results(shared, rows, _int(0), *place)
+        at = (_int(0), place[1])
+        outputs = tuple(
+            o
+            if p is None
+            else lax.dynamic_update_slice(o, p + lax.dynamic_slice(o, at, p.shape), at)
+            for o, p in zip(outputs, parts, strict=True)
+        )
+        pairs = zip(sums, more, strict=True)
+        return outputs, tuple(a if b is None else a + b for a, b in pairs)
+
+    def inside(carry: _Carry, index: Array) -> tuple[_Carry, None]:
+        for cut in cuts:
+            carry = added(carry, cut.inner, cut.place(index))
+        return carry, None
+
+    carry = outputs, sums
+    for cut in cuts:
+        carry = added(carry, cut.first, (_int(0), _int(0)))
+    carry, _ = lax.scan(inside, carry, jnp.arange(n_inner, dtype=jnp.int32))
+    for cut in cuts:
+        carry = added(carry, cut.end, cut.place(n_inner))
+    return carry
+
+
+def _longest_end(many: Sequence[Segments], n_inner: int) -> int:
+    """Return the samples that are left to both ends by so many segments of a length."""
+    rests = (s.n_frames - n_inner * (s.n_frames // (n_inner + 1)) for s in many)
+    return max(r * s.framing.hop_length for r, s in zip(rests, many, strict=True))
+
+
+class _Cuts:
+    """The segments of a row: `n_inner` of `n_each` frames, and what is left at ends."""
+
+    def __init__(
+        self, segments: Segments, n_samples: int, n_each: int, n_inner: int
+    ) -> None:
+        framing, n_frames = segments.framing, segments.n_frames
+        before = framing.left
+        # The ends share what is left.
+        n_first = (n_frames - n_inner * n_each) // 2
+        last = n_first + n_inner * n_each
+        stop = framing.samples(n_frames) - before
+        n_given = min(stop, n_samples) - (last * framing.hop_length - before)
+        after = max(0, stop - n_samples)
+        n_start = framing.samples(n_first) - before
+        self.first = _Segment(segments, n_first, n_start, before, 0)
+        self.inner = _Segment(segments, n_each, framing.samples(n_each), 0, 0)
+        self.end = _Segment(segments, n_frames - last, n_given, 0, after)
+
+    def place(self, index: Any) -> tuple[Array, Array]:
+        """Return the first frame and sample of an inner segment, or of the last one."""
+        framing = self.inner.segments.framing
+        frame = self.first.n_frames + _int(index) * self.inner.n_frames
+        return frame, frame * framing.hop_length - framing.left
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +231,7 @@ class _Segment:
     def empty(self, shared: Arrays, rows: Arrays) -> _Carry:
         """Zeros for the results of all rows, and for the sums."""
         place = _int(0), _int(0), _int(0)
-        outputs, sums = jax.eval_shape(self._results, shared, rows, *place)
+        outputs, sums = jax.eval_shape(self.results, shared, rows, *place)
         zero = zero_like(rows[0])
         n_rows, n_samples = rows[0].shape
         buffers = [
@@ -188,7 +255,7 @@ class _Segment:
     ) -> _Carry:
         """Write the results of one segment, or add them to what is there."""
         outputs, sums = carry
-        parts, more = self._results(shared, rows, row, frame, sample)
+        parts, more = self.results(shared, rows, row, frame, sample)
         written = []
         kinds = self.segments.output_kinds
         for output, part, kind in zip(outputs, parts, kinds, strict=True):
@@ -198,7 +265,7 @@ class _Segment:
             written.append(lax.dynamic_update_slice(output, part, place))
         return tuple(written), tuple(a + b for a, b in zip(sums, more, strict=True))
 
-    def _results(
+    def results(
         self, shared: Arrays, rows: Arrays, row: Array, frame: Array, sample: Array
     ) -> tuple[Arrays, Arrays]:
         pieces = []
@@ -218,7 +285,7 @@ def _place(
     return (row, *[_int(0)] * (array.ndim - 2), last)
 
 
-def _int(value: int) -> Array:
+def _int(value: Any) -> Array:
     return jnp.asarray(value, jnp.int32)
 
 

@@ -1,0 +1,73 @@
+"""Comparing signals that are much longer than a piece, a segment at a time."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from korvax_eqx._base import (
+    AbstractBatchLoss,
+    AbstractFramesLoss,
+    AbstractLocalTransform,
+    padded_at_ends,
+)
+from korvax_eqx._scales._frames import is_framewise
+from korvax_eqx._sharding._segments import Framing
+
+from ._comparison import AbstractComparison, with_fields
+from ._spectral import SpectralComparison
+
+
+@dataclasses.dataclass(frozen=True)
+class Ends:
+    """How many samples a segment is padded by, where it is at an end of the signal."""
+
+    before: int = 0
+    after: int = 0
+
+
+def framing_of(comparison: AbstractComparison) -> Framing | None:
+    """Return where the frames lie of a comparison whose signals may be cut.
+
+    That is one whose columns are means or sums over frames, each of which is made of
+    the samples of that frame alone.
+    """
+    if not isinstance(comparison, SpectralComparison) or not comparison.is_rowwise:
+        return None
+    if comparison.piece_size != "auto":
+        return None
+    if not isinstance(comparison.transform, AbstractLocalTransform):
+        return None
+    if not all(map(is_framewise, comparison.scales)):
+        return None
+    if not all(_over_frames(loss) for loss in comparison.losses):
+        return None
+    return comparison.transform.framing()[0]
+
+
+def segment_columns(
+    comparison: SpectralComparison, x: Array, y: Array, n_frames: int, ends: Ends
+) -> tuple[Array, ...]:
+    """Return what a segment adds to the columns of signals of `n_frames` frames."""
+    transform: Any = comparison.transform
+    framing, inside = transform.framing()
+    x, y = (padded_at_ends(s, framing, ends.before, ends.after) for s in (x, y))
+    share = int(inside.n_frames(x.shape[-1])) / n_frames
+    comparison = with_fields(comparison, transform=inside)
+    columns = comparison.values(x, comparison.target(y))
+    return tuple(
+        column * jnp.asarray(share, column.dtype) if is_mean else column
+        for column, is_mean in zip(columns, _are_means(comparison), strict=True)
+    )
+
+
+def _over_frames(loss: Any) -> str | None:
+    is_known = isinstance(loss, AbstractFramesLoss | AbstractBatchLoss)
+    return loss.over_frames if is_known else None
+
+
+def _are_means(comparison: SpectralComparison) -> Sequence[bool]:
+    kinds = zip(comparison.losses, comparison.n_columns, strict=True)
+    return [_over_frames(loss) == "mean" for loss, n in kinds for _ in range(n)]

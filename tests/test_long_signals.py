@@ -1,0 +1,280 @@
+"""Losses of signals that are cut in overlapping segments, against the uncut ones."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import registry
+
+import korvax_eqx as ke
+from korvax_eqx._base import AbstractBatchLoss
+from korvax_eqx._evaluation import _rows
+from korvax_eqx._evaluation._pieces import SAMPLES
+from korvax_eqx._scales._frames import is_framewise, scaled_frames
+from korvax_eqx._sharding._segments import added_in_segments
+
+RNG = np.random.default_rng(0)
+N = 9001
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    """Segments of some hundred samples, so that short signals are cut."""
+    monkeypatch.setitem(SAMPLES, "cpu", 600)
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
+def uncut(monkeypatch, fn, *args):
+    with monkeypatch.context() as patch:
+        patch.setattr(_rows, "framing_of", lambda comparison: None)
+        jax.clear_caches()
+        result = fn(*args)
+    jax.clear_caches()
+    return result
+
+
+def signals(*shape):
+    x = RNG.standard_normal((2, *shape)) * np.linspace(0.1, 1, shape[-1])
+    return jnp.asarray(x[0], jnp.float32), jnp.asarray(x[1], jnp.float32)
+
+
+def is_cut(loss: Any, *args: Any) -> bool:
+    """Whether a program of the loss goes along its signals in segments."""
+    calls = []
+
+    def recorded(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return added_in_segments(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_rows, "added_in_segments", recorded)
+        jax.clear_caches()
+        jax.eval_shape(loss, *args)
+    jax.clear_caches()
+    return bool(calls)
+
+
+def single(transform: Any, loss: Any = None, scale: Any = None) -> Any:
+    return ke.TimeFrequencyLoss(
+        transform, loss or ke.ElementwiseLoss("L1"), scale or ke.Log(eps=1e-3)
+    )
+
+
+def spectrogram(n_fft=64, hop=16, **options):
+    return ke.Spectrogram(n_fft, hop, power=1, floor=1e-6, floor_mode="add", **options)
+
+
+LOSSES: dict[str, Any] = {
+    "resolutions": ke.MRSTFTLoss((16, 13, 32), (64, 40, 32), (64, 50, 32)),
+    "smooth": ke.SmoothMRSTFTLoss(hop_lengths=(32, 8), win_lengths=(67, 29)),
+    "not centred": single(spectrogram(center=False)),
+    "extra": single(spectrogram(hop=15, center=False, extra_padding=True)),
+    "reflect": single(spectrogram(pad_mode="reflect")),
+    "symmetric": single(spectrogram(pad_mode="symmetric")),
+    "edge": single(spectrogram(n_fft=50, hop=17, pad_mode="edge")),
+    "end": single(spectrogram(padding="end")),
+    "same": single(spectrogram(padding="same", pad_mode="reflect")),
+    "torch": single(spectrogram(n_fft=51, padding="torch")),
+    "widths": single(spectrogram(padding=(3, 40))),
+    "mel": single(ke.MelSpectrogram(16000, 64, 10, hop_length=16)),
+    "chroma": single(ke.Chroma(16000, 256, hop_length=64)),
+    "complex": single(ke.STFT(64, 16), scale=ke.RealImaginary()),
+    "transport": single(spectrogram(), ke.SpectralOptimalTransportLoss()),
+    "sum": single(spectrogram(), ke.ElementwiseLoss("L2", reduction="sum")),
+    "norm": single(spectrogram(), ke.NormLoss(over="frame", reduction="mean")),
+    "batch": single(spectrogram(), ke.BatchSpectralConvergenceLoss()),
+    "chain": single(
+        spectrogram(), scale=ke.Chain((ke.Log(), ke.Difference("frequency")))
+    ),
+    "parts": ke.SumLoss(
+        {
+            "a": ke.MRSTFTLoss((16, 8), (64, 32)),
+            "b": ke.SISDRLoss(),
+            "c": ke.WaveformLoss("L1"),
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("shape", [(N,), (2, 1, N)], ids=str)
+def test_value_and_gradient_are_those_of_the_whole_signal(monkeypatch, name, shape):
+    loss = LOSSES[name]
+    assert is_cut(loss, *signals(N))
+    assert not uncut(monkeypatch, is_cut, loss, *signals(N))
+    with jax.enable_x64(True):
+        x, y = (s.astype(jnp.float64) for s in signals(*shape))
+        fn = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+        value, grads = fn(x, y)
+        expected = uncut(monkeypatch, fn, x, y)
+        np.testing.assert_allclose(value, expected[0], rtol=1e-13)
+        for actual, wanted in zip(grads, expected[1], strict=True):
+            atol = 1e-12 * float(jnp.max(jnp.abs(wanted)))
+            np.testing.assert_allclose(actual, wanted, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        ke.MRSTFTLoss((16,), (64,), w_sc=1.0),
+        single(spectrogram(pad_mode="wrap")),
+        single(spectrogram(), scale=ke.PowerToDB()),
+        single(spectrogram(), scale=ke.PowerToDB(ref=jnp.max, top_db=None)),
+        single(spectrogram(), scale=ke.Difference("time")),
+        single(spectrogram(), ke.SpectralOptimalTransportLoss(axis="time")),
+        single(
+            ke.STFT(64, 16),
+            ke.PhaseLoss(quantity="instantaneous_frequency"),
+            ke.Identity(),
+        ),
+        single(lambda x: ke.Spectrogram(64, 16)(x)),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_what_needs_the_whole_signal_is_not_cut(loss):
+    assert not is_cut(loss, *signals(N))
+
+
+@pytest.mark.parametrize("name", ["resolutions", "reflect", "batch", "parts"])
+def test_other_ways_to_call(monkeypatch, name):
+    loss, (x, y) = LOSSES[name], signals(2, N)
+    change = signals(2, N)[0]
+
+    def ways(x, y):
+        def forward(x):
+            return jax.jvp(lambda x: loss(x, y), (x,), (change,))
+
+        def second(x):
+            return jax.jvp(jax.grad(lambda x: loss(x, y)), (x,), (change,))[1]
+
+        return {
+            "value": loss(x, y),
+            "terms": loss.with_terms(x, y),
+            "parts": jax.grad(lambda x: sum(loss.parts(x, y).values()))(x),
+            "forward": forward(x),
+            "second": second(x),
+            "vmap": jax.vmap(jax.value_and_grad(loss))(x, y),
+        }
+
+    actual, expected = ways(x, y), uncut(monkeypatch, ways, x, y)
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for a, b in zip(*map(jax.tree.leaves, (actual, expected)), strict=True):
+        atol = 1e-5 * float(jnp.max(jnp.abs(b)))
+        np.testing.assert_allclose(a, b, rtol=0, atol=atol)
+
+
+def test_learnable_arrays(monkeypatch):
+    window = jnp.asarray(np.hanning(64), jnp.float32)
+    x, y = signals(N)
+
+    def fn(window, weight):
+        transform = spectrogram(window=window)
+        loss = ke.MultiResolutionLoss(
+            (transform, spectrogram(32, 8)),
+            ke.ElementwiseLoss("L2"),
+            ke.Log(),
+            weights=weight[None],
+        )
+        return loss(x, y)
+
+    fn = jax.value_and_grad(fn, argnums=(0, 1))
+    actual = fn(window, jnp.asarray(2.0))
+    expected = uncut(monkeypatch, fn, window, jnp.asarray(2.0))
+    for a, b in zip(*map(jax.tree.leaves, (actual, expected)), strict=True):
+        atol = 2e-6 * float(jnp.max(jnp.abs(b)))
+        np.testing.assert_allclose(a, b, rtol=0, atol=atol)
+
+
+def test_single_precision_agrees_to_rounding(monkeypatch):
+    loss, (x, y) = LOSSES["resolutions"], signals(N)
+    fn = jax.value_and_grad(loss)
+    (value, grad), (wanted, slope) = fn(x, y), uncut(monkeypatch, fn, x, y)
+    np.testing.assert_allclose(value, wanted, rtol=1e-6)
+    atol = 1e-6 * float(jnp.max(jnp.abs(slope)))
+    np.testing.assert_allclose(grad, slope, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("name", ["resolutions", "reflect"])
+def test_any_number_of_samples(monkeypatch, name):
+    """However many frames are left for the ends."""
+    loss = LOSSES[name]
+    for n in (*range(6000, 6040, 7), 20011):
+        x, y = signals(n)
+        value, grad = jax.value_and_grad(loss)(x, y)
+        fn = functools.partial(jax.value_and_grad(loss), x)
+        wanted, slope = uncut(monkeypatch, fn, y)
+        np.testing.assert_allclose(value, wanted, rtol=1e-6)
+        atol = 3e-6 * float(jnp.max(jnp.abs(slope)))
+        np.testing.assert_allclose(grad, slope, rtol=0, atol=atol)
+
+
+def test_memory_is_that_of_segments():
+    """Beyond the gradient, 16 times the length takes as much."""
+    loss = ke.MRSTFTLoss((16, 13, 32), (64, 40, 32), (64, 50, 32))
+
+    def temporary(n):
+        kind = jax.ShapeDtypeStruct((1, n), jnp.float32)
+        compiled = jax.jit(jax.value_and_grad(loss)).lower(kind, kind).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert temporary(16 * 20000) < 1.1 * temporary(20000) + 4 * 15 * 20000 * 1.1
+
+
+# ----------------------------------------------- what the parts say of themselves
+
+
+def spectra(case):
+    return [jnp.swapaxes(S, -1, -2) for S in registry.arguments(case)]
+
+
+@pytest.mark.parametrize("case", [*registry.SCALES, *registry.COMPLEX_SCALES], ids=str)
+def test_scales_say_whether_they_look_at_frames_one_by_one(case):
+    (S,), scale = spectra(case), case.make()
+    # So that a limit to so many decibels is reached.
+    S = S * jnp.geomspace(1e-6, 1, S.shape[-2])[:, None].astype(S.dtype)
+    whole = scaled_frames(scale, S)
+    parts = [scaled_frames(scale, part) for part in (S[:, :6], S[:, 6:])]
+    joined = jnp.concatenate(parts, -2)
+    is_same = joined.shape == whole.shape and bool(
+        jnp.all(jnp.abs(joined - whole) <= 1e-6 * jnp.max(jnp.abs(whole)))
+    )
+    assert is_same == is_framewise(scale)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        *registry.SPECTRAL_LOSSES,
+        *registry.COMPLEX_LOSSES,
+        *registry.BATCH_LOSSES,
+        *registry.LEVEL_LOSSES,
+    ],
+    ids=str,
+)
+def test_losses_say_whether_they_are_made_of_frames(case):
+    """And those that are no mean or sum of numbers of one frame do not say so."""
+    (S_x, S_y), loss = spectra(case), case.make()
+    loud = jnp.linspace(0.1, 1, S_x.shape[-2])[:, None].astype(S_x.dtype)
+    S_x, S_y = loud * S_x, loud * S_y
+    k, n = 6, S_x.shape[-2]
+
+    def of(part: slice) -> Any:
+        pair = S_x[:, part], S_y[:, part]
+        is_batch = isinstance(loss, AbstractBatchLoss)
+        return loss.sums(*pair) if is_batch else (loss.values(*pair),)
+
+    whole, first, last = of(slice(None)), of(slice(k)), of(slice(k, None))
+    kinds = {
+        kind
+        for kind, (a, b) in {"mean": (k / n, 1 - k / n), "sum": (1.0, 1.0)}.items()
+        if all(
+            bool(jnp.all(jnp.abs(a * f + b * m - w) <= 1e-5 * jnp.abs(w)))
+            for f, m, w in zip(first, last, whole, strict=True)
+        )
+    }
+    assert kinds == ({loss.over_frames} if loss.over_frames else set())
