@@ -4,7 +4,8 @@ from typing import Literal, TypeAlias
 
 from korvax_eqx._sharding._pieces import rows_within
 
-PieceSize: TypeAlias = int | Literal["auto"] | None
+# "fused" is of comparisons that need no memory of a signal's length, and so no pieces.
+PieceSize: TypeAlias = int | Literal["auto", "fused"] | None
 
 # Samples of a piece. On CPU the spectra of a piece should stay in the cache: of 1 to
 # 16 signals of 44100 samples, pieces of 1 and 2 were fastest (of 2 for the smooth
@@ -17,8 +18,8 @@ def rows_in_piece(n_rows: int, n_samples: int, piece_size: PieceSize) -> int:
     """Return how many rows to evaluate at a time."""
     if not isinstance(n_rows, int):
         return 1  # of a symbolic shape, for `jax.export`
-    if piece_size is None:
+    if piece_size in (None, "fused"):
         return max(1, n_rows)
-    if piece_size != "auto":
+    if isinstance(piece_size, int):
         return min(piece_size, max(1, n_rows))
     return rows_within(n_rows, n_samples, _SAMPLES)

@@ -116,6 +116,8 @@ class RowValues:
         n_rows, n_samples = math.prod(lead), flat[0].shape[-1]
         comparisons = self._comparisons(shared)
         sizes: set[PieceSize] = {c.piece_size for c in comparisons}  # pyright: ignore
+        if self.layout.has_lengths and "fused" in sizes:
+            sizes.add("auto")  # signals that are cut off take memory
         size = min(rows_in_piece(n_rows, n_samples, size) for size in sizes)
         columns = jnp.broadcast_to(jnp.zeros_like(rows[0])[..., :1], (*lead, 1))
         columns = jnp.broadcast_to(columns, (*lead, len(self.column_groups)))

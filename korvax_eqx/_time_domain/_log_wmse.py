@@ -81,9 +81,7 @@ class LogWMSELoss(AbstractLoss):
         self, *, key: PRNGKeyArray | None = None
     ) -> tuple[AbstractComparison, ...]:
         event_ndim = 1 if self.mixture == "target" else 2
-        return (
-            WaveformComparison(loss=self, names=("log_wmse",), event_ndim=event_ndim),
-        )
+        return (WaveformComparison((self,), ("log_wmse",), event_ndim=event_ndim),)
 
     def values(
         self,
