@@ -179,7 +179,7 @@ def _summed(
 ) -> AbstractLoss:
     exponent = checks.positive(owner, "pow", pow)
     # The logarithm of a power is one of another base.
-    log = Log(eps=clamp_eps, base=10.0 ** (1 / exponent), floor="clamp")
+    log = Log(eps=clamp_eps, base=10.0 ** (1 / exponent), floor_mode="clip")
     terms = [
         ("log", ElementwiseLoss(), log, weight_of(owner, "log_weight", log_weight)),
         (

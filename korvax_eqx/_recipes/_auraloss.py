@@ -292,7 +292,9 @@ def stft_loss(
     log_eps = checks.non_negative(owner, "log_eps", log_eps)
     with checks.owned_by(owner, factor="log_fac", metric="mag_distance"):
         # Magnitudes have a floor: only empty bands are 0, in both signals.
-        log = Log(log_fac, log_eps) if log_eps > 0 else Log(log_fac, floor="replace")
+        log = (
+            Log(log_fac, log_eps) if log_eps > 0 else Log(log_fac, floor_mode="replace")
+        )
         distance = ElementwiseLoss(mag_distance)
     w_sc = weight_of(owner, "w_sc", w_sc)
     w_log_mag = weight_of(owner, "w_log_mag", w_log_mag)
