@@ -388,7 +388,7 @@ RECIPES_OF_BATCHES = [
     Case("rave", _recipe("rave", (256, 64))),
 ]
 # Some of these are in decibels, so that they have no least value of 0, or are slow:
-# `test_laws_recipes` has what holds for them too.
+# `test_recipes_laws` has what holds for them too.
 RECIPES = [
     *RECIPES,
     Case("sot", lambda: recipes.sot(fft_size=256)),
