@@ -119,6 +119,7 @@ def test_equals_torch_log_wmse():
 
 
 SOURCES = tuple(0.1 * RNG.standard_normal((2, 3, N)) for _ in "xy")
+SOURCES = tuple(a.astype(np.float32).astype(np.float64) for a in SOURCES)
 
 
 def test_equals_torch_log_wmse_of_a_mixture():

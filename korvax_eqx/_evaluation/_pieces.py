@@ -4,14 +4,17 @@ from typing import Literal, TypeAlias
 
 from korvax_eqx._sharding._pieces import rows_within
 
-# "fused" is of comparisons that need no memory of a signal's length, and so no pieces.
-PieceSize: TypeAlias = int | Literal["auto", "fused"] | None
+# "fused" is of comparisons that need no memory of a signal's length, and so no pieces,
+# "signals" of those that need that of a few signals, and no spectrogram.
+PieceSize: TypeAlias = int | Literal["auto", "fused", "signals"] | None
 
 # Samples of a piece. On CPU the spectra of a piece should stay in the cache: of 1 to
 # 16 signals of 44100 samples, pieces of 1 and 2 were fastest (of 2 for the smooth
 # loss), and memory grows with the piece. On accelerators a piece must be large enough
 # to keep the device busy.
 _SAMPLES = {"cpu": 90_000, "gpu": 2**22, "tpu": 2**22}
+# XLA plans an FFT at every call: on CPU one of 8 signals takes hardly longer than of 2.
+_SAMPLES_OF_SIGNALS = {**_SAMPLES, "cpu": 360_000}
 
 
 def rows_in_piece(n_rows: int, n_samples: int, piece_size: PieceSize) -> int:
@@ -22,4 +25,5 @@ def rows_in_piece(n_rows: int, n_samples: int, piece_size: PieceSize) -> int:
         return max(1, n_rows)
     if isinstance(piece_size, int):
         return min(piece_size, max(1, n_rows))
-    return rows_within(n_rows, n_samples, _SAMPLES)
+    samples = _SAMPLES_OF_SIGNALS if piece_size == "signals" else _SAMPLES
+    return rows_within(n_rows, n_samples, samples)

@@ -248,20 +248,24 @@ def _at_most_largest(q: Row) -> Row:
     return jnp.where(q > largest, largest, q)
 
 
-@jax.custom_jvp
 def _decibels(a: Row, b: Row) -> Row:
-    """Return `10 log10(a / b)` of positive numbers whose quotient may overflow.
+    """Return `10 log10(a / b)`, as `log_ratio`."""
+    return _DB * log_ratio(a, b)
+
+
+@jax.custom_jvp
+def log_ratio(a: Row, b: Row) -> Row:
+    """Return `ln(a / b)` of positive numbers whose quotient may overflow.
 
     Of equal numbers exactly 0, which XLA's way to divide by a root need not give.
     """
-    decibels = 2.0 * _DB * jnp.log(jnp.sqrt(a) / jnp.sqrt(b))
-    return jnp.where(a == b, 0, decibels)
+    return jnp.where(a == b, 0, 2.0 * jnp.log(jnp.sqrt(a) / jnp.sqrt(b)))
 
 
-@_decibels.defjvp
-def _decibels_jvp(primals, tangents):
+@log_ratio.defjvp
+def _log_ratio_jvp(primals, tangents):
     (a, b), (da, db) = primals, tangents
-    return _decibels(a, b), _DB * (da / a - db / b)
+    return log_ratio(a, b), da / a - db / b
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
