@@ -76,7 +76,7 @@ def auraloss_stft(
     not compare phases. Reproduced: the phase difference is not wrapped to
     $[-\pi, \pi]$; where a magnitude is below the floor its gradient is 0; bands of the
     mel scale sum magnitudes after the floor. Mel bands that hold no FFT bin are not
-    finite there and count as equal here. Not offered: `scale="chroma"`, which fails
+    finite there and count as equal here. Not offered: `scale="chroma"`, which raises
     there, and `scale_invariance`, whose factor is broadcast along the bins there.
 
     Measured against auraloss 0.4.0 and this commit, both with windows and tables in
