@@ -45,7 +45,7 @@ class AbstractWaveformLoss(AbstractLoss):
         is_fused = isinstance(self, AbstractFusedWaveformLoss)
         piece_size = "fused" if is_fused else "auto"
         names = (snake_name(self),)
-        return (WaveformComparison((self,), names, piece_size=piece_size),)
+        return (WaveformComparison(losses=(self,), names=names, piece_size=piece_size),)
 
 
 class AbstractFusedWaveformLoss(AbstractWaveformLoss):

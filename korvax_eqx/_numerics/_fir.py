@@ -19,6 +19,8 @@ below, 31 taps take 1.1 and 1.5 ms, 255 take 3.2 and 5.5, 511 take 5.3 and 10; b
 of overlapping frames 1023 take 6.4 and 14, 8191 take 9 and 19.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,7 +72,7 @@ def filtered_energy(
         z = padded(x, n_taps - 1 - left, left)
         y = correlate(z, jnp.asarray(taps, x.dtype))
         return jnp.sum(jnp.square(y), axis=-1)
-    n = next_fast_len(n_samples + n_taps - 1, real=True)
+    n: Any = next_fast_len(n_samples + n_taps - 1, real=True)
     counts = _bin_counts(n) / n
     if not isinstance(taps, jax.Array):  # in double precision, once
         H = np.fft.rfft(np.asarray(taps, np.float64), n)

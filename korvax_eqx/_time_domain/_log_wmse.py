@@ -83,7 +83,10 @@ class LogWMSELoss(AbstractLoss):
         event_ndim = 1 if self.mixture == "target" else 2
         return (
             WaveformComparison(
-                (self,), ("log_wmse",), piece_size="signals", event_ndim=event_ndim
+                losses=(self,),
+                names=("log_wmse",),
+                piece_size="signals",
+                event_ndim=event_ndim,
             ),
         )
 

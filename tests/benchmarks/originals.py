@@ -53,7 +53,9 @@ class _Anything(type):
 class _Empty(types.ModuleType):
     """A module that has a class of any name."""
 
-    __path__: list[str] = []
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__ = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(_Anything("Empty", (), {}), name)

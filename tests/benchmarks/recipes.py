@@ -321,15 +321,16 @@ def from_formula(
     case: Case, ours: Any, x: np.ndarray, y: np.ndarray
 ) -> tuple[float, float]:
     """Return the relative differences of the value and of the slope in a direction."""
-    assert case.formula is not None
+    formula = case.formula
+    assert formula is not None
     value, gradient = in_double(ours, x, y)
     v = np.random.default_rng(1).standard_normal(x.shape) * 0.1
 
     def along(h: float) -> Any:
-        return (case.formula(x + h * v, y) - case.formula(x - h * v, y)) / (2 * h)
+        return (formula(x + h * v, y) - formula(x - h * v, y)) / (2 * h)
 
     slope = (4 * along(0.5e-7) - along(1e-7)) / 3
-    return relative(value, case.formula(x, y)), relative(np.sum(gradient * v), slope)
+    return relative(value, formula(x, y)), relative(np.sum(gradient * v), slope)
 
 
 def cpu_seconds(calls: list[Callable[[], Any]], rounds: int) -> list[float]:
