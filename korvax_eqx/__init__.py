@@ -104,6 +104,8 @@ Bases to extend:
     AbstractFramesScale: A scale of frames, of spectra that may end early
     AbstractFramesTransform: Signals to spectra, frame by frame, of signals that may end
         early
+    AbstractFusedWaveformLoss: A loss in the time domain that is made of sums over
+        samples, each on its own
     AbstractLocalTransform: A transform whose frames each see the samples of one frame
         alone
     AbstractLoss: Two signals to one number, averaged over the leading axes
@@ -177,6 +179,7 @@ from ._base import AbstractStagedTransform as AbstractStagedTransform
 from ._base import AbstractTransform as AbstractTransform
 from ._evaluation._comparison import AbstractComparison as AbstractComparison
 from ._evaluation._loss import AbstractLoss as AbstractLoss
+from ._evaluation._signals import AbstractFusedWaveformLoss as AbstractFusedWaveformLoss
 from ._evaluation._signals import AbstractWaveformLoss as AbstractWaveformLoss
 from ._maps._a_weighting import AWeightingFilter as AWeightingFilter
 from ._maps._base import AbstractChannelMap as AbstractChannelMap

@@ -89,11 +89,11 @@ TRANSFORMS = [
 SCALES = [
     Case("Identity", lambda: ke.Identity()),
     Case("Log", lambda: ke.Log()),
-    Case("Log-clamp", lambda: ke.Log(2.0, 1e-5, base=10, floor="clamp")),
-    Case("Log-replace", lambda: ke.Log(eps=1e-5, base=2, floor="replace")),
+    Case("Log-clip", lambda: ke.Log(2.0, 1e-5, base=10, floor_mode="clip")),
+    Case("Log-replace", lambda: ke.Log(eps=1e-5, base=2, floor_mode="replace")),
     Case("Power", lambda: ke.Power(0.3)),
     Case("Power-2", lambda: ke.Power(2)),
-    Case("Power-clamp", lambda: ke.Power(0.5, 1e-8, floor="clamp")),
+    Case("Power-clip", lambda: ke.Power(0.5, 1e-8, floor_mode="clip")),
     Case("OneSidedPower", lambda: ke.OneSidedPower(0.5)),
     Case("Difference", lambda: ke.Difference()),
     Case("Difference-frequency", lambda: ke.Difference("frequency")),
@@ -388,7 +388,7 @@ RECIPES_OF_BATCHES = [
     Case("rave", _recipe("rave", (256, 64))),
 ]
 # Some of these are in decibels, so that they have no least value of 0, or are slow:
-# `test_laws_recipes` has what holds for them too.
+# `test_recipes_laws` has what holds for them too.
 RECIPES = [
     *RECIPES,
     Case("sot", lambda: recipes.sot(fft_size=256)),

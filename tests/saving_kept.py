@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from saving_cases import Bands, Tilt, triangle
+from saving_kept_later import PARTS, RECIPES
 
 import korvax_eqx as ke
 
@@ -228,6 +230,8 @@ KEPT: dict[str, tuple[Callable[[], Any], float]] = {
         lambda: ke.PitchTransportLoss(128, 32, ("tukey", 0.25), 1.5, piece_size=None),
         0.005604597,
     ),
+    **PARTS,
+    **{f"recipe-{name}": entry for name, entry in RECIPES.items()},
 }
 
 
@@ -239,8 +243,10 @@ def result(part: Any) -> float:
     signals = [tone + level * (noise + np.cos(at)) for level in (0.2, 0.3)]
     x, y = (jnp.asarray(s.reshape(2, 2000), jnp.float32) for s in signals)
     transform = ke.Spectrogram(64, 20)
+    if isinstance(part, ke.PhaseLoss | ke.RealImaginary):
+        transform = ke.STFT(64, 20)
     if isinstance(part, ke.AbstractLoss):
-        return float(part(x, y))
+        return float(part(x, y, key=jax.random.key(0)))
     if isinstance(part, ke.AbstractSpectralLoss):
         return float(part(transform(x), transform(y)))
     made = part(transform(x)) if isinstance(part, ke.AbstractScale) else part(x)

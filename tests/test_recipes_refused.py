@@ -1,5 +1,6 @@
 """Wrong arguments of recipes are refused by the names that recipes have for them."""
 
+import inspect
 import re
 
 import pytest
@@ -46,6 +47,9 @@ REFUSED = [
     ("auraloss_random", {"windows": ()}, "windows"),
     ("auraloss_random", {"min_hop_size": 0}, "min_hop_size"),
     ("auraloss_random", {"n_bank": 0}, "n_bank"),
+    ("auraloss_random", {"max_hop_size": 0.05}, "max_hop_size"),
+    ("auraloss_random", {"windows": ("no",)}, "windows"),
+    ("auraloss_random", {"seed": -1}, "seed"),
     ("auraloss_random", {"scale": "mel", "sample_rate": 16000}, "n_mels"),
     ("parallel_wavegan", {"fft_sizes": 1024}, "fft_sizes"),
     ("parallel_wavegan", {"win_lengths": (600, 1200, 1024)}, "win_lengths"),
@@ -112,6 +116,28 @@ def test_wrong_arguments_are_refused_by_their_names(name, arguments, argument):
         getattr(recipes, name)(**arguments)
     pattern = rf"`{name}\({argument}=\.\.\.\)` must .+\. Got .+\."
     assert re.match(pattern, str(refusal.value), re.DOTALL), refusal.value
+
+
+RECIPES = {n: f for n, f in vars(recipes).items() if inspect.isfunction(f)}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_value_of_any_argument_fails_in_another_way(name):
+    """It is taken, or refused by the name of an argument of the recipe."""
+    parameters = inspect.signature(RECIPES[name]).parameters.values()
+    named = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
+    rate = {p.name: 44100 for p in named if p.default is p.empty}
+    names, refused = "|".join(p.name for p in named), 0
+    for parameter in named:
+        for value in (object(), -1.5, "bad", (), [None], 10**20):
+            try:
+                RECIPES[name](**{**rate, parameter.name: value})
+            except ValueError as error:
+                pattern = rf"`{name}\(({names})=\.\.\.\)` must .+"
+                assert re.match(pattern, str(error), re.DOTALL), (value, str(error))
+                refused += 1
+    assert refused > len(named)
 
 
 @pytest.mark.filterwarnings("error")

@@ -73,6 +73,32 @@ def test_level_is_a_part_of_its_own():
     np.testing.assert_allclose(both, parts, rtol=1e-6)
 
 
+@pytest.mark.parametrize("is_gradient", [False, True])
+def test_l1snr_reads_the_signals_together_and_keeps_nothing_of_their_length(
+    is_gradient,
+):
+    """Also beside parts that are filtered, cut off, or evaluated in pieces."""
+    loss = recipes.l1snr_db(l1_weight=0.3)
+    x, y = jnp.asarray(np.tile(X, 5), jnp.float32), jnp.asarray(np.tile(Y, 5))
+    y = y.astype(jnp.float32)
+    fn = jax.jit(jax.value_and_grad(loss) if is_gradient else loss)
+    memory = fn.lower(x, y).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < x.nbytes / 10
+    parts = ke.SumLoss(
+        {
+            "fused": loss,
+            "mapped": ke.MappedLoss(ke.PreEmphasis(), loss),
+            "in pieces": ke.SISDRLoss(),
+        }
+    )
+    lengths = jnp.asarray([N, 4 * N])
+    value, terms = parts.with_terms(x, y, lengths=lengths)
+    np.testing.assert_allclose(value, sum(terms.values()), rtol=1e-6)
+    fused = sum(term for name, term in terms.items() if name.startswith("fused"))
+    alone = [loss(x[i, :n], y[i, :n]) for i, n in enumerate(map(int, lengths))]
+    np.testing.assert_allclose(fused, np.mean(alone), rtol=1e-5)
+
+
 # --------------------------------------------------------------------- logWMSE
 
 
@@ -93,6 +119,7 @@ def test_equals_torch_log_wmse():
 
 
 SOURCES = tuple(0.1 * RNG.standard_normal((2, 3, N)) for _ in "xy")
+SOURCES = tuple(a.astype(np.float32).astype(np.float64) for a in SOURCES)
 
 
 def test_equals_torch_log_wmse_of_a_mixture():

@@ -92,13 +92,22 @@ def transport(u, v, positions, cut):
     return np.sum(length * (at_u - at_v) ** 2)
 
 
+# Frames at the end hold a few samples, on which the window is next to nothing.
+LEAST = 1e-7
+
+
 def paper(x, y, positions, n_fft, hop_length, cut=True, own_mass=False, weight=0.05):
     S_x, S_y = (
         np.abs(end_padded_stft(a, n_fft, hop_length, "flattop")) ** 2 / n_fft
         for a in (x, y)
     )
     costs = [
-        transport(u / (u if own_mass else v).sum(), v / v.sum(), positions, cut)
+        transport(
+            u / max((u if own_mass else v).sum(), LEAST),
+            v / max(v.sum(), LEAST),
+            positions,
+            cut,
+        )
         for u, v in zip(S_x.T, S_y.T, strict=True)
     ]
     total = np.mean(costs)

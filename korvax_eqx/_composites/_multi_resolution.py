@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from korvax_eqx._base import AbstractFramesTransform, AbstractTransform
 from korvax_eqx._evaluation._comparison import (
     AbstractComparison,
+    in_units,
     is_off,
     renamed,
     unique_names,
@@ -98,11 +99,12 @@ class MultiResolutionLoss(AbstractLoss):
         ]
         labels = unique_names([label_of(t) for t in self.transform_fns])
         weights = means_of(self.resolution_weights, len(losses))
-        return tuple(
-            renamed(comparison, label, weight)
+        # Resolutions after one another: together, the spectra of all of them leave the
+        # cache. Measured on CPU, up to a quarter of the time, and half of the memory.
+        return in_units(
+            [renamed(comparison, label, weight) for comparison in loss.comparisons()]
             for loss, label, weight in zip(losses, labels, weights, strict=True)
             if not is_off(weight)
-            for comparison in loss.comparisons()
         )
 
 

@@ -80,7 +80,7 @@ class RandomSubsetLoss(AbstractLoss):
         )
         factors = (n_losses / self.n_draws,) * n_losses
         sizes = (c.piece_size for option in options for c in option)
-        size: Any = next(sizes, "auto")
+        size: Any = next((size for size in sizes if size != "fused"), "auto")
         return (
             SwitchedComparison(
                 index=index,

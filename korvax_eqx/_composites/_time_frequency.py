@@ -6,10 +6,10 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from korvax_eqx._base import AbstractTransform
+from korvax_eqx._base import AbstractLocalTransform, AbstractTransform
 from korvax_eqx._evaluation._comparison import AbstractComparison
 from korvax_eqx._evaluation._loss import AbstractLoss
-from korvax_eqx._evaluation._pieces import PieceSize
+from korvax_eqx._evaluation._pieces import PieceSize, piece_size_of
 from korvax_eqx._evaluation._spectral import SpectralComparison
 from korvax_eqx._types import LossFn, ScaleFn, TransformFn
 
@@ -93,6 +93,11 @@ class TimeFrequencyLoss(AbstractLoss):
         if not terms:
             return ()
         names, scales, losses, weights = map(tuple, zip(*terms, strict=True))
+        piece_size = self.piece_size
+        if piece_size == "auto" and isinstance(
+            self.transform_fn, AbstractLocalTransform
+        ):
+            piece_size = piece_size_of(self.transform_fn.framing()[0])
         return (
             SpectralComparison(
                 transform=self.transform_fn,
@@ -100,7 +105,7 @@ class TimeFrequencyLoss(AbstractLoss):
                 losses=losses,
                 names=names,
                 weights=weights,
-                piece_size=self.piece_size,
+                piece_size=piece_size,
             ),
         )
 

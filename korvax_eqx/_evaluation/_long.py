@@ -36,7 +36,7 @@ def framing_of(comparison: AbstractComparison) -> Framing | None:
     """
     if not isinstance(comparison, SpectralComparison) or not comparison.is_rowwise:
         return None
-    if comparison.piece_size != "auto":
+    if comparison.piece_size not in ("auto", "dense"):
         return None
     if not isinstance(comparison.transform, AbstractLocalTransform):
         return None

@@ -39,7 +39,9 @@ class MappedComparison(AbstractComparison):
         self.inner = tuple(merged(inner))
         self.names = tuple(name for c in self.inner for name in c.names)
         self.weights = tuple(weight for c in self.inner for weight in c.weights)
-        self.piece_size = self.inner[0].piece_size
+        sizes: list[PieceSize]
+        sizes = [c.piece_size for c in self.inner if c.piece_size != "fused"]
+        self.piece_size = sizes[0] if sizes else "auto"  # mapped signals take memory
         self.unit = self.inner[0].unit
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from korvax_eqx._numerics._padding import cut_off
 from korvax_eqx._sharding._devices import varying_like
@@ -120,6 +120,8 @@ class RowValues:
         n_rows, n_samples = math.prod(lead), flat[0].shape[-1]
         comparisons = self._comparisons(shared)
         sizes: set[PieceSize] = {c.piece_size for c in comparisons}  # pyright: ignore
+        if self.layout.has_lengths and "fused" in sizes:
+            sizes.add("auto")  # signals that are cut off take memory
         size = min(rows_in_piece(n_rows, n_samples, size) for size in sizes)
         columns = jnp.broadcast_to(jnp.zeros_like(rows[0])[..., :1], (*lead, 1))
         columns = jnp.broadcast_to(columns, (*lead, len(self.column_groups)))
@@ -186,23 +188,36 @@ class RowValues:
         if not (self.wrt_shared or self.wrt_rows):
             return {}, columns_of(shared, rows)
 
-        def total(
-            some_shared: Arrays, some_rows: Arrays, group: int
-        ) -> tuple[Float[Array, ""], dict[int, Array]]:
+        def totals(
+            some_shared: Arrays, some_rows: Arrays
+        ) -> tuple[dict[int, Array], dict[int, Array]]:
             all_shared = replaced(shared, self.wrt_shared, some_shared)
             all_rows = replaced(rows, self.wrt_rows, some_rows)
             columns = columns_of(all_shared, all_rows)
-            weights = self.column_weights(all_shared)
-            own = [i for i in columns if self.column_groups[i] == group]
-            parts = [weighed(columns[i], weights[i]) for i in own]
-            return jnp.sum(sum(parts[1:], parts[0])), columns
+            weights, parts = self.column_weights(all_shared), {}
+            for i, column in columns.items():
+                part = weighed(column, weights[i])
+                parts.setdefault(self.column_groups[i], []).append(part)
+            return {g: jnp.sum(sum(p[1:], p[0])) for g, p in parts.items()}, columns
 
-        some_shared = tuple(shared[i] for i in self.wrt_shared)
-        some_rows = tuple(rows[i] for i in self.wrt_rows)
-        gradient = jax.grad(total, argnums=(0, 1), has_aux=True)
-        columns, grads = {}, {}
-        for group in sorted({self.column_groups[i] for i in self._numbers(which)}):
-            (of_shared, of_rows), columns = gradient(some_shared, some_rows, group)
+        arrays = (
+            tuple(shared[i] for i in self.wrt_shared),
+            tuple(rows[i] for i in self.wrt_rows),
+        )
+        groups = sorted({self.column_groups[i] for i in self._numbers(which)})
+        if len(groups) == 1:
+            one = functools.partial(_entry, totals, groups[0])
+            grads, columns = jax.grad(one, argnums=(0, 1), has_aux=True)(*arrays)
+            return {groups[0]: (*grads[0], *grads[1])}, columns
+        # Linearised once, so that groups share the spectra. What does not depend on
+        # the arrays, as the norm of the target, has no gradient to compute.
+        _, linear, columns = jax.linearize(totals, *arrays, has_aux=True)
+        grads = {}
+        for group in groups:
+            own = functools.partial(_of_entry, linear, group)
+            (of_shared, of_rows) = jax.linear_transpose(own, *arrays)(
+                jnp.ones((), columns[self._numbers(which)[0]].dtype)
+            )
             grads[group] = (*of_shared, *of_rows)
         return grads, columns
 
@@ -365,6 +380,15 @@ def _sum_of_grads(one: _Grads, other: _Grads) -> _Grads:
         for group in one.keys() & other.keys()
     }
     return {**one, **other, **added}
+
+
+def _entry(fn: Any, key: int, *args: Any) -> tuple[Array, Any]:
+    entries, aux = fn(*args)
+    return entries[key], aux
+
+
+def _of_entry(fn: Any, key: int, *args: Any) -> Array:
+    return fn(*args)[key]
 
 
 def _always_true(number: Array) -> Array:

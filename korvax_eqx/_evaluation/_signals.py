@@ -10,7 +10,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from korvax_eqx._names import name_of, snake_name
 
-from ._comparison import AbstractComparison, AbstractMeanComparison, Columns, Targets
+from ._comparison import (
+    AbstractComparison,
+    AbstractMeanComparison,
+    Columns,
+    Targets,
+    with_fields,
+)
 from ._loss import AbstractLoss
 from ._pieces import PieceSize
 
@@ -36,7 +42,18 @@ class AbstractWaveformLoss(AbstractLoss):
     def comparisons(
         self, *, key: PRNGKeyArray | None = None
     ) -> tuple[AbstractComparison, ...]:
-        return (WaveformComparison(loss=self, names=(snake_name(self),)),)
+        is_fused = isinstance(self, AbstractFusedWaveformLoss)
+        piece_size = "fused" if is_fused else "auto"
+        names = (snake_name(self),)
+        return (WaveformComparison(losses=(self,), names=names, piece_size=piece_size),)
+
+
+class AbstractFusedWaveformLoss(AbstractWaveformLoss):
+    """A loss in the time domain that is made of sums over samples, each on its own.
+
+    XLA makes value and gradient in loops over the samples that keep nothing between
+    them, so that pieces would save no memory. Losses of this kind share the loops.
+    """
 
 
 def counted(
@@ -47,16 +64,16 @@ def counted(
 
 
 class WaveformComparison(AbstractMeanComparison):
-    """A loss in the time domain as one term.
+    """Losses in the time domain, a term each.
 
     **Arguments:**
 
-    - `loss`: has `values` as those of `AbstractWaveformLoss`.
+    - `losses`: have `values` as those of `AbstractWaveformLoss`.
     - `event_ndim`: the axes of a row of that, 2 for channels that are compared
         together.
     """
 
-    loss: Any
+    losses: tuple[Any, ...]
     names: tuple[str, ...] = eqx.field(static=True)
     weights: tuple[Any, ...] = (1.0,)
     piece_size: PieceSize = eqx.field(static=True, default="auto")
@@ -80,10 +97,18 @@ class WaveformComparison(AbstractMeanComparison):
         target: Targets,
         n_samples: Int[Array, " rows"] | None = None,
     ) -> Columns:
-        return (self.loss.values(x, target[0], n_samples),)
+        return tuple(loss.values(x, target[0], n_samples) for loss in self.losses)
 
-    def joined(self, other: AbstractComparison) -> AbstractComparison | None:
-        return None
+    def joined(self, other: AbstractComparison) -> "WaveformComparison | None":
+        """Return both as one: what needs no pieces reads the signals together."""
+        if not isinstance(other, WaveformComparison):
+            return None
+        is_shared = self.piece_size == "fused" == other.piece_size
+        if not is_shared or self.event_ndim != other.event_ndim:
+            return None
+        losses, names = self.losses + other.losses, self.names + other.names
+        weights = self.weights + other.weights
+        return with_fields(self, losses=losses, names=names, weights=weights)
 
 
 class CallableComparison(AbstractMeanComparison):

@@ -5,12 +5,12 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._base import AbstractFramesLoss
 from korvax_eqx._losses._mean import n_elements, total
+from korvax_eqx._numerics._cumulative import cumulative
 from korvax_eqx._numerics._padding import cut_off
 from korvax_eqx._numerics._powers import is_negligible, root
 from korvax_eqx._numerics._ratio import quotient
@@ -91,9 +91,9 @@ def _cumulative(
 ) -> Float[Array, "*rows n_frames n_bins"]:
     words = direction.split("_")
     if "right" in words or "left" in words:
-        S = lax.cumsum(S, S.ndim - 2, "left" in words)
+        S = cumulative(S, S.ndim - 2, "left" in words)
     if "up" in words or "down" in words:
-        S = lax.cumsum(S, S.ndim - 1, "down" in words)
+        S = cumulative(S, S.ndim - 1, "down" in words)
     return S
 
 

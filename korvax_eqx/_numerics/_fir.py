@@ -19,14 +19,18 @@ below, 31 taps take 1.1 and 1.5 ms, 255 take 3.2 and 5.5, 511 take 5.3 and 10; b
 of overlapping frames 1023 take 6.4 and 14, 8191 take 9 and 19.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Complex, Float
+from scipy.fft import next_fast_len
 
 from ._fft import rfft
 from ._frames import padded
+from ._safe import squared_magnitude
 
 # Up to this many, shifted copies of the signal are fused into one loop. With more,
 # their gradient takes up to ten times as long as that of products.
@@ -34,6 +38,7 @@ _MOST_SHIFTS = 4
 # Above, FFTs take less time than products.
 _MOST_BLOCK_TAPS = 512
 _LEAST_BLOCK = 32
+_PART = 64
 
 
 def correlate(
@@ -51,6 +56,45 @@ def correlate(
     if n_taps <= _MOST_BLOCK_TAPS:
         return _by_blocks(x, taps)
     return _by_ffts(x, taps)
+
+
+def filtered_energy(
+    x: Float[Array, "*channels n_samples"],
+    taps: Float[Array | np.ndarray, " n_taps"],
+) -> Float[Array, "*channels"]:
+    """Return the sum of squares of a filtered signal, what rings beyond its ends too.
+
+    Of many taps by Parseval's theorem: the energy needs no inverse FFT.
+    """
+    n_samples, n_taps = x.shape[-1], taps.shape[0]
+    if n_taps <= _MOST_BLOCK_TAPS:
+        left = n_taps // 2
+        z = padded(x, n_taps - 1 - left, left)
+        y = correlate(z, jnp.asarray(taps, x.dtype))
+        return jnp.sum(jnp.square(y), axis=-1)
+    n: Any = next_fast_len(n_samples + n_taps - 1, real=True)
+    counts = _bin_counts(n) / n
+    if not isinstance(taps, jax.Array):  # in double precision, once
+        H = np.fft.rfft(np.asarray(taps, np.float64), n)
+        weights = jnp.asarray(counts * (H.real**2 + H.imag**2), x.dtype)
+    else:
+        H = rfft(padded(taps.astype(x.dtype), 0, n - n_taps), n)
+        weights = squared_magnitude(H) * jnp.asarray(counts, x.dtype)
+    X = rfft(padded(x, 0, n - n_samples), n)
+    energies = squared_magnitude(X) * weights
+    # By parts: the rounding errors of one long sum are several times as large.
+    energies = padded(energies, 0, -energies.shape[-1] % _PART)
+    parts = energies.reshape(*energies.shape[:-1], -1, _PART)
+    return jnp.sum(jnp.sum(parts, axis=-1), axis=-1)
+
+
+def _bin_counts(n: int) -> np.ndarray:
+    """Of the FFT of real signals: for how many of n bins each one stands."""
+    counts = np.full(n // 2 + 1, 2.0)
+    counts[0] = 1
+    if n % 2 == 0:
+        counts[-1] = 1
+    return counts
 
 
 def _by_shifts(
@@ -115,9 +159,7 @@ def _inverse(
     The transpose of the FFT counts the first and the last bin, which are real, as
     often as the others, which stand for two.
     """
-    counts = np.full(n // 2 + 1, 2 / n)
-    counts[[0, -1]] = 1 / n
-    spectra = jnp.conj(spectra) * jnp.asarray(counts, spectra.dtype)
+    spectra = jnp.conj(spectra) * jnp.asarray(_bin_counts(n) / n, spectra.dtype)
     frames = jax.ShapeDtypeStruct((*spectra.shape[:-1], n), spectra.real.dtype)
     transpose = jax.linear_transpose(lambda frames: rfft(frames, n), frames)
     (y,) = transpose(spectra)

@@ -14,6 +14,8 @@ from korvax_eqx._warnings import without_warnings
 
 from ._parts import columns_of, magnitudes, numbers_of, same_length, weight_of
 
+_MOST_POW = 1e6
+
 
 def audiotools_stft(
     window_lengths: Sequence[int] = (2048, 512),
@@ -178,8 +180,10 @@ def _summed(
     pow: Any,
 ) -> AbstractLoss:
     exponent = checks.positive(owner, "pow", pow)
+    if exponent > _MOST_POW:
+        checks.refuse(owner, "pow", f"be at most {_MOST_POW:g}", pow)
     # The logarithm of a power is one of another base.
-    log = Log(eps=clamp_eps, base=10.0 ** (1 / exponent), floor="clamp")
+    log = Log(eps=clamp_eps, base=10.0 ** (1 / exponent), floor_mode="clip")
     terms = [
         ("log", ElementwiseLoss(), log, weight_of(owner, "log_weight", log_weight)),
         (

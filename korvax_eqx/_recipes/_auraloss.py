@@ -76,7 +76,7 @@ def auraloss_stft(
     not compare phases. Reproduced: the phase difference is not wrapped to
     $[-\pi, \pi]$; where a magnitude is below the floor its gradient is 0; bands of the
     mel scale sum magnitudes after the floor. Mel bands that hold no FFT bin are not
-    finite there and count as equal here. Not offered: `scale="chroma"`, which fails
+    finite there and count as equal here. Not offered: `scale="chroma"`, which raises
     there, and `scale_invariance`, whose factor is broadcast along the bins there.
 
     Measured against auraloss 0.4.0 and this commit, both with windows and tables in
@@ -292,7 +292,9 @@ def stft_loss(
     log_eps = checks.non_negative(owner, "log_eps", log_eps)
     with checks.owned_by(owner, factor="log_fac", metric="mag_distance"):
         # Magnitudes have a floor: only empty bands are 0, in both signals.
-        log = Log(log_fac, log_eps) if log_eps > 0 else Log(log_fac, floor="replace")
+        log = (
+            Log(log_fac, log_eps) if log_eps > 0 else Log(log_fac, floor_mode="replace")
+        )
         distance = ElementwiseLoss(mag_distance)
     w_sc = weight_of(owner, "w_sc", w_sc)
     w_log_mag = weight_of(owner, "w_log_mag", w_log_mag)

@@ -65,7 +65,13 @@ def auraloss_random(
     """
     owner = "auraloss_random"
     with (
-        checks.owned_by(owner, n_draws="resolutions", n_bins="n_mels"),
+        checks.owned_by(
+            owner,
+            n_draws="resolutions",
+            n_bins="n_mels",
+            hop_size="max_hop_size",
+            window="windows",
+        ),
         without_warnings(),  # of hops that are longer than windows
     ):
         least = _log2(owner, "min_fft_size", min_fft_size)
@@ -75,6 +81,11 @@ def auraloss_random(
             checks.refuse(owner, "max_fft_size", rule, max_fft_size)
         low = checks.positive(owner, "min_hop_size", min_hop_size)
         high = checks.positive(owner, "max_hop_size", max_hop_size)
+        if high < low:
+            rule = f"be at least min_hop_size = {min_hop_size}"
+            checks.refuse(owner, "max_hop_size", rule, max_hop_size)
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            checks.refuse(owner, "seed", "be a non-negative integer", seed)
         choices = numbers_of(owner, "windows", windows)
         n_bank = checks.positive_int(owner, "n_bank", n_bank)
         rng = np.random.default_rng(seed)

@@ -97,7 +97,7 @@ def ddsp(
             ),
             (
                 "logmag",
-                Log(eps=1e-5, floor="replace"),
+                Log(eps=1e-5, floor_mode="replace"),
                 "logmag_weight",
                 logmag_weight,
             ),

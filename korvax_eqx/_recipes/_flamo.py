@@ -88,7 +88,7 @@ def flamo_mss(
     weights, names = [1.0], ["lin"]
     if (log_term or form is not None) and alpha:
         losses.append(logarithmic)
-        scales.append(Log(eps=_LEAST, floor="replace"))
+        scales.append(Log(eps=_LEAST, floor_mode="replace"))
         weights.append(alpha)
         names.append("log")
     ones = [1.0] * len(transforms)

@@ -7,6 +7,9 @@ from korvax_eqx._maps._fields import table_or_leaf
 from korvax_eqx._tables._hearing import hearing_taps, resampled
 from korvax_eqx._time_domain._log_wmse import LogWMSELoss, Mixture
 
+# The weighting has as many taps as a tenth of a second has samples.
+_MOST_RATE = 10_000_000
+
 
 def log_wmse(
     sample_rate: float = 44100,
@@ -55,6 +58,9 @@ def log_wmse(
     """
     owner = "log_wmse"
     sample_rate = checks.positive(owner, "sample_rate", sample_rate)
+    if sample_rate > _MOST_RATE:
+        rule = f"be at most {_MOST_RATE} Hz"
+        checks.refuse(owner, "sample_rate", rule, sample_rate)
     own_rate = checks.positive(
         owner, "impulse_response_sample_rate", impulse_response_sample_rate
     )

@@ -163,7 +163,7 @@ def parallel_wavegan_mel(
             floor=eps,
         )
         base = "e" if log_base is None else log_base
-        log = Log(eps=eps, base=base, floor="clamp")
+        log = Log(eps=eps, base=base, floor_mode="clip")
         return TimeFrequencyLoss(transform, ElementwiseLoss(), log, names="mel")
 
 
@@ -218,5 +218,5 @@ def hifigan_mel(
             floor=1e-9,
             floor_mode="add",
         )
-        log = Log(eps=1e-5, floor="clamp")
+        log = Log(eps=1e-5, floor_mode="clip")
         return TimeFrequencyLoss(transform, ElementwiseLoss(), log, names="mel")

@@ -119,7 +119,7 @@ def convergence_and_log(
     `eps` is added to the denominator and to the magnitudes; `None`: to neither, as
     magnitudes have a floor.
     """
-    log = Log(floor="replace") if eps is None else Log(eps=eps)
+    log = Log(floor_mode="replace") if eps is None else Log(eps=eps)
     convergence = BatchSpectralConvergenceLoss(0.0 if eps is None else eps)
     transforms = [
         magnitudes(n_fft, hop_length, win_length, window, **options)

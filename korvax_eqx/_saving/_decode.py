@@ -16,7 +16,7 @@ from ._encode import constructor_parameters
 from ._error import LoadError, join, place
 from ._foreign import is_sequence, plain, plain_scalar
 from ._limits import Budget
-from ._registry import is_own
+from ._registry import is_own, renamed_arguments
 
 _NUMBER = re.compile(
     r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)", re.ASCII | re.I
@@ -106,6 +106,8 @@ class Decoder:
                 "`custom=(MyClass,)`."
             )
         self._check_names(given, where)
+        if is_own(cls):
+            given = renamed_arguments(cls.__name__, given)
         parameters = {p.name: p for p in constructor_parameters(cls)}
         _check_arguments(parameters, given, where, name)
         arguments = {

@@ -132,6 +132,26 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
     }
 )
 
+# Arguments, and what they may be, by the names that files have for them.
+_RENAMED: Mapping[str, Mapping[str, tuple[str, Mapping[Any, Any]]]] = MappingProxyType(
+    {
+        "Log": {"floor": ("floor_mode", {"clamp": "clip"})},
+        "Power": {"floor": ("floor_mode", {"clamp": "clip"})},
+    }
+)
+
+
+def renamed_arguments(name: str, given: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the arguments of a class of the package under their names of today."""
+    arguments = dict(given)
+    for old, (new, values) in _RENAMED.get(name, {}).items():
+        if old in arguments and new not in arguments:
+            value = arguments.pop(old)
+            is_word = isinstance(value, str)
+            arguments[new] = values.get(value, value) if is_word else value
+    return arguments
+
+
 # Classes of the package that are not saved, and what to do instead.
 NOT_SAVED: Mapping[type[eqx.Module], str] = MappingProxyType(
     {BoundLoss: "It holds the data of its target: save the loss and bind it again."}

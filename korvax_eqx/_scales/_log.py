@@ -21,14 +21,14 @@ class Log(AbstractElementwiseScale):
 
     What keeps silence finite, with $v = \mathrm{factor} \cdot S$:
 
-    - `floor="add"`: $\log_b(v + \epsilon)$, as korvax. The derivative at silence is
-        $\mathrm{factor} / \epsilon$ (times $1 / \ln b$).
-    - `floor="clamp"`: $\log_b(\max(v, \epsilon))$, as ParallelWaveGAN and audiotools.
-        Where the value is raised to $\epsilon$ the derivative is 0.
-    - `floor="replace"`: $\log_b(v)$ if $v > 0$, else $\log_b(\epsilon)$, as DDSP's
-        `safe_log`. The derivative is $\mathrm{factor} / v$ however small $v$ is, and 0
-        where it is replaced. What is below the smallest normal number of the dtype
-        (1e-38 in float32) counts as 0: the derivative there is out of range.
+    - `floor_mode="add"`: $\log_b(v + \epsilon)$, as korvax. The derivative at silence
+        is $\mathrm{factor} / \epsilon$ (times $1 / \ln b$).
+    - `floor_mode="clip"`: $\log_b(\max(v, \epsilon))$, as ParallelWaveGAN and
+        audiotools. Where the value is raised to $\epsilon$ the derivative is 0.
+    - `floor_mode="replace"`: $\log_b(v)$ if $v > 0$, else $\log_b(\epsilon)$, as
+        DDSP's `safe_log`. The derivative is $\mathrm{factor} / v$ however small $v$ is,
+        and 0 where it is replaced. What is below the smallest normal number of the
+        dtype (1e-38 in float32) counts as 0: the derivative there is out of range.
 
     A power inside the logarithm is another base: $\log_{10}(v^p)$ is
     `base=10 ** (1 / p)`.
@@ -37,7 +37,7 @@ class Log(AbstractElementwiseScale):
     factor: Any
     eps: Any
     base: float | Literal["e"] = eqx.field(static=True)
-    floor: Literal["add", "clamp", "replace"] = eqx.field(static=True)
+    floor_mode: Literal["add", "clip", "replace"] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Log(AbstractElementwiseScale):
         eps: float | Float[Array, ""] = 1e-7,
         *,
         base: float | Literal["e"] = "e",
-        floor: Literal["add", "clamp", "replace"] = "add",
+        floor_mode: Literal["add", "clip", "replace"] = "add",
     ) -> None:
         """**Arguments:**
 
@@ -53,7 +53,7 @@ class Log(AbstractElementwiseScale):
         - `eps`: is added to the scaled spectrum, or takes the place of what is below
             it, or of what is zero. Positive.
         - `base`: of the logarithm: `"e"`, or a number above 1.
-        - `floor`: what is done with `eps`: `"add"`, `"clamp"` or `"replace"`.
+        - `floor_mode`: what is done with `eps`: `"add"`, `"clip"` or `"replace"`.
 
         `factor` and `eps` may be scalar JAX arrays: they are then learnable.
 
@@ -62,8 +62,8 @@ class Log(AbstractElementwiseScale):
         self.factor = _positive("factor", factor)
         self.eps = _positive("eps", eps)
         self.base = _base(base)
-        options = ("add", "clamp", "replace")
-        self.floor = checks.one_of(_OWNER, "floor", floor, options)
+        options = ("add", "clip", "replace")
+        self.floor_mode = checks.one_of(_OWNER, "floor_mode", floor_mode, options)
 
     @jax.named_scope("korvax_eqx.Log")
     def __call__(
@@ -78,11 +78,11 @@ class Log(AbstractElementwiseScale):
             eps = max(eps, tiny)
         eps = jnp.asarray(eps, S.dtype)
         v = lax.mul(S, factor)
-        if self.floor == "add":
+        if self.floor_mode == "add":
             v = lax.add(v, eps)
         else:
             # Not a maximum, so that a NaN stays one.
-            v = jnp.where(v < (eps if self.floor == "clamp" else tiny), eps, v)
+            v = jnp.where(v < (eps if self.floor_mode == "clip" else tiny), eps, v)
         logarithm = lax.log(v)
         if self.base == "e":
             return logarithm

@@ -1,6 +1,6 @@
 """A power of a spectrum."""
 
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from korvax_eqx import _checks as checks
 from korvax_eqx._base import AbstractElementwiseScale
 from korvax_eqx._numerics._powers import real_power
+from korvax_eqx._numerics._safe import FloorMode
 from korvax_eqx._static import static_or_leaf
 
 _OWNER = "Power"
@@ -23,27 +24,27 @@ class Power(AbstractElementwiseScale):
     below the smallest normal number of the dtype (1e-38 in float32) count as 0.
 
     With `eps` the floor is inside the root, as other projects have it for magnitudes:
-    `Power(0.5, 1e-8, floor="clamp")` of a power spectrogram is auraloss's magnitude,
-    `Power(0.5, 1e-9)` is HiFi-GAN's.
+    of a power spectrogram `Power(0.5, 1e-8, floor_mode="clip")` is auraloss's, and
+    `Power(0.5, 1e-9)` HiFi-GAN's.
     """
 
     exponent: Any
     eps: float = eqx.field(static=True)
-    floor: Literal["add", "clamp"] = eqx.field(static=True)
+    floor_mode: FloorMode = eqx.field(static=True)
 
     def __init__(
         self,
         exponent: float | Float[Array, ""],
         eps: float = 0.0,
         *,
-        floor: Literal["add", "clamp"] = "add",
+        floor_mode: FloorMode = "add",
     ) -> None:
         """**Arguments:**
 
         - `exponent`: positive. A scalar JAX array is learnable.
         - `eps`: is added to the spectrum, or takes the place of what is below it.
             Non-negative; 0 does nothing.
-        - `floor`: what is done with `eps`: `"add"` or `"clamp"`. Where a value is
+        - `floor_mode`: what is done with `eps`: `"add"` or `"clip"`. Where a value is
             raised to `eps` its derivative is 0.
 
         **Raises:** `ValueError` for a value out of these ranges.
@@ -54,7 +55,8 @@ class Power(AbstractElementwiseScale):
             checks.positive(_OWNER, "exponent", exponent)
         self.exponent = static_or_leaf(exponent)
         self.eps = checks.non_negative(_OWNER, "eps", eps)
-        self.floor = checks.one_of(_OWNER, "floor", floor, ("add", "clamp"))
+        modes = ("add", "clip")
+        self.floor_mode = checks.one_of(_OWNER, "floor_mode", floor_mode, modes)
 
     @jax.named_scope("korvax_eqx.Power")
     def __call__(
@@ -66,5 +68,5 @@ class Power(AbstractElementwiseScale):
             # An eps too small for the dtype would otherwise be rounded to zero.
             eps = jnp.asarray(max(self.eps, float(jnp.finfo(S.dtype).tiny)), S.dtype)
             # Not a maximum, so that a NaN stays one.
-            S = S + eps if self.floor == "add" else jnp.where(S < eps, eps, S)
+            S = S + eps if self.floor_mode == "add" else jnp.where(S < eps, eps, S)
         return real_power(S, self.exponent)

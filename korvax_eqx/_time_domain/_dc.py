@@ -4,11 +4,11 @@ import equinox as eqx
 from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._evaluation._signals import AbstractWaveformLoss, counted
+from korvax_eqx._evaluation._signals import AbstractFusedWaveformLoss, counted
 from korvax_eqx._numerics._waveform import dc_error
 
 
-class DCLoss(AbstractWaveformLoss):
+class DCLoss(AbstractFusedWaveformLoss):
     r"""Squared offset over power, $m^2 / (\frac1n \sum y^2 + \epsilon)$.
 
     $m = \frac1n \sum (y - x)$ is the mean error of each signal. See Wright, Välimäki

@@ -4,11 +4,11 @@ import equinox as eqx
 from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._evaluation._signals import AbstractWaveformLoss, counted
+from korvax_eqx._evaluation._signals import AbstractFusedWaveformLoss, counted
 from korvax_eqx._numerics._waveform import error_to_signal
 
 
-class ESRLoss(AbstractWaveformLoss):
+class ESRLoss(AbstractFusedWaveformLoss):
     r"""Error-to-signal ratio $\sum (y - x)^2 / (\sum y^2 + \epsilon)$ of each signal.
 
     See Wright, Välimäki (2020), "Perceptual loss function for neural modeling of audio

@@ -4,11 +4,11 @@ import equinox as eqx
 from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._evaluation._signals import AbstractWaveformLoss, counted
+from korvax_eqx._evaluation._signals import AbstractFusedWaveformLoss, counted
 from korvax_eqx._numerics._waveform import l1_snr, level_penalty
 
 
-class L1SNRLoss(AbstractWaveformLoss):
+class L1SNRLoss(AbstractFusedWaveformLoss):
     r"""Ratio of mean absolute error and mean absolute target, in dB.
 
     $$D = 10 \log_{10} \frac{\frac1n\sum |x - y| + \epsilon}{\frac1n\sum |y| + \epsilon}

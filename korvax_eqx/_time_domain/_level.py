@@ -4,11 +4,11 @@ import equinox as eqx
 from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._evaluation._signals import AbstractWaveformLoss, counted
+from korvax_eqx._evaluation._signals import AbstractFusedWaveformLoss, counted
 from korvax_eqx._numerics._waveform import level_penalty
 
 
-class LevelLoss(AbstractWaveformLoss):
+class LevelLoss(AbstractFusedWaveformLoss):
     r"""Penalty of a wrong level, $\lambda |L_x - L_y|$ in dB, for each signal.
 
     $L = 10 \log_{10}(\frac1n\sum x^2 + \epsilon)$. The weight $\lambda$ carries no

@@ -14,9 +14,9 @@ from korvax_eqx._evaluation._comparison import AbstractComparison
 from korvax_eqx._evaluation._loss import AbstractLoss
 from korvax_eqx._evaluation._signals import WaveformComparison, counted
 from korvax_eqx._maps._fields import table_or_leaf
-from korvax_eqx._numerics._fir import correlate
-from korvax_eqx._numerics._frames import padded
+from korvax_eqx._numerics._fir import correlate, filtered_energy
 from korvax_eqx._numerics._padding import cut_off
+from korvax_eqx._numerics._waveform import log_ratio
 
 Mixture = Literal["target", "sum", "last"]
 # The least power of a mixture.
@@ -82,7 +82,12 @@ class LogWMSELoss(AbstractLoss):
     ) -> tuple[AbstractComparison, ...]:
         event_ndim = 1 if self.mixture == "target" else 2
         return (
-            WaveformComparison(loss=self, names=("log_wmse",), event_ndim=event_ndim),
+            WaveformComparison(
+                losses=(self,),
+                names=("log_wmse",),
+                piece_size="signals",
+                event_ndim=event_ndim,
+            ),
         )
 
     def values(
@@ -101,18 +106,12 @@ class LogWMSELoss(AbstractLoss):
                 x, y, mixture = self._split(x, y)
             if n_samples is not None:
                 n_samples = jnp.broadcast_to(n_samples[:, None], y.shape[:-1])
-        u = self._filtered(mixture, n_mixture)
         n = jnp.maximum(counted(mixture, n_mixture), 1)
-        power = jax.lax.stop_gradient(jnp.sum(jnp.square(u), axis=-1) / n)
+        power = jax.lax.stop_gradient(self._energy(mixture, n_mixture) / n)
         power = jnp.where(power < _LEAST_POWER, _LEAST_POWER, power)
-        d = self._filtered(x - y, n_samples)
-        if self.threshold_db is not None:
-            least = jnp.sqrt(power) * 10 ** (self.threshold_db / 20)
-            d = jnp.where(jnp.abs(d) < least[..., None], 0, d)
         n = jnp.maximum(counted(x, n_samples), 1)
-        error = jnp.sum(jnp.square(d), axis=-1) / n
-        # The quotient may be out of range where its logarithm is not.
-        value = 4 * (jnp.log(error + self.eps * power) - jnp.log(power))
+        error = self._energy(x - y, n_samples, jnp.sqrt(power)) / n
+        value = 4 * log_ratio(error + self.eps * power, power)
         return value if self.mixture == "target" else jnp.mean(value, axis=-1)
 
     def _split(
@@ -126,14 +125,20 @@ class LogWMSELoss(AbstractLoss):
             )
         return x[..., :-1, :], y[..., :-1, :], y[..., -1:, :]
 
-    def _filtered(
+    def _energy(
         self,
         x: Float[Array, "*rows n_samples"],
         n_samples: Int[Array, "*rows"] | None,
-    ) -> Float[Array, "*rows n_out"]:
+        scale: Float[Array, "*rows"] | None = None,
+    ) -> Float[Array, "*rows"]:
+        """Return the energy of filtered signals; what is below `scale` and dB is 0."""
+        if self.threshold_db is None:
+            return filtered_energy(x, self.taps)
         # `correlate` takes taps as they are; reversed, it convolves.
         taps = jnp.asarray(self.taps, x.dtype)[::-1]
-        if self.threshold_db is not None:
-            return cut_off(correlate(x, taps), n_samples)
-        left = taps.shape[0] // 2
-        return correlate(padded(x, taps.shape[0] - 1 - left, left), taps)
+        filtered = cut_off(correlate(x, taps), n_samples)
+        if scale is not None:
+            least = scale * 10 ** (self.threshold_db / 20)
+            is_gated = jnp.abs(filtered) < least[..., None]
+            filtered = jnp.where(is_gated, 0, filtered)
+        return jnp.sum(jnp.square(filtered), axis=-1)

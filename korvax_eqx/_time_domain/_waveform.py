@@ -6,11 +6,11 @@ import equinox as eqx
 from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._evaluation._signals import AbstractWaveformLoss, counted
+from korvax_eqx._evaluation._signals import AbstractFusedWaveformLoss, counted
 from korvax_eqx._numerics._waveform import waveform_l1, waveform_l2
 
 
-class WaveformLoss(AbstractWaveformLoss):
+class WaveformLoss(AbstractFusedWaveformLoss):
     r"""Mean over samples of $|x - y|$ (L1) or $(x - y)^2$ (L2).
 
     The derivative of the absolute value at 0 is 0: equal signals have zero gradient.

@@ -1,0 +1,188 @@
+"""What was added to `saving_kept` after version 0.1.0: more classes, and the recipes.
+
+A file of a recipe is of what the recipe returned when it was written. Should a recipe
+change, its entry is to make the old one by its parts.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+import korvax_eqx as ke
+from korvax_eqx import recipes
+
+SR = 8000
+FRAMES: dict[str, Any] = {"n_fft": 64, "hop_length": 20}
+SMALL: dict[str, Any] = {
+    "fft_sizes": (64, 128),
+    "hop_sizes": (16, 40),
+    "win_lengths": (48, 128),
+}
+N_FFTS: dict[str, Any] = {
+    "n_ffts": (64, 128),
+    "hop_lengths": (16, 40),
+    "win_lengths": (48, 128),
+}
+
+
+def weights(n: int) -> Any:
+    return jnp.asarray(np.arange(1, n + 1, dtype=np.float32) / n)
+
+
+def small(loss: Any, **options: Any) -> ke.TimeFrequencyLoss:
+    return ke.TimeFrequencyLoss(ke.Spectrogram(**FRAMES), loss, **options)
+
+
+def parts() -> dict[str, ke.AbstractLoss]:
+    return {"time": ke.WaveformLoss(), "spectra": small(ke.ElementwiseLoss("L2"))}
+
+
+PARTS: dict[str, tuple[Callable[[], Any], float]] = {
+    "FIRFilter": (lambda: ke.FIRFilter([0.5, -0.25, 0.125]), 0.2342831),
+    "FIRFilter-learnable": (lambda: ke.FIRFilter(weights(5)), 1.771909),
+    "PreEmphasis": (lambda: ke.PreEmphasis(0.9), 0.2267923),
+    "AWeightingFilter": (lambda: ke.AWeightingFilter(SR, 51), 0.3816961),
+    "KWeightingFilter": (lambda: ke.KWeightingFilter(48000), 0.9650634),
+    "MidSide": (lambda: ke.MidSide(), 0.7461506),
+    "ChannelMix": (lambda: ke.ChannelMix([[0.5, 0.25]]), 0.479528),
+    "ChannelMix-learnable": (
+        lambda: ke.ChannelMix(weights(4).reshape(2, 2)),
+        0.7991412,
+    ),
+    "Chroma": (lambda: ke.Chroma(SR, 512, hop_length=100), 0.1766922),
+    "Spectrogram-framing": (
+        lambda: ke.Spectrogram(
+            64,
+            16,
+            power=1.0,
+            pad_mode="reflect",
+            padding="same",
+            extra_padding=True,
+            normalized="window",
+            floor=1e-7,
+            floor_mode="add",
+        ),
+        0.2784072,
+    ),
+    "Log-base": (lambda: ke.Log(2.0, 1e-5, base=10.0, floor_mode="replace"), 1.366582),
+    # These two were written when the argument was called `floor`, and "clip" "clamp".
+    "Log-clamp": (lambda: ke.Log(2.0, 3.0, base=10.0, floor_mode="clip"), 0.6797966),
+    "Power-clamp": (lambda: ke.Power(0.5, 0.75, floor_mode="clip"), 1.862791),
+    "Power": (lambda: ke.Power(0.3), 0.8272136),
+    "Power-learnable": (lambda: ke.Power(jnp.array(0.5), 1e-3), 1.354429),
+    "OneSidedPower": (lambda: ke.OneSidedPower(0.5), 12.05426),
+    "Difference": (lambda: ke.Difference("frequency"), 15.64466),
+    "CumulativeSum": (lambda: ke.CumulativeSum("time", reverse=True), 615.695),
+    "MeanOverBins": (lambda: ke.MeanOverBins(), 12.05752),
+    "MeanOverBins-learnable": (lambda: ke.MeanOverBins(weights(33)), 1.673642),
+    "RealImaginary": (lambda: ke.RealImaginary(), 0.7322482),
+    "ElementwiseLoss-sum": (
+        lambda: ke.ElementwiseLoss("L1", reduction="sum"),
+        2504.705,
+    ),
+    "NormLoss": (lambda: ke.NormLoss(over="frame", reduction="mean"), 2.352901),
+    "RelativeLoss": (lambda: ke.RelativeLoss("L1", 1e-3), 0.05903109),
+    "BatchRelativeLoss": (lambda: ke.BatchRelativeLoss(eps=0.0), 0.002600764),
+    "BatchSpectralConvergenceLoss": (
+        lambda: ke.BatchSpectralConvergenceLoss(),
+        0.05099768,
+    ),
+    "SpectralOptimalTransportLoss-floor": (
+        lambda: ke.SpectralOptimalTransportLoss(
+            reference="target", floor=1e-7, balanced=False, quantile_lowpass=True
+        ),
+        0.01935517,
+    ),
+    "CumulativeEnergyLoss": (
+        lambda: ke.CumulativeEnergyLoss(("up", "left_down"), 1e-6),
+        0.01928303,
+    ),
+    "PhaseLoss": (
+        lambda: ke.PhaseLoss("L2", wrap=False, weighting="magnitude"),
+        0.02916236,
+    ),
+    "SpectralL1SNRLoss": (lambda: ke.SpectralL1SNRLoss(), -12.28385),
+    "SpectralLevelLoss": (lambda: ke.SpectralLevelLoss(lmin=-50.0), 0.003097193),
+    "WaveformLoss": (lambda: ke.WaveformLoss("L2"), 0.005834951),
+    "ESRLoss": (lambda: ke.ESRLoss(), 0.01056249),
+    "DCLoss": (lambda: ke.DCLoss(1e-6), 4.498596e-07),
+    "LogCoshLoss": (lambda: ke.LogCoshLoss(2.0), 0.005793035),
+    "SNRLoss": (lambda: ke.SNRLoss(), -19.76305),
+    "SISDRLoss": (lambda: ke.SISDRLoss(zero_mean=False), -19.91637),
+    "SDSDRLoss": (lambda: ke.SDSDRLoss(), -19.48366),
+    "L1SNRLoss": (lambda: ke.L1SNRLoss(level=True), -9.849045),
+    "LevelLoss": (lambda: ke.LevelLoss(lmin=-50.0), 0.02458622),
+    "LogWMSELoss": (
+        lambda: ke.LogWMSELoss([0.5, -1.0, 0.5], "sum", threshold_db=-40),
+        -12.6954,
+    ),
+    "MultiResolutionLoss": (
+        lambda: ke.MultiResolutionLoss(
+            [ke.Spectrogram(**FRAMES), ke.MelSpectrogram(SR, **FRAMES, n_mels=8)],
+            [ke.SpectralConvergenceLoss(), ke.ElementwiseLoss()],
+            [ke.Identity(), ke.Log()],
+            resolution_weights=[2.0, 1.0],
+            names=("sc", "log"),
+        ),
+        1.00987,
+    ),
+    "SumLoss": (lambda: ke.SumLoss(parts(), {"spectra": 2, "time": 0.5}), 11.25972),
+    "SumLoss-learnable": (
+        lambda: ke.SumLoss(list(parts().values()), weights(2)),
+        5.646448,
+    ),
+    "MappedLoss": (lambda: ke.MappedLoss(ke.MidSide(), ke.SumLoss(parts())), 25.4087),
+    "RandomSubsetLoss": (
+        lambda: ke.RandomSubsetLoss(parts(), 1, [1.0, 0.5]),
+        0.1326976,
+    ),
+}
+
+RECIPES: dict[str, tuple[Callable[[], Any], float]] = {
+    "auraloss_stft": (
+        lambda: recipes.auraloss_stft(256, 64, 200, w_lin_mag=0.5),
+        0.5989258,
+    ),
+    "auraloss_mrstft": (lambda: recipes.auraloss_mrstft(), 0.4827861),
+    "auraloss_mel": (lambda: recipes.auraloss_mel(44100), 0.3027659),
+    "auraloss_sum_difference": (
+        lambda: recipes.auraloss_sum_difference(**SMALL),
+        0.5703172,
+    ),
+    "auraloss_random": (
+        lambda: recipes.auraloss_random(2, 16, 512, n_bank=4),
+        0.4367905,
+    ),
+    "parallel_wavegan": (lambda: recipes.parallel_wavegan(), 0.4822138),
+    "parallel_wavegan_mel": (lambda: recipes.parallel_wavegan_mel(), 0.1106183),
+    "hifigan_mel": (lambda: recipes.hifigan_mel(22050), 0.27681),
+    "denoiser": (lambda: recipes.denoiser(), 0.04822138),
+    "audiocraft_mrstft": (lambda: recipes.audiocraft_mrstft(), 0.04822114),
+    "encodec_mel": (lambda: recipes.encodec_mel(24000), 130.9279),
+    "ddsp": (lambda: recipes.ddsp(logmag_weight=1.0, loudness_weight=0.1), 3.521865),
+    "audiotools_stft": (lambda: recipes.audiotools_stft(), 1.343645),
+    "audiotools_mel": (lambda: recipes.audiotools_mel(44100), 0.413112),
+    "dac_mel": (lambda: recipes.dac_mel(44100), 0.7000311),
+    "rave": (lambda: recipes.rave(), 1.941066),
+    "asteroid": (
+        lambda: recipes.asteroid((64, 512), (48, 300), (16, 75), alpha=0.5),
+        1881.85,
+    ),
+    "sot": (lambda: recipes.sot(), 0.005096942),
+    "sot_multiresolution": (lambda: recipes.sot_multiresolution(), 0.01499008),
+    "sot_paper": (lambda: recipes.sot_paper(16000, log_scaled_x=True), 0.005962495),
+    "smooth_paper": (lambda: recipes.smooth_paper(), 180.4268),
+    "smooth_scrapl": (lambda: recipes.smooth_scrapl(), 32.8349),
+    "smooth_auraloss": (lambda: recipes.smooth_auraloss(), 0.01464312),
+    "flamo_mss": (lambda: recipes.flamo_mss(nfft=(64, 128), form="yamamoto"), 0.901724),
+    "cel": (lambda: recipes.cel(), 0.02936661),
+    "l1snr_db": (lambda: recipes.l1snr_db(l1_weight=0.1), -8.299141),
+    "l1snr_db_stft": (
+        lambda: recipes.l1snr_db_stft(**N_FFTS, use_regularization=True),
+        -16.88628,
+    ),
+    "l1snr_db_multi": (lambda: recipes.l1snr_db_multi(**N_FFTS), -13.36888),
+    "log_wmse": (lambda: recipes.log_wmse(16000, mixture="sum"), -21.36659),
+}
