@@ -31,7 +31,7 @@ def small_pieces(monkeypatch):
 
 def uncut(monkeypatch, fn, *args):
     with monkeypatch.context() as patch:
-        patch.setattr(_rows, "framing_of", lambda comparison: None)
+        patch.setattr(_rows, "framing_of", lambda *_: None)
         jax.clear_caches()
         result = fn(*args)
     jax.clear_caches()
@@ -182,9 +182,9 @@ def test_learnable_arrays(monkeypatch):
         )
         return loss(x, y)
 
-    fn = jax.value_and_grad(fn, argnums=(0, 1))
-    actual = fn(window, jnp.asarray(2.0))
-    expected = uncut(monkeypatch, fn, window, jnp.asarray(2.0))
+    differentiated = jax.value_and_grad(fn, argnums=(0, 1))
+    actual = differentiated(window, jnp.asarray(2.0))
+    expected = uncut(monkeypatch, differentiated, window, jnp.asarray(2.0))
     for a, b in zip(*map(jax.tree.leaves, (actual, expected)), strict=True):
         atol = 2e-6 * float(jnp.max(jnp.abs(b)))
         np.testing.assert_allclose(a, b, rtol=0, atol=atol)

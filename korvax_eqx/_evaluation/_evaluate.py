@@ -14,8 +14,9 @@ from korvax_eqx._static import Fixed
 from korvax_eqx._tree import take_arrays
 
 from ._comparison import AbstractComparison, merged, target_of_events, weighed
+from ._layout import Layout
 from ._means import column_means, means
-from ._rows import Layout, RowValues
+from ._rows import RowValues
 from ._whole import whole_target, whole_values
 
 Terms = dict[str, Float[Array, ""]]

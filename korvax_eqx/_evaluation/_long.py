@@ -28,8 +28,11 @@ class Ends:
     after: int = 0
 
 
-def framing_of(comparison: AbstractComparison) -> Framing | None:
-    """Return where the frames lie of a comparison whose signals may be cut.
+def framing_of(
+    comparison: AbstractComparison, n_samples: int
+) -> tuple[Framing, int] | None:
+    """Return where the frames lie of a comparison whose signals may be cut, and how
+    many there are.
 
     That is one whose columns are means or sums over frames, each of which is made of
     the samples of that frame alone.
@@ -44,11 +47,12 @@ def framing_of(comparison: AbstractComparison) -> Framing | None:
         return None
     if not all(_over_frames(loss) for loss in comparison.losses):
         return None
-    return comparison.transform.framing()[0]
+    framing, _ = comparison.transform.framing()
+    return framing, int(comparison.transform.n_frames(n_samples))
 
 
 def segment_columns(
-    comparison: SpectralComparison, x: Array, y: Array, n_frames: int, ends: Ends
+    comparison: Any, x: Array, y: Array, n_frames: int, ends: Ends
 ) -> tuple[Array, ...]:
     """Return what a segment adds to the columns of signals of `n_frames` frames."""
     transform: Any = comparison.transform

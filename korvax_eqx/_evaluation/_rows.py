@@ -9,12 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array
 
-from korvax_eqx._numerics._padding import cut_off
 from korvax_eqx._sharding._devices import varying_like
 from korvax_eqx._sharding._pieces import MaybeArrays, in_pieces
-from korvax_eqx._sharding._segments import Segments, added_in_segments
+from korvax_eqx._sharding._segments import Framing, Kind, Segments, added_in_segments
 from korvax_eqx._tree import Arrays, Skeleton
 
 from ._comparison import (
@@ -23,45 +22,9 @@ from ._comparison import (
     values_of_events,
     weighed,
 )
+from ._layout import Layout
 from ._long import Ends, framing_of, segment_columns
 from ._pieces import SAMPLES, PieceSize, rows_in_piece
-
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """How the arrays of one row are laid out, flat, in the rows that are evaluated.
-
-    **Arguments:**
-
-    - `event_shape`: `(n_samples,)`, or `(n_channels, n_samples)` of mixed channels.
-    - `targets`: shapes and tree of what is kept of the targets; `None` where the
-        second row is the target itself.
-    - `has_lengths`: whether the last row holds the number of samples.
-    """
-
-    event_shape: tuple[int, ...]
-    targets: tuple[tuple[tuple[int, ...], ...], Any] | None
-    has_lengths: bool
-
-    def events(self, rows: Arrays) -> tuple[Array, Any, Int[Array, " rows"] | None]:
-        """Return estimates, targets and lengths; signals are cut off at their ends."""
-        n_samples = rows[-1][:, 0] if self.has_lengths else None
-        rest = rows[1:-1] if self.has_lengths else rows[1:]
-        x = self._signal(rows[0], n_samples)
-        if self.targets is None:
-            return x, self._signal(rest[0], n_samples), n_samples
-        shapes, treedef = self.targets
-        leaves = [r.reshape(-1, *s) for r, s in zip(rest, shapes, strict=True)]
-        return x, jax.tree.unflatten(treedef, leaves), n_samples
-
-    def _signal(self, row: Array, n_samples: Array | None) -> Array:
-        x = row.reshape(-1, *self.event_shape)
-        if n_samples is None:
-            return x
-        if len(self.event_shape) == 1:
-            return cut_off(x, n_samples)
-        each = jnp.broadcast_to(n_samples[:, None], x.shape[:2])
-        return cut_off(x, each)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +186,7 @@ class RowValues:
 
     def _segments(
         self, which: Iterable[int], shared: Arrays, rows: Arrays
-    ) -> dict[int, Segments]:
+    ) -> dict[int, tuple["_SegmentOf", Framing]]:
         """Return how to cut a long signal for each comparison that may be cut."""
         n_samples = rows[0].shape[-1]
         is_plain = self.layout == Layout((n_samples,), None, False)
@@ -232,19 +195,18 @@ class RowValues:
             return {}
         comparisons, segments = self._comparisons(shared), {}
         for i in which:
-            framing = framing_of(comparisons[i])
-            if framing is None:
+            found = framing_of(comparisons[i], n_samples)
+            if found is None:
                 continue
-            n_frames = int(comparisons[i].transform.n_frames(n_samples))
-            fn, kinds = _SegmentOf(self, i, n_frames), ("signal", "signal")
-            cut = Segments(fn, framing, n_frames, kinds, kinds)
-            if cut.cuts(n_samples, SAMPLES):
-                segments[i] = cut
+            framing, n_frames = found
+            fn = _SegmentOf(self, i, n_frames)
+            if _cut(fn, framing).cuts(n_samples, SAMPLES):
+                segments[i] = fn, framing
         return segments
 
     def _in_segments(
         self,
-        segments: dict[int, Segments],
+        segments: dict[int, tuple["_SegmentOf", Framing]],
         shared: Arrays,
         rows: Arrays,
         grads: "_Grads",
@@ -257,11 +219,8 @@ class RowValues:
         of_rows = tuple(g for group in grads for g in grads[group][n:])
         sums = (*[zero] * len(numbers), *of_shared)
         many = tuple(
-            dataclasses.replace(
-                cut,
-                fn=dataclasses.replace(cut.fn, numbers=numbers, groups=tuple(grads)),
-            )
-            for cut in segments.values()
+            _cut(dataclasses.replace(fn, numbers=numbers, groups=tuple(grads)), framing)
+            for fn, framing in segments.values()
         )
         of_rows, sums = added_in_segments(many, shared, rows, of_rows, sums, SAMPLES)
         columns = dict(zip(numbers, sums, strict=False))
@@ -353,12 +312,18 @@ class _SegmentOf:
         return of_rows, (*map(columns.get, self.numbers), *of_shared)
 
     def _columns(self, shared: Arrays, rows: Arrays) -> dict[int, Array]:
+        x, y = rows
         comparison = self.values._comparisons(shared)[self.index]
-        columns = segment_columns(comparison, *rows, self.n_frames, self.ends)
+        columns = segment_columns(comparison, x, y, self.n_frames, self.ends)
         return dict(zip(self.values._numbers([self.index]), columns, strict=True))
 
     def padding(self, before: int, after: int) -> "_SegmentOf":
         return dataclasses.replace(self, ends=Ends(before, after))
+
+
+def _cut(fn: _SegmentOf, framing: Framing) -> Segments:
+    along: tuple[Kind, ...] = ("signal", "signal")
+    return Segments(fn, framing, fn.n_frames, along, along)
 
 
 def _flat(row: Array, lead: tuple[int, ...]) -> Array:
