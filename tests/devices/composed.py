@@ -1,0 +1,113 @@
+"""Sums, padded batches, examples one by one and long signals on eight devices.
+
+Run by `test_sharding.py` in a process of its own, as `checks.py` is by its
+test: `python composed.py` prints the outcomes of its cases.
+"""
+
+import functools
+import json
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from checks import KINDS, agree, collectives, compiled, make_mesh, put, spec_of
+from jax import Array
+from jax.sharding import AxisType
+
+import korvax_eqx as ke
+from korvax_eqx._evaluation._pieces import SAMPLES
+
+SHAPE = (16, 2, 1500)
+X, Y = 0.3 * np.random.default_rng(0).standard_normal((2, *SHAPE))
+LENGTHS = np.arange(16)[:, None] * 90 + 150
+LENGTHS[3] = 0
+WEIGHTS = np.linspace(0.5, 2, 16)
+
+
+def stft() -> ke.MRSTFTLoss:
+    return ke.MRSTFTLoss((32, 50), (128, 100), log_eps=1e-3)
+
+
+def spectral(*parts: Any) -> ke.TimeFrequencyLoss:
+    return ke.TimeFrequencyLoss(ke.Spectrogram(128, 32), *parts)
+
+
+EVERYTHING = ke.SumLoss(
+    {
+        "stft": stft(),
+        "decibels": spectral(ke.ElementwiseLoss(), ke.PowerToDB()),
+        "wave": ke.WaveformLoss(),
+        "sdr": ke.SISDRLoss(),
+        "sides": ke.MappedLoss(ke.MidSide(), stft()),
+        "loudness": ke.MappedLoss(ke.KWeightingFilter(16000), ke.WaveformLoss("L2")),
+        "batch": spectral(ke.BatchSpectralConvergenceLoss()),
+    }
+)
+SUBSET = ke.RandomSubsetLoss([stft(), ke.WaveformLoss(), ke.SISDRLoss()], 2)
+# Of signals that are cut in segments, as `in_segments` makes them.
+LONG = ke.SumLoss({"stft": stft(), "batch": spectral(ke.BatchRelativeLoss())})
+
+
+def combined(terms: dict[str, Array]) -> Array:
+    return sum((i * v for i, v in enumerate(terms.values(), 1)), jnp.zeros(()))
+
+
+def example_values(x: Array, y: Array, lengths: Array) -> Array:
+    values = jax.vmap(EVERYTHING)(x, y)
+    return jnp.mean(values * jnp.asarray(WEIGHTS))
+
+
+CASES: dict[str, Callable[[Array, Array, Array], Array]] = {
+    "sum": lambda x, y, n: EVERYTHING(x, y),
+    "lengths": lambda x, y, n: EVERYTHING(x, y, lengths=n),
+    "examples": example_values,
+    "terms": lambda x, y, n: combined(EVERYTHING.with_terms(x, y, lengths=n)[1]),
+    "parts": lambda x, y, n: combined(EVERYTHING.parts(x, y)),
+    "bound": lambda x, y, n: EVERYTHING.bind(y, lengths=n)(x),
+    "subset": lambda x, y, n: SUBSET(x, y, key=jax.random.key(2)),
+    "transform": lambda x, y, n: jnp.mean(ke.Spectrogram(128, 32)(x) ** 2),
+    "long": lambda x, y, n: LONG(x, y),
+    "long examples": lambda x, y, n: jnp.mean(jax.vmap(LONG)(x, y) ** 2),
+}
+
+
+def check(name: str, kind: AxisType) -> None:
+    """Value and gradient are those of one device, and no signal moves."""
+    if name.startswith("long"):
+        SAMPLES["cpu"] = 128
+    fn = jax.value_and_grad(CASES[name])
+    expected = jax.jit(fn)(X, Y, LENGTHS)
+    mesh = make_mesh(kind)
+    arrays = [put(a, mesh, ("data", "model")) for a in (X, Y, LENGTHS)]
+    with jax.set_mesh(mesh):
+        run = compiled(fn, *arrays)
+        value, gradient = run(*arrays)
+    agree((value, gradient), expected, 1e-10)
+    assert spec_of(gradient) == (("data", "model"), None, None)
+    found = collectives(run)
+    assert found, "a mean that nothing is communicated for"
+    # Numbers of terms and of examples, but no signal of a device.
+    assert all(n < 64 for _, n in found), found
+
+
+def main() -> None:
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    assert jax.device_count() == 8
+    outcomes: dict[str, str | None] = {}
+    for name in CASES:
+        for kind in KINDS:
+            outcome = functools.partial(check, name, kind)
+            try:
+                outcome()
+                outcomes[f"{name}, {kind.name}"] = None
+            except Exception:
+                outcomes[f"{name}, {kind.name}"] = traceback.format_exc()
+    print(json.dumps(outcomes))
+
+
+if __name__ == "__main__":
+    main()
