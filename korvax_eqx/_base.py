@@ -16,7 +16,7 @@ frames. One that is none of these is refused with that reason.
 
 import dataclasses
 from abc import abstractmethod
-from typing import Literal
+from typing import Any, Literal, TypeGuard
 
 import equinox as eqx
 import jax
@@ -191,12 +191,32 @@ def _transformed_in_pieces(
 
 def _segments(transform: AbstractFramesTransform, n_samples: int) -> Segments | None:
     """Return how to cut signals that are much longer than a piece."""
-    if not isinstance(transform, AbstractLocalTransform) or not is_long(n_samples):
+    if not is_local(transform) or not is_long(n_samples):
         return None
     framing, inside = transform.framing()
     skeleton, _ = take_arrays(inside)
     n_frames = int(transform.n_frames(n_samples))
     return Segments(_Transformed(skeleton, framing), framing, n_frames)
+
+
+def is_local(transform: Any) -> TypeGuard[AbstractLocalTransform]:
+    """Whether a long signal may be cut for a transform."""
+    is_one = isinstance(transform, AbstractLocalTransform)
+    return is_one and still_says(transform, "framing", "frames", "n_frames")
+
+
+def still_says(part: Any, promise: str, *methods: str) -> bool:
+    """Whether a class says something of its methods as they are.
+
+    What a class says of itself does not hold for one derived from it that computes
+    something else, unless that says it again.
+    """
+    bases = type(part).__mro__
+
+    def place(name: str) -> int:
+        return next(i for i, base in enumerate(bases) if name in vars(base))
+
+    return all(place(promise) <= place(name) for name in methods)
 
 
 def is_long(n_samples: int) -> bool:

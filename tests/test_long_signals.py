@@ -140,6 +140,56 @@ def test_what_needs_the_whole_signal_is_not_cut(loss):
     assert not is_cut(loss, *signals(N))
 
 
+class Peak(ke.ElementwiseLoss):
+    def values(self, S_x, S_y, n_frames=None):
+        return jnp.max(jnp.abs(S_x - S_y), axis=(-2, -1))
+
+
+class Loudest(ke.PowerToDB):
+    def frames(self, S, n_frames=None):
+        return S / jnp.max(S, axis=(-2, -1), keepdims=True)
+
+
+class Normalised(ke.Spectrogram):
+    def frames(self, x, n_samples=None):
+        frames = super().frames(x, n_samples)
+        return frames / jnp.max(frames, axis=(-2, -1), keepdims=True)
+
+
+class RootOfMean(Peak):
+    @property
+    def over_frames(self):  # pyright: ignore
+        return "average"
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        single(spectrogram(), Peak()),
+        single(spectrogram(), scale=Loudest(top_db=None)),
+        single(Normalised(64, 16)),
+    ],
+    ids=["loss", "scale", "transform"],
+)
+def test_a_derived_class_has_to_promise_anew(loss):
+    assert not is_cut(loss, *signals(N))
+
+
+def test_another_word_is_refused():
+    with pytest.raises(ValueError, match="RootOfMean.over_frames.*Got 'average'"):
+        single(spectrogram(), RootOfMean())(*signals(N))
+
+
+@pytest.mark.parametrize("hop", [100, 599, 601, 5000])
+def test_hops_as_long_as_a_segment(monkeypatch, hop):
+    with pytest.warns(UserWarning, match="longer than the window"):
+        loss = single(spectrogram(hop=hop))
+    for n in (7003, 12345):
+        x, y = signals(n)
+        value, expected = loss(x, y), uncut(monkeypatch, loss, x, y)
+        np.testing.assert_allclose(value, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["resolutions", "reflect", "batch", "parts"])
 def test_other_ways_to_call(monkeypatch, name):
     loss, (x, y) = LOSSES[name], signals(2, N)

@@ -177,3 +177,22 @@ def test_signals_of_a_batch_are_mixed(name):
 def test_refused(make, message):
     with refused(message):
         make()
+
+
+@pytest.mark.parametrize(
+    "loss", [ke.BatchRelativeLoss, ke.BatchSpectralConvergenceLoss]
+)
+@pytest.mark.parametrize("level", [1e-8, 1e-12, 1e-15])
+def test_a_quotient_by_next_to_nothing_has_the_slope_of_its_numerator(loss, level):
+    """The infinite slope to the denominator is of the target, not of the estimate."""
+    rng = np.random.default_rng(0)
+    x, y = (jnp.asarray(rng.standard_normal((2, 500)), jnp.float32) for _ in "xy")
+    composite = ke.TimeFrequencyLoss(ke.Spectrogram(64, 16, power=1), loss(eps=0.0))
+    value, slope = jax.value_and_grad(composite)(x, level * y)
+    with jax.enable_x64(True):
+        x, y = (jnp.asarray(a, jnp.float64) for a in (x, y))
+        expected = jax.value_and_grad(composite)(x, level * y)
+        expected = jax.tree.map(np.asarray, expected)
+    np.testing.assert_allclose(value, expected[0], rtol=1e-5)
+    atol = 1e-5 * np.max(np.abs(expected[1]))
+    np.testing.assert_allclose(slope, expected[1], rtol=0, atol=atol)

@@ -10,9 +10,11 @@ from jax import Array
 from korvax_eqx._base import (
     AbstractBatchLoss,
     AbstractFramesLoss,
-    AbstractLocalTransform,
+    is_local,
     padded_at_ends,
+    still_says,
 )
+from korvax_eqx._names import name_of
 from korvax_eqx._scales._frames import is_framewise
 from korvax_eqx._sharding._segments import Framing
 
@@ -41,7 +43,7 @@ def framing_of(
         return None
     if comparison.piece_size not in ("auto", "dense"):
         return None
-    if not isinstance(comparison.transform, AbstractLocalTransform):
+    if not is_local(comparison.transform):
         return None
     if not all(map(is_framewise, comparison.scales)):
         return None
@@ -68,8 +70,19 @@ def segment_columns(
 
 
 def _over_frames(loss: Any) -> str | None:
-    is_known = isinstance(loss, AbstractFramesLoss | AbstractBatchLoss)
-    return loss.over_frames if is_known else None
+    """Return what the loss says it is of its frames.
+
+    **Raises:** `ValueError` if it says anything else.
+    """
+    is_of_batch = isinstance(loss, AbstractBatchLoss)
+    if not (is_of_batch or isinstance(loss, AbstractFramesLoss)):
+        return None
+    kind = loss.over_frames
+    if kind not in ("mean", "sum", None):
+        name = f"{name_of(loss)}.over_frames"
+        raise ValueError(f"`{name}` must be 'mean', 'sum' or None. Got {kind!r}.")
+    methods = ("sums",) if is_of_batch else ("values",)
+    return kind if still_says(loss, "over_frames", *methods) else None
 
 
 def _are_means(comparison: SpectralComparison) -> Sequence[bool]:

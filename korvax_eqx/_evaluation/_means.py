@@ -69,7 +69,8 @@ def _means_jvp(fn, wants_columns, primals, tangents):
     for group in values[0]:
         pairs = [(next(row_grads), t) for t in row_tangents]
         pairs += [(next(shared_grads), t) for t in shared_tangents]
-        change = sum((_inner(g, t) for g, t in pairs), jnp.zeros_like(group))
+        inner = _inner if len(values[0]) == 1 else _inner_or_zero
+        change = sum((inner(g, t) for g, t in pairs), jnp.zeros_like(group))
         changes.append(change / n_rows.astype(change.dtype))
     moved = None
     if wants_columns:
@@ -116,6 +117,16 @@ def _inner(gradient: Array, tangent: Array) -> Array:
     # The gradient of a real function of complex numbers is, as JAX has it, the
     # conjugate of the direction of ascent: no conjugate here.
     return jnp.real(jnp.sum(gradient * tangent))
+
+
+def _inner_or_zero(gradient: Array, tangent: Array) -> Array:
+    """`_inner`, whose derivative is zero where the gradient is, infinity times it too.
+
+    A quotient by next to nothing has an infinite slope to its denominator, which may
+    not depend on the signal at all.
+    """
+    product = jnp.real(gradient * tangent)
+    return jnp.sum(jnp.where(gradient == 0, jnp.zeros_like(product), product))
 
 
 def _perturbed(tangents: tuple[Any, ...]) -> tuple[int, ...]:

@@ -130,7 +130,7 @@ class RowValues:
         """
         comparisons = self.skeleton.leafless()
         own = [i for i, c in enumerate(comparisons) if c.unit == unit]
-        segments = self._segments(own, shared, rows)
+        segments = self._segments(own, shared, rows) if rows[0].shape[0] == 1 else {}
         whole = [i for i in own if i not in segments]
         columns: dict[int, Array] = {}
         if whole:
@@ -190,7 +190,6 @@ class RowValues:
         """Return how to cut a long signal for each comparison that may be cut."""
         n_samples = rows[0].shape[-1]
         is_plain = self.layout == Layout((n_samples,), None, False)
-        # A piece is one signal then, unless its size is given.
         if not is_plain or not isinstance(n_samples, int):
             return {}
         comparisons, segments = self._comparisons(shared), {}

@@ -10,6 +10,7 @@ from korvax_eqx._base import (
     AbstractFramesScale,
     AbstractResizingScale,
     AbstractScale,
+    still_says,
 )
 from korvax_eqx._trial import check_scale
 
@@ -38,7 +39,7 @@ def scaled_frames(
 def is_framewise(scale: Any) -> bool:
     """Whether a scale treats each frame on its own."""
     if isinstance(scale, AbstractFramesScale):
-        return scale.is_framewise
+        return scale.is_framewise and still_says(scale, "is_framewise", "frames")
     return isinstance(scale, AbstractElementwiseScale)
 
 

@@ -84,10 +84,15 @@ class Segments:
     output_kinds: tuple[Kind, ...] = ("frames",)
 
     def cuts(self, n_samples: Any, limits: Mapping[str, int]) -> bool:
-        """Whether rows of so many samples are cut: not for less than four segments."""
+        """Whether rows of so many samples are cut.
+
+        Not for less than four segments, nor for segments of a few frames, of which an
+        end might see no sample at all.
+        """
         if not isinstance(n_samples, int) or not self.framing.is_local:
             return False
-        return self.n_frames >= 4 * self.frames_at_once(limits)
+        n_each = self.frames_at_once(limits)
+        return n_each >= 8 and self.n_frames >= 4 * n_each
 
     def frames_at_once(self, limits: Mapping[str, int]) -> int:
         framing = self.framing
