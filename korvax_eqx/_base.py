@@ -16,7 +16,7 @@ frames. One that is none of these is refused with that reason.
 
 import dataclasses
 from abc import abstractmethod
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 
 import equinox as eqx
 import jax
@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, Inexact, Int
 from korvax_eqx import _checks as checks
 from korvax_eqx._axes import Axes
 from korvax_eqx._compile import compiled
+from korvax_eqx._names import still_says
 from korvax_eqx._numerics._frames import padded
 from korvax_eqx._numerics._padding import extended
 from korvax_eqx._repr import constructor_call
@@ -205,20 +206,6 @@ def is_local(transform: Any) -> TypeGuard[AbstractLocalTransform]:
     return is_one and still_says(transform, "framing", "frames", "n_frames")
 
 
-def still_says(part: Any, promise: str, *methods: str) -> bool:
-    """Whether a class says something of its methods as they are.
-
-    What a class says of itself does not hold for one derived from it that computes
-    something else, unless that says it again.
-    """
-    bases = type(part).__mro__
-
-    def place(name: str) -> int:
-        return next(i for i, base in enumerate(bases) if name in vars(base))
-
-    return all(place(promise) <= place(name) for name in methods)
-
-
 def is_long(n_samples: int) -> bool:
     """Whether a signal alone is several pieces."""
     return isinstance(n_samples, int) and n_samples >= 4 * limit_of(_SAMPLES)
@@ -249,12 +236,11 @@ class AbstractElementwiseScale(AbstractScale):
 
 
 class AbstractFramesScale(AbstractScale):
-    """A scale of frames, of spectra that may end early."""
+    """A scale of frames, of spectra that may end early.
 
-    @property
-    def is_framewise(self) -> bool:
-        """Whether each frame is scaled on its own, so that a long signal may be cut."""
-        return False
+    One that scales each frame on its own may say so, `is_framewise = True` as a
+    property, so that a long signal may be cut.
+    """
 
     @abstractmethod
     def frames(
@@ -314,15 +300,11 @@ class AbstractSpectralLoss(eqx.Module):
 
 
 class AbstractFramesLoss(AbstractSpectralLoss):
-    """Two spectra, which may end early, to one number."""
+    """Two spectra, which may end early, to one number.
 
-    @property
-    def over_frames(self) -> Literal["mean", "sum"] | None:
-        """What the loss is of numbers that belong to one frame each, if it is that.
-
-        A long signal may then be cut.
-        """
-        return None
+    One that is the mean or the sum of numbers that belong to one frame each may say so,
+    a property `over_frames` of `"mean"` or `"sum"`, so that a long signal may be cut.
+    """
 
     @abstractmethod
     def values(
@@ -358,6 +340,9 @@ class AbstractFramesLoss(AbstractSpectralLoss):
 class AbstractBatchLoss(AbstractSpectralLoss):
     """Two spectra to one number that is no mean over the leading axes.
 
+    `over_frames` is what its values are of numbers of one frame each, as in
+    `AbstractFramesLoss`.
+
     It is a function of means: every row has some values of its own, and the loss is
     made of their means over all rows. It mixes the examples of a batch, so that
     `jax.vmap` and cutting a batch in two change it.
@@ -367,11 +352,6 @@ class AbstractBatchLoss(AbstractSpectralLoss):
     @abstractmethod
     def n_sums(self) -> int:
         """How many values a row has."""
-
-    @property
-    def over_frames(self) -> Literal["mean", "sum"] | None:
-        """What these values are of numbers that belong to one frame each, if that."""
-        return None
 
     @abstractmethod
     def sums(

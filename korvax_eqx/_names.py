@@ -27,3 +27,17 @@ def snake_name(part: Any) -> str:
         return "function"
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
     return name.removesuffix("_loss")
+
+
+def still_says(part: Any, promise: str, *methods: str) -> bool:
+    """Whether a class says something of its methods as they are.
+
+    What a class says of itself does not hold for one derived from it that computes
+    something else, unless that says it again.
+    """
+    bases = type(part).__mro__
+
+    def place(name: str) -> int:
+        return next(i for i, base in enumerate(bases) if name in vars(base))
+
+    return all(place(promise) <= place(name) for name in methods)

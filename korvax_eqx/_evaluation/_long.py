@@ -12,9 +12,8 @@ from korvax_eqx._base import (
     AbstractFramesLoss,
     is_local,
     padded_at_ends,
-    still_says,
 )
-from korvax_eqx._names import name_of
+from korvax_eqx._names import name_of, still_says
 from korvax_eqx._scales._frames import is_framewise
 from korvax_eqx._sharding._segments import Framing
 
@@ -77,11 +76,13 @@ def _over_frames(loss: Any) -> str | None:
     is_of_batch = isinstance(loss, AbstractBatchLoss)
     if not (is_of_batch or isinstance(loss, AbstractFramesLoss)):
         return None
-    kind = loss.over_frames
+    kind: Any = getattr(loss, "over_frames", None)
     if kind not in ("mean", "sum", None):
         name = f"{name_of(loss)}.over_frames"
         raise ValueError(f"`{name}` must be 'mean', 'sum' or None. Got {kind!r}.")
     methods = ("sums",) if is_of_batch else ("values",)
+    if kind is None:
+        return None
     return kind if still_says(loss, "over_frames", *methods) else None
 
 

@@ -10,8 +10,8 @@ from korvax_eqx._base import (
     AbstractFramesScale,
     AbstractResizingScale,
     AbstractScale,
-    still_says,
 )
+from korvax_eqx._names import still_says
 from korvax_eqx._trial import check_scale
 
 
@@ -39,7 +39,8 @@ def scaled_frames(
 def is_framewise(scale: Any) -> bool:
     """Whether a scale treats each frame on its own."""
     if isinstance(scale, AbstractFramesScale):
-        return scale.is_framewise and still_says(scale, "is_framewise", "frames")
+        says = getattr(scale, "is_framewise", False)
+        return says and still_says(scale, "is_framewise", "frames")
     return isinstance(scale, AbstractElementwiseScale)
 
 
