@@ -1,7 +1,9 @@
 """The other libraries, brought to the same configuration as ours."""
 
 import importlib
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +74,7 @@ def _module(name: str) -> Any:
 
     **Raises:** `ImportError` if the package is not installed.
     """
+    sys.path.append(str(Path(__file__).parent.parent))
     from packages import with_torchaudio
 
     with_torchaudio()
