@@ -16,7 +16,7 @@ from ._transport_scan import BLOCK, pad, prefix_sum, shift
 
 # Above some 200 000 masses at a time the temporary buffers near malloc's 32 MB, above
 # which page faults double the time.
-_PIECE = 200_000
+_PIECE = 50_000
 
 
 # Compiled here, with the functions of the loops inside: an eager loop over a new
@@ -73,15 +73,18 @@ def wasserstein_1d(
         Proposition 2.17. Birkhäuser, 2015.
     """
     x = jnp.asarray(positions)
-    if p == 1 and not quantile_lowpass and not balanced:
-        # Needs so little memory that pieces gain nothing.
-        return _with_slopes(*_order_one(u, v, x, balanced), (u, v, x))
+    # Here, where XLA fills the last block in the pass that writes the masses.
+    filled = (pad(a, -x.size % BLOCK) for a in (u, v))
     if p == 1 and not quantile_lowpass:
         solve = partial(_order_one, x=x, balanced=balanced)
     else:
         options = {"quantile_lowpass": quantile_lowpass, "balanced": balanced}
         solve = partial(any_order, x=x, p=p, **options)
-    W, *slopes = _in_pieces(solve, u, v)
+    if p == 1 and not quantile_lowpass and not balanced:
+        # Needs so little memory that pieces gain nothing.
+        W, *slopes = solve(*filled)
+    else:
+        W, *slopes = _in_pieces(solve, *filled)
     return _with_slopes(W, *slopes, (u, v, x))
 
 
@@ -139,31 +142,34 @@ def _in_pieces(solve: Any, u: Array, v: Array) -> list[Array]:
 
 
 def _order_one(
-    u: Float[Array, "*batch n"],
-    v: Float[Array, "*batch n"],
+    u: Float[Array, "*batch filled"],
+    v: Float[Array, "*batch filled"],
     x: Float[Array, " n"],
     balanced: bool,
 ) -> tuple[Array, Array, Array, Array]:
-    """`W_1` and its slopes: `sum_k |U_k - V_k| (x_(k+1) - x_k)`."""
+    """`W_1` and its slopes: `sum_k |U_k - V_k| (x_(k+1) - x_k)`.
+
+    The bins beyond those of `x`, which fill the last block, are empty.
+    """
     n = x.size
     # Summing the difference costs half of summing both, and is more accurate.
-    d = pad(u - v, -n % BLOCK)
+    d = u - v
     D = prefix_sum(d)
     if balanced:
         # From the nearer end: rounding is relative to the sum so far.
-        below = prefix_sum(pad(lax.stop_gradient(u), -n % BLOCK))
-        above = shift(prefix_sum(d, reverse=True), -1)
-        D = jnp.where(below <= below[..., -1:] / 2, D, -above)
-    D = D[..., :n]
+        fixed = lax.stop_gradient(u)
+        half = jnp.sum(fixed, -1, keepdims=True) / 2
+        above = prefix_sum(d, reverse=True, own=False)
+        D = jnp.where(prefix_sum(fixed) <= half, D, -above)
+    x = jnp.pad(x, (0, u.shape[-1] - n), mode="edge")
     width = shift(x, -1, x[-1]) - x
     sign = jnp.sign(lax.stop_gradient(D))
     W = jnp.sum(lax.stop_gradient(sign * D * width), -1)
     if balanced:
         # Exactly zero however the difference of two quotients is rounded.
         W = jnp.where(jnp.all(u == v, -1), 0, W)
-    G = pad(sign * width, -n % BLOCK)
-    G = prefix_sum(G, reverse=True)[..., :n]
-    gap = jnp.where(jnp.arange(n) < n - 1, sign * D, 0)
+    G = prefix_sum(sign * width, reverse=True)[..., :n]
+    gap = jnp.where(jnp.arange(n) < n - 1, (sign * D)[..., :n], 0)
     return W, G, -G, shift(gap, 1) - gap
 
 
