@@ -16,7 +16,7 @@ from ._transport_scan import BLOCK, pad, prefix_sum, shift
 
 # Above some 200 000 masses at a time the temporary buffers near malloc's 32 MB, above
 # which page faults double the time.
-_PIECE = 50_000
+_PIECE = 150_000
 
 
 # Compiled here, with the functions of the loops inside: an eager loop over a new
@@ -163,12 +163,15 @@ def _order_one(
         D = jnp.where(prefix_sum(fixed) <= half, D, -above)
     x = jnp.pad(x, (0, u.shape[-1] - n), mode="edge")
     width = shift(x, -1, x[-1]) - x
-    sign = jnp.sign(lax.stop_gradient(D))
-    W = jnp.sum(lax.stop_gradient(sign * D * width), -1)
+    fixed = lax.stop_gradient(D)
+    W = jnp.sum(lax.stop_gradient(jnp.abs(fixed) * width), -1)
     if balanced:
         # Exactly zero however the difference of two quotients is rounded.
         W = jnp.where(jnp.all(u == v, -1), 0, W)
-    G = prefix_sum(sign * width, reverse=True)[..., :n]
+    # Not by `sign`, which XLA does in a pass of its own.
+    force = jnp.where(fixed > 0, width, jnp.where(fixed < 0, -width, 0))
+    G = prefix_sum(force, reverse=True)[..., :n]
+    sign = jnp.sign(fixed)
     gap = jnp.where(jnp.arange(n) < n - 1, (sign * D)[..., :n], 0)
     return W, G, -G, shift(gap, 1) - gap
 
