@@ -73,18 +73,16 @@ def wasserstein_1d(
         Proposition 2.17. Birkhäuser, 2015.
     """
     x = jnp.asarray(positions)
-    # Here, where XLA fills the last block in the pass that writes the masses.
-    filled = (pad(a, -x.size % BLOCK) for a in (u, v))
+    if p == 1 and not quantile_lowpass and not balanced:
+        # Needs so little memory that pieces gain nothing.
+        return _with_slopes(*_order_one(u, v, x, balanced), (u, v, x))
     if p == 1 and not quantile_lowpass:
         solve = partial(_order_one, x=x, balanced=balanced)
     else:
         options = {"quantile_lowpass": quantile_lowpass, "balanced": balanced}
         solve = partial(any_order, x=x, p=p, **options)
-    if p == 1 and not quantile_lowpass and not balanced:
-        # Needs so little memory that pieces gain nothing.
-        W, *slopes = solve(*filled)
-    else:
-        W, *slopes = _in_pieces(solve, *filled)
+    # Here, where XLA fills the last block in the pass that writes the masses.
+    W, *slopes = _in_pieces(solve, *(pad(a, -x.size % BLOCK) for a in (u, v)))
     return _with_slopes(W, *slopes, (u, v, x))
 
 
@@ -142,36 +140,37 @@ def _in_pieces(solve: Any, u: Array, v: Array) -> list[Array]:
 
 
 def _order_one(
-    u: Float[Array, "*batch filled"],
-    v: Float[Array, "*batch filled"],
+    u: Float[Array, "*batch m"],
+    v: Float[Array, "*batch m"],
     x: Float[Array, " n"],
     balanced: bool,
 ) -> tuple[Array, Array, Array, Array]:
     """`W_1` and its slopes: `sum_k |U_k - V_k| (x_(k+1) - x_k)`.
 
-    The bins beyond those of `x`, which fill the last block, are empty.
+    There may be empty bins beyond those of `x`, which fill the last block.
     """
     n = x.size
     # Summing the difference costs half of summing both, and is more accurate.
-    d = u - v
+    d = pad(u - v, -u.shape[-1] % BLOCK)
     D = prefix_sum(d)
     if balanced:
         # From the nearer end: rounding is relative to the sum so far.
-        fixed = lax.stop_gradient(u)
+        fixed = pad(lax.stop_gradient(u), d.shape[-1] - u.shape[-1])
         half = jnp.sum(fixed, -1, keepdims=True) / 2
         above = prefix_sum(d, reverse=True, own=False)
         D = jnp.where(prefix_sum(fixed) <= half, D, -above)
-    x = jnp.pad(x, (0, u.shape[-1] - n), mode="edge")
+    # The bins that fill the last block cost memory where all rows are done at once,
+    # and cutting them off costs time where not.
+    m = d.shape[-1] if balanced else n
+    D, x = D[..., :m], jnp.pad(x, (0, m - n), mode="edge")
     width = shift(x, -1, x[-1]) - x
-    fixed = lax.stop_gradient(D)
-    W = jnp.sum(lax.stop_gradient(jnp.abs(fixed) * width), -1)
+    sign = jnp.sign(lax.stop_gradient(D))
+    W = jnp.sum(lax.stop_gradient(sign * D * width), -1)
     if balanced:
         # Exactly zero however the difference of two quotients is rounded.
         W = jnp.where(jnp.all(u == v, -1), 0, W)
-    # Not by `sign`, which XLA does in a pass of its own.
-    force = jnp.where(fixed > 0, width, jnp.where(fixed < 0, -width, 0))
-    G = prefix_sum(force, reverse=True)[..., :n]
-    sign = jnp.sign(fixed)
+    G = pad(sign * width, -m % BLOCK)
+    G = prefix_sum(G, reverse=True)[..., :n]
     gap = jnp.where(jnp.arange(n) < n - 1, (sign * D)[..., :n], 0)
     return W, G, -G, shift(gap, 1) - gap
 

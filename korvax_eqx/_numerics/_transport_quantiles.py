@@ -83,9 +83,9 @@ def any_order(
     def starts(A: _Masses, B: _Masses, at: _Facing) -> tuple[Array, Array]:
         """The last breakpoint of A and of B before each of A."""
         empty = jnp.zeros_like(A.key[:, :1]) if half is None else -half
-        own = jnp.pad(
-            A.key[:, :-1], ((0, 0), (1, 0)), constant_values=jnp.iinfo(A.key.dtype).min
-        )
+        # Before the first of A anything: what is before it in B is not less than empty.
+        least = jnp.iinfo(A.key.dtype).min
+        own = jnp.pad(A.key[:, :-1], ((0, 0), (1, 0)), constant_values=least)
         return own, jnp.where(at.before > 0, scan.take(B.key, at.before - 1), empty)
 
     def moved(A: _Masses, B: _Masses, at: _Facing) -> Array:
