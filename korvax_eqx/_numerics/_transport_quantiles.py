@@ -58,12 +58,12 @@ def any_order(
     # Empty bins at the last position change nothing and fill the last block.
     u, v = (scan.pad(a, -a.shape[-1] % scan.BLOCK) for a in (u, v))
     x = jnp.pad(x, (0, -n % scan.BLOCK), mode="edge")
-    *sums_u, total_u = scan.masses(u)
-    *sums_v, total_v = scan.masses(v)
+    below_u, above_u, total_u = scan.masses(u)
+    below_v, above_v, total_v = scan.masses(v)
     half = None
     if balanced and not quantile_lowpass:
         half = _bits(lax.stop_gradient(total_u) / 2)
-    U, V = _masses(*sums_u, half), _masses(*sums_v, half)
+    U, V = _masses(below_u, above_u, half), _masses(below_v, above_v, half)
     at_u, at_v = _facing(U, V, balanced)
     total = lax.stop_gradient(total_u + total_v)
     nan = jnp.where(jnp.isnan(total), total, 0)
