@@ -16,7 +16,7 @@ from ._transport_scan import BLOCK, pad, prefix_sum, shift
 
 # Above some 200 000 masses at a time the temporary buffers near malloc's 32 MB, above
 # which page faults double the time.
-_PIECE = 150_000
+_PIECE = 200_000
 
 
 # Compiled here, with the functions of the loops inside: an eager loop over a new
@@ -77,12 +77,13 @@ def wasserstein_1d(
         # Needs so little memory that pieces gain nothing.
         return _with_slopes(*_order_one(u, v, x, balanced), (u, v, x))
     if p == 1 and not quantile_lowpass:
-        solve = partial(_order_one, x=x, balanced=balanced)
+        solve, most = partial(_order_one, x=x, balanced=balanced), _PIECE // 2
     else:
         options = {"quantile_lowpass": quantile_lowpass, "balanced": balanced}
-        solve = partial(any_order, x=x, p=p, **options)
+        solve, most = partial(any_order, x=x, p=p, **options), _PIECE
     # Here, where XLA fills the last block in the pass that writes the masses.
-    W, *slopes = _in_pieces(solve, *(pad(a, -x.size % BLOCK) for a in (u, v)))
+    filled = (pad(a, -x.size % BLOCK) for a in (u, v))
+    W, *slopes = _in_pieces(solve, most, *filled)
     return _with_slopes(W, *slopes, (u, v, x))
 
 
@@ -119,15 +120,15 @@ def circular_wasserstein_1d(
     return _with_slopes(*on_a_ring(u, v, x, period), (u, v, x))
 
 
-def _in_pieces(solve: Any, u: Array, v: Array) -> list[Array]:
-    """`solve` over all rows, as many at a time as the caches hold."""
+def _in_pieces(solve: Any, most: int, u: Array, v: Array) -> list[Array]:
+    """`solve` over all rows, in pieces of about `most` masses."""
     n = u.shape[-1]
     rows = u.reshape(-1, n), v.reshape(-1, n)
     n_rows = rows[0].shape[0]
     n_pieces = 1
     # Of a number of rows that is a symbol (`jax.export`) nothing can be asked.
     if isinstance(n_rows, int):
-        n_pieces = max(-(-n_rows * n // _PIECE), 1)
+        n_pieces = max(-(-n_rows * n // most), 1)
         even = (k for k in range(n_pieces, 2 * n_pieces) if n_rows % k == 0)
         n_pieces = next(even, n_pieces)
     if n_pieces == 1:
