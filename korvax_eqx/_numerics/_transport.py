@@ -77,11 +77,13 @@ def wasserstein_1d(
         # Needs so little memory that pieces gain nothing.
         return _with_slopes(*_order_one(u, v, x, balanced), (u, v, x))
     if p == 1 and not quantile_lowpass:
-        solve = partial(_order_one, x=x, balanced=balanced)
+        solve, most = partial(_order_one, x=x, balanced=balanced), _PIECE // 2
     else:
         options = {"quantile_lowpass": quantile_lowpass, "balanced": balanced}
-        solve = partial(any_order, x=x, p=p, **options)
-    W, *slopes = _in_pieces(solve, u, v)
+        solve, most = partial(any_order, x=x, p=p, **options), _PIECE
+    # Here, where XLA fills the last block in the pass that writes the masses.
+    filled = (pad(a, -x.size % BLOCK) for a in (u, v))
+    W, *slopes = _in_pieces(solve, most, *filled)
     return _with_slopes(W, *slopes, (u, v, x))
 
 
@@ -118,15 +120,15 @@ def circular_wasserstein_1d(
     return _with_slopes(*on_a_ring(u, v, x, period), (u, v, x))
 
 
-def _in_pieces(solve: Any, u: Array, v: Array) -> list[Array]:
-    """`solve` over all rows, as many at a time as the caches hold."""
+def _in_pieces(solve: Any, most: int, u: Array, v: Array) -> list[Array]:
+    """`solve` over all rows, in pieces of about `most` masses."""
     n = u.shape[-1]
     rows = u.reshape(-1, n), v.reshape(-1, n)
     n_rows = rows[0].shape[0]
     n_pieces = 1
     # Of a number of rows that is a symbol (`jax.export`) nothing can be asked.
     if isinstance(n_rows, int):
-        n_pieces = max(-(-n_rows * n // _PIECE), 1)
+        n_pieces = max(-(-n_rows * n // most), 1)
         even = (k for k in range(n_pieces, 2 * n_pieces) if n_rows % k == 0)
         n_pieces = next(even, n_pieces)
     if n_pieces == 1:
@@ -139,31 +141,38 @@ def _in_pieces(solve: Any, u: Array, v: Array) -> list[Array]:
 
 
 def _order_one(
-    u: Float[Array, "*batch n"],
-    v: Float[Array, "*batch n"],
+    u: Float[Array, "*batch m"],
+    v: Float[Array, "*batch m"],
     x: Float[Array, " n"],
     balanced: bool,
 ) -> tuple[Array, Array, Array, Array]:
-    """`W_1` and its slopes: `sum_k |U_k - V_k| (x_(k+1) - x_k)`."""
+    """`W_1` and its slopes: `sum_k |U_k - V_k| (x_(k+1) - x_k)`.
+
+    There may be empty bins beyond those of `x`, which fill the last block.
+    """
     n = x.size
     # Summing the difference costs half of summing both, and is more accurate.
-    d = pad(u - v, -n % BLOCK)
+    d = pad(u - v, -u.shape[-1] % BLOCK)
     D = prefix_sum(d)
     if balanced:
         # From the nearer end: rounding is relative to the sum so far.
-        below = prefix_sum(pad(lax.stop_gradient(u), -n % BLOCK))
-        above = shift(prefix_sum(d, reverse=True), -1)
-        D = jnp.where(below <= below[..., -1:] / 2, D, -above)
-    D = D[..., :n]
+        fixed = pad(lax.stop_gradient(u), d.shape[-1] - u.shape[-1])
+        half = jnp.sum(fixed, -1, keepdims=True) / 2
+        above = prefix_sum(d, reverse=True, own=False)
+        D = jnp.where(prefix_sum(fixed) <= half, D, -above)
+    # The bins that fill the last block cost memory where all rows are done at once,
+    # and cutting them off costs time where not.
+    m = d.shape[-1] if balanced else n
+    D, x = D[..., :m], jnp.pad(x, (0, m - n), mode="edge")
     width = shift(x, -1, x[-1]) - x
     sign = jnp.sign(lax.stop_gradient(D))
     W = jnp.sum(lax.stop_gradient(sign * D * width), -1)
     if balanced:
         # Exactly zero however the difference of two quotients is rounded.
         W = jnp.where(jnp.all(u == v, -1), 0, W)
-    G = pad(sign * width, -n % BLOCK)
+    G = pad(sign * width, -m % BLOCK)
     G = prefix_sum(G, reverse=True)[..., :n]
-    gap = jnp.where(jnp.arange(n) < n - 1, sign * D, 0)
+    gap = jnp.where(jnp.arange(n) < n - 1, (sign * D)[..., :n], 0)
     return W, G, -G, shift(gap, 1) - gap
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from . import _transport_scan as scan
 
@@ -30,8 +30,7 @@ class _Masses(NamedTuple):
     key: Int[Array, "rows n"]
     first: Int[Array, "rows 1"]  # the first and the last bin with mass
     last: Int[Array, "rows 1"]
-    previous_filled: Int[Array, "rows n"]  # the last bin with mass up to each
-    next_filled: Int[Array, "rows n"]  # the first one after each
+    is_filled: Bool[Array, "rows n"]
 
 
 class _Facing(NamedTuple):
@@ -56,50 +55,64 @@ def any_order(
     n = x.size
     cost = _power(p)
     same = jnp.all(u == v, -1)
-    nan = jnp.sum(jnp.where(jnp.isnan(u) | jnp.isnan(v), u + v, 0), -1)
     # Empty bins at the last position change nothing and fill the last block.
-    u, v = (scan.pad(a, -n % scan.BLOCK) for a in (u, v))
+    u, v = (scan.pad(a, -a.shape[-1] % scan.BLOCK) for a in (u, v))
     x = jnp.pad(x, (0, -n % scan.BLOCK), mode="edge")
+    below_u, above_u, total_u = scan.masses(u)
+    below_v, above_v, total_v = scan.masses(v)
     half = None
     if balanced and not quantile_lowpass:
-        half = _bits(jnp.sum(lax.stop_gradient(u), -1, keepdims=True) / 2)
-    U, V = _masses(u, half), _masses(v, half)
+        half = _bits(lax.stop_gradient(total_u) / 2)
+    U, V = _masses(below_u, above_u, half), _masses(below_v, above_v, half)
     at_u, at_v = _facing(U, V, balanced)
+    total = lax.stop_gradient(total_u + total_v)
+    nan = jnp.where(jnp.isnan(total), total, 0)
     # A total of 1 that rounding has moved is not above 1.
     limit = 1 + _slack(x)
 
-    def lengths(A: _Masses, B: _Masses, at: _Facing, is_exact: bool) -> Array:
-        """How long the piece is that each breakpoint of A ends.
+    def mass(A: _Masses) -> Array:
+        """All is counted from the bottom: keys are read, and sums not done again."""
+        return _from_key(A.key, None, x.dtype)
 
-        Exact in their derivatives, or with fewer look-ups.
-        """
-        empty = jnp.zeros_like(A.key[:, :1]) if half is None else -half
-        own = jnp.concatenate([empty, A.key[:, :-1]], -1)
-        other = jnp.where(at.before > 0, scan.take(B.key, at.before - 1), empty)
-        key = jnp.maximum(own, other)
-
-        def start(a: Array, b: Array, none: Array) -> Array:
-            before = jnp.concatenate([none, a[:, :-1]], -1)
-            facing = jnp.where(at.before > 0, scan.take(b, at.before - 1), none)
-            return jnp.where(own >= other, before, facing)
-
-        if is_exact:
-            low = start(A.below, B.below, jnp.zeros_like(A.below[:, :1]))
-            high = start(A.above, B.above, A.below[:, -1:])
-        else:
-            low = high = _from_key(key, half, A.below.dtype)
-        length = A.below - low
-        if half is not None:
-            length = jnp.where(key > 0, high - A.above, length)
+    def counted(length: Array, A: _Masses) -> Array:
         # What was summed in blocks may decrease by a rounding: never count that.
         # Not by `maximum`, which would halve the derivative at bins without mass.
         length = jnp.where(length < 0, 0, length)
-        return jnp.where(A.below > limit, 0, length) if quantile_lowpass else length
+        return jnp.where(mass(A) > limit, 0, length) if quantile_lowpass else length
+
+    def starts(A: _Masses, B: _Masses, at: _Facing) -> tuple[Array, Array]:
+        """The last breakpoint of A and of B before each of A."""
+        empty = jnp.zeros_like(A.key[:, :1]) if half is None else -half
+        # Before the first of A anything: what is before it in B is not less than empty.
+        least = jnp.iinfo(A.key.dtype).min
+        own = jnp.pad(A.key[:, :-1], ((0, 0), (1, 0)), constant_values=least)
+        return own, jnp.where(at.before > 0, scan.take(B.key, at.before - 1), empty)
 
     def moved(A: _Masses, B: _Masses, at: _Facing) -> Array:
+        """What the piece costs that each breakpoint of A ends."""
         A, B, fixed = lax.stop_gradient((A, B, x))
-        away = cost(fixed - scan.look_up(fixed, at.bin))
-        return lengths(A, B, at, is_exact=False) * away
+        start = jnp.maximum(*starts(A, B, at))
+        low, high = (_from_key(key, half, fixed.dtype) for key in (start, A.key))
+        length = high - low
+        if half is not None:
+            middle = _from_key(half, None, fixed.dtype)
+            across = (middle - low) + (middle - high)
+            length = jnp.where(start > 0, -length, jnp.where(A.key > 0, across, length))
+        return counted(length, A) * cost(fixed - scan.look_up(fixed, at.bin))
+
+    def lengths(A: _Masses, B: _Masses, at: _Facing) -> Array:
+        """How long the piece is, exact in the derivatives, with more look-ups."""
+        own, other = starts(A, B, at)
+
+        def start(a: Array, b: Array, none: Array) -> Array:
+            facing = jnp.where(at.before > 0, scan.take(b, at.before - 1), none)
+            return jnp.where(own >= other, scan.shift(a, 1, none), facing)
+
+        length = A.below - start(A.below, B.below, jnp.zeros_like(A.below[:, :1]))
+        if half is not None:
+            from_top = start(A.above, B.above, A.below[:, -1:]) - A.above
+            length = jnp.where(jnp.maximum(own, other) > 0, from_top, length)
+        return counted(length, A)
 
     def slope(A: _Masses, B: _Masses, at: _Facing) -> Array:
         """The derivative to the mass of each bin, but for a constant if balanced."""
@@ -109,9 +122,9 @@ def any_order(
         above = cost(upper - left) + cost(upper - right)
         if quantile_lowpass:
             # The piece above is counted if either of its ends is within the limit.
-            own_end = scan.shift(A.below, -1, 2 * limit) <= limit
-            other_end = (scan.take(B.below, at.after) <= limit) & (at.after < x.size)
-            is_counted = A.below <= limit
+            own_end = scan.shift(mass(A), -1, 2 * limit) <= limit
+            other_end = (scan.take(mass(B), at.after) <= limit) & (at.after < x.size)
+            is_counted = mass(A) <= limit
             above = jnp.where(is_counted & (own_end | other_end), above, 0)
             below = jnp.where(is_counted, below, 0)
         return (below - above) / 2
@@ -127,12 +140,7 @@ def any_order(
         if half is None:
             at = U.last, V.last
         else:
-            at = tuple(
-                jnp.minimum(
-                    jnp.sum(A.key <= 0, -1, keepdims=True, dtype=jnp.int32), A.last
-                )
-                for A in (U, V)
-            )
+            at = tuple(jnp.minimum(scan.count_set(A.key <= 0), A.last) for A in (U, V))
         base = cost(scan.look_up(x, at[0]) - scan.look_up(x, at[1])) / 2
         if quantile_lowpass:
             base = jnp.where(U.below[:, -1:] > limit, 0, base)
@@ -141,7 +149,7 @@ def any_order(
     def pull(A: _Masses, B: _Masses, at: _Facing) -> Array:
         d = x - scan.look_up(x, at.bin)
         _, rise = jax.jvp(cost, (d,), (jnp.ones_like(d),))
-        force = lengths(A, B, at, is_exact=True) * rise
+        force = lengths(A, B, at) * rise
         force = force - scan.scatter_add(at.bin, force)
         # The bins of the padding are the last bin.
         return force[:, :n].at[:, -1].add(jnp.sum(force[:, n:], -1))
@@ -150,7 +158,7 @@ def any_order(
     phi, psi = potentials(slope(U, V, at_u), slope(V, U, at_v))
     return (
         # Exactly zero on any device, however it rounds its sums.
-        jnp.where(same, 0, W) + nan,
+        jnp.where(same, 0, W) + nan[:, 0],
         phi[:, :n],
         psi[:, :n],
         pull(U, V, at_u) + pull(V, U, at_v),
@@ -188,30 +196,23 @@ def _from_key(
     return lax.bitcast_convert_type(bits, dtype)
 
 
-def _masses(a: Float[Array, "rows n"], half: Int[Array, "rows 1"] | None) -> _Masses:
-    n = a.shape[-1]
-    below = scan.masses_below(a)
-    key, above = _bits(lax.stop_gradient(below)), below
-    empty = jnp.zeros_like(key[:, :1])
-    if half is not None:
-        above = scan.masses_above(a)
+def _masses(
+    below: Float[Array, "rows n"],
+    above: Float[Array, "rows n"],
+    half: Int[Array, "rows 1"] | None,
+) -> _Masses:
+    n = below.shape[-1]
+    key = _bits(lax.stop_gradient(below))
+    if half is None:
+        key, empty = scan.stored(key), jnp.zeros_like(key[:, :1])
+    else:
         from_top = half + 1 - jnp.minimum(_bits(lax.stop_gradient(above)), half)
         key, empty = jnp.where(key <= half, key - half, from_top), -half
-    is_filled = key > jnp.concatenate([empty, key[:, :-1]], -1)
     # As cumulative sums, the bins before the first and the last one with mass.
-    first, last = (
-        jnp.sum(is_before, -1, keepdims=True, dtype=jnp.int32)
-        for is_before in (key <= empty, key < key[:, -1:])
-    )
-    return _Masses(
-        below,
-        above,
-        key,
-        jnp.minimum(first, n - 1),
-        jnp.minimum(last, n - 1),
-        scan.previous_set(is_filled),
-        scan.next_set(is_filled),
-    )
+    first, last = scan.count_set(key <= empty), scan.count_set(key < key[:, -1:])
+    is_filled = key > jnp.concatenate([empty, key[:, :-1]], -1)
+    first, last = jnp.minimum(first, n - 1), jnp.minimum(last, n - 1)
+    return _Masses(below, above, key, first, last, is_filled)
 
 
 def _facing(U: _Masses, V: _Masses, balanced: bool) -> tuple[_Facing, _Facing]:
@@ -221,7 +222,7 @@ def _facing(U: _Masses, V: _Masses, balanced: bool) -> tuple[_Facing, _Facing]:
     """
     n = U.key.shape[-1]
     count_u = scan.count_at_or_below(V.key, U.key)
-    count_v = scan.count_below(count_u, U.below.dtype)
+    count_v = scan.stored(scan.count_below(count_u, U.below.dtype))
 
     def within(index: Array, B: _Masses) -> Array:
         """Mass is missing at the last position; balanced, none is missing."""
@@ -231,22 +232,21 @@ def _facing(U: _Masses, V: _Masses, balanced: bool) -> tuple[_Facing, _Facing]:
         """The piece that ends at both totals meets the last bin with mass."""
         if balanced:
             return index
-        top, total = lax.stop_gradient((A.below, B.below[:, -1:]))
+        top, total = (_from_key(a, None, A.below.dtype) for a in (A.key, B.key[:, -1:]))
         is_end = (top >= total) & (top <= total * (1 + _slack(top))) & (total > 0)
         return jnp.where(is_end, B.last, index)
 
     right = within(count_u, V)
     met = end(right, U, V)
     meets = (count_u > 0) & (scan.take(V.key, count_u - 1) == U.key)
-    left = jnp.where(meets, scan.take(V.previous_filled, count_u - 1), met)
+    left = jnp.where(meets, scan.take(scan.previous_set(V.is_filled), count_u - 1), met)
     at_u = _Facing(count_u, count_u, met, jnp.maximum(left, V.first), right)
 
     left = end(within(count_v, U), V, U)
     meets = (count_v < n) & (scan.take(U.key, count_v) == V.key)
-    after = jnp.where(meets, scan.take(U.next_filled, count_v), count_v)
+    after = jnp.where(meets, scan.take(scan.next_set(U.is_filled), count_v), count_v)
     right = after
     if not balanced:
         # Above both totals all is missing.
-        top, total = lax.stop_gradient((V.below, U.below[:, -1:]))
-        right = jnp.where(top >= total, n, after)
+        right = jnp.where(V.key >= U.key[:, -1:], n, after)
     return at_u, _Facing(count_v, after, left, left, within(right, U))

@@ -8,6 +8,7 @@ in the time of one.
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num, Shaped
 
@@ -31,52 +32,75 @@ def shift(a: Array, by: int, fill: Any = 0) -> Array:
 
 def look_up(a: Shaped[Array, " n"], index: Int[Array, "*m"]) -> Shaped[Array, "*m"]:
     """`a[index]` of one row for all."""
-    return a.at[index].get(mode="promise_in_bounds")
+    numbers = lax.GatherDimensionNumbers((), (0,), (0,))
+    # Not by `a.at`, which spends time on indices that count from the end.
+    return lax.gather(a, index[..., None], numbers, (1,), mode="promise_in_bounds")
 
 
 def take(
     a: Shaped[Array, "rows n"], index: Int[Array, "rows m"]
 ) -> Shaped[Array, "rows m"]:
     """`a[index]` in each row; an index beyond an end is that of the end."""
-    index = jnp.clip(index, 0, a.shape[-1] - 1)
-    return jnp.take_along_axis(a, index, -1, mode="promise_in_bounds")
+    n_rows, n = a.shape
+    first = n * jnp.arange(n_rows, dtype=jnp.int32)[:, None]
+    return look_up(a.reshape(-1), first + jnp.clip(index, 0, n - 1))
+
+
+def stored(a: Shaped[Array, "rows n"]) -> Shaped[Array, "rows n"]:
+    """`a`, written to memory once.
+
+    XLA computes what is cheap anew in each of its readers, which then do not vectorise:
+    twice the time. A scatter it does not.
+    """
+    rows = jnp.arange(a.shape[0], dtype=jnp.int32)
+    options = {"mode": "promise_in_bounds", "unique_indices": True}
+    return jnp.zeros_like(a).at[rows].set(a, indices_are_sorted=True, **options)
 
 
 def prefix_sum(
-    a: Float[Array, "*batch n"], reverse: bool = False
+    a: Float[Array, "*batch n"], reverse: bool = False, own: bool = True
 ) -> Float[Array, "*batch n"]:
-    """Cumulative sum along the last axis, a whole number of blocks, by products."""
+    """Cumulative sum along the last axis, a whole number of blocks, by products.
+
+    With `reverse` of all from each element on, without `own` of all others of these.
+    """
     blocks = a.reshape(*a.shape[:-1], -1, BLOCK)
 
     def sums(b: Array, k: int) -> Array:
         ones = jnp.ones((b.shape[-1],) * 2, a.dtype)
         return _matmul(b, jnp.tril(ones, -k) if reverse else jnp.triu(ones, k))
 
-    within = sums(blocks, 0)
-    before = sums(within[..., 0 if reverse else -1], 1)
-    return (within + before[..., None]).reshape(a.shape)
+    within = sums(blocks, 0 if own else 1)
+    total = within[..., 0 if reverse else -1]
+    if not own:
+        total += blocks[..., 0 if reverse else -1]
+    return (within + sums(total, 1)[..., None]).reshape(a.shape)
 
 
-def masses_below(a: Float[Array, "rows n"]) -> Float[Array, "rows n"]:
-    """Cumulative sum of masses, which never falls: not by a rounding.
+def masses(a: Float[Array, "rows n"]) -> tuple[Array, Array, Array]:
+    """The mass up to each element, itself included, that beyond it, and that of all.
 
-    Within a block each sum is rounded as the one before was, and then added to.
+    Along a row the first never falls and the second never rises, not by a rounding, and
+    where there is no mass they stay what they were. A product that rounds alike in all
+    columns grants that within a block: more mass never makes a sum smaller.
     """
     blocks = a.reshape(a.shape[0], -1, BLOCK)
-    within = _matmul(blocks, jnp.triu(jnp.ones((BLOCK, BLOCK), a.dtype)))
-    total = within[..., -1]
-    start = _matmul(total, jnp.triu(jnp.ones((total.shape[-1],) * 2, a.dtype), 1))
-    # No block starts below the end of one before. That moves it by a rounding, which
-    # has no derivative.
-    ends = lax.cummax(lax.stop_gradient(start + total), axis=1)
-    start += lax.stop_gradient(shift(ends, 1) - start)
-    return (within + start[..., None]).reshape(a.shape)
+    ones = jnp.ones((BLOCK, BLOCK), a.dtype)
+    within = _matmul(blocks, jnp.triu(ones)), _matmul(blocks, jnp.tril(ones, -1))
+    total = within[0][..., -1]
+    ones = jnp.ones((total.shape[-1],) * 2, a.dtype)
 
+    def sums(within: Array, before: Array, ends: Array) -> Array:
+        exact = within + _matmul(total, before)[..., None]
+        # A block ends where the next one starts, however both are rounded. That moves
+        # it by a rounding, which has no derivative.
+        end = _matmul(total, ends)[..., None]
+        met = jnp.where((within == total[..., None]) | (exact > end), end, exact)
+        return (exact + lax.stop_gradient(met - exact)).reshape(a.shape)
 
-def masses_above(a: Float[Array, "rows n"]) -> Float[Array, "rows n"]:
-    """The sum of the masses after each, which never rises."""
-    # Summed from the end: sums that start elsewhere are not rounded alike.
-    return shift(masses_below(a[..., ::-1])[..., ::-1], -1)
+    below = sums(within[0], jnp.triu(ones, 1), jnp.triu(ones))
+    above = sums(within[1], jnp.tril(ones, -1), jnp.tril(ones))
+    return below, above, jnp.sum(total, -1, keepdims=True)
 
 
 def sum_around(
@@ -140,42 +164,63 @@ def scatter_add(
     return out.reshape(n_rows, n + 1)[:, :n]
 
 
+def count_set(flags: Bool[Array, "rows n"]) -> Int[Array, "rows 1"]:
+    """How many are set, where those that are come first."""
+    # All whole blocks are counted by their ends, then one block by element.
+    ends = flags[:, BLOCK - 1 :: BLOCK]
+    n_blocks = jnp.sum(ends, -1, keepdims=True, dtype=jnp.int32)
+    at = jnp.minimum(n_blocks, ends.shape[-1] - 1)[..., None]
+    blocks = flags.reshape(flags.shape[0], -1, BLOCK)
+    block = jnp.take_along_axis(blocks, at, 1, mode="promise_in_bounds")
+    within = jnp.sum(block, -1, dtype=jnp.int32)
+    return jnp.where(
+        n_blocks < ends.shape[-1], BLOCK * n_blocks + within, BLOCK * n_blocks
+    )
+
+
 def previous_set(flags: Bool[Array, "rows n"]) -> Int[Array, "rows n"]:
     """Of each element the last set one up to it; -1 where there is none."""
-    word, position, first = _words(flags)
-    masked = word & (jnp.uint32(0xFFFFFFFF) >> (jnp.uint32(BLOCK - 1) - position))
-    last = jnp.where(word != 0, first + _highest(word), -1)
-    before = shift(lax.cummax(last[..., 0], axis=1), 1, -1)[..., None]
-    found = jnp.where(masked != 0, first + _highest(masked), before)
-    return found.reshape(flags.shape)
+    n = flags.shape[-1]
+    if n <= BLOCK:
+        return jnp.maximum(_leading(flags, reverse=False), -1)
+    blocks = pad(flags, -n % BLOCK).reshape(flags.shape[0], -1, BLOCK)
+    within = _leading(blocks, reverse=False)
+    first = BLOCK * jnp.arange(within.shape[1], dtype=jnp.int32)
+    ends = first + within[..., -1]
+    block = shift(previous_set(within[..., -1] >= 0), 1, -1)
+    before = jnp.where(block >= 0, take(ends, block), -1)[..., None]
+    found = jnp.where(within >= 0, first[:, None] + within, before)
+    return found.reshape(flags.shape[0], -1)[:, :n]
 
 
 def next_set(flags: Bool[Array, "rows n"]) -> Int[Array, "rows n"]:
     """Of each element the first set one after it; `n` where there is none."""
     n = flags.shape[-1]
-    word, position, first = _words(flags)
-    # Shifted in two steps: all 32 at once is not defined.
-    masked = word & ((jnp.uint32(0xFFFFFFFE)) << position)
-    lowest = jnp.where(word != 0, first + _lowest(word), n)
-    after = shift(lax.cummin(lowest[..., 0], axis=1, reverse=True), -1, n)[..., None]
-    found = jnp.where(masked != 0, first + _lowest(masked), after)
-    return found.reshape(flags.shape)
+    if n <= BLOCK:
+        return jnp.minimum(_leading(flags, reverse=True), n)
+    blocks = pad(flags, -n % BLOCK).reshape(flags.shape[0], -1, BLOCK)
+    within = _leading(blocks, reverse=True)
+    first = BLOCK * jnp.arange(within.shape[1], dtype=jnp.int32)
+    starts = jnp.where(blocks[..., 0], 0, within[..., 0])
+    block = next_set(starts < BLOCK)
+    after = take(first + starts, block)
+    after = jnp.where(block < first.size, after, n)[..., None]
+    found = jnp.where(within < BLOCK, first[:, None] + within, after)
+    return found.reshape(flags.shape[0], -1)[:, :n]
 
 
-def _words(flags: Bool[Array, "rows n"]) -> tuple[Array, Array, Array]:
-    """The flags of each block as bits, the bits' numbers, the blocks' first indices."""
-    blocks = flags.reshape(flags.shape[0], -1, BLOCK)
-    position = jnp.arange(BLOCK, dtype=jnp.uint32)
-    bits = blocks.astype(jnp.uint32) << position
-    word = jnp.sum(bits, -1, keepdims=True, dtype=jnp.uint32)
-    first = BLOCK * jnp.arange(blocks.shape[1], dtype=jnp.int32)[:, None]
-    return word, position, first
+def _leading(flags: Bool[Array, "*batch n"], reverse: bool) -> Int[Array, "*batch n"]:
+    """Of each of a few the last set one up to it, or the first set one after it.
 
-
-def _highest(word: Array) -> Array:
-    return BLOCK - 1 - lax.clz(word).astype(jnp.int32)
-
-
-def _lowest(word: Array) -> Array:
-    below = (word & (~word + jnp.uint32(1))) - jnp.uint32(1)
-    return lax.population_count(below).astype(jnp.int32)
+    Below -1 and above `n` where there is none. Each flag weighs four times as much as
+    the one before, so that the exponent of a sum of them tells which is the largest.
+    """
+    n = flags.shape[-1]
+    # Of a sum of 1.25 * 4^k and lower ones the exponent is sure however it is rounded.
+    weights = np.ldexp(np.float32(1.25), 2 * np.arange(n))[:, None]
+    triangle = np.triu(np.ones((n, n), np.float32))
+    if reverse:
+        weights, triangle = weights[::-1], np.tril(np.ones((n, n), np.float32), -1)
+    sums = _matmul(flags.astype(jnp.float32), jnp.asarray(weights * triangle))
+    digit = (lax.bitcast_convert_type(sums, jnp.int32) >> 24) - 63
+    return n - 1 - digit if reverse else digit
