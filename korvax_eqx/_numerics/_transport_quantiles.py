@@ -46,7 +46,7 @@ class _Facing(NamedTuple):
 def any_order(
     u: Float[Array, "rows n"],
     v: Float[Array, "rows n"],
-    x: Float[Array, " n"],
+    x: Float[Array, " n_bins"],
     p: float | int,
     quantile_lowpass: bool,
     balanced: bool,
