@@ -3,27 +3,29 @@
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
+DEVICES = ROOT / "tests" / "devices"
 
 
-@functools.cache
-def outcomes(script: str) -> dict[str, str | None]:
-    """Return what a file of `tests/devices` prints: failures by name, or `None`."""
-    paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+def printed(*command: str) -> Any:
+    """Run Python with eight devices; return the last line it prints, which is JSON."""
+    paths = [ROOT, ROOT / "tests", DEVICES, os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,
         # Unoptimised: a quarter less time, and partitioning comes before that.
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8 "
         "--xla_backend_optimization_level=0",
         "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "PYTHONPATH": os.pathsep.join(str(path) for path in paths if path),
     }
     process = subprocess.run(
-        [sys.executable, "-W", "error", str(ROOT / "tests" / "devices" / script)],
+        [sys.executable, "-W", "error", *command],
         env=environment,
         capture_output=True,
         text=True,
@@ -31,3 +33,14 @@ def outcomes(script: str) -> dict[str, str | None]:
     )
     assert process.returncode == 0, process.stderr[-5000:]
     return json.loads(process.stdout.splitlines()[-1])
+
+
+@functools.cache
+def outcomes(script: str, *arguments: str) -> dict[str, str | None]:
+    """Return what a file of `tests/devices` prints: failures by name, or `None`."""
+    return printed(str(DEVICES / script), *arguments)
+
+
+def checks_of(script: str) -> list[str]:
+    """Return the names of the checks of a file of `tests/devices`."""
+    return re.findall(r"^def (check_\w+)", (DEVICES / script).read_text(), re.MULTILINE)

@@ -1,24 +1,15 @@
 """Rows on one device, and on eight: `devices/checks.py` in processes of its own."""
 
-import functools
-import json
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import pytest
+from on_devices import checks_of, outcomes
 
 from korvax_eqx._numerics._fft import rfft
 from korvax_eqx._sharding._devices import keep_sharded, map_rows
 
-ROOT = Path(__file__).parent.parent
-SCRIPT = ROOT / "tests" / "devices" / "checks.py"
-CHECKS = re.findall(r"^def (check_\w+)", SCRIPT.read_text(), re.MULTILINE)
 # The partitioner before Shardy can still be switched on, and crashes by itself on
 # explicit axes: the checks that do without those and stand for the others.
 GSPMD_CHECKS = [
@@ -29,37 +20,15 @@ GSPMD_CHECKS = [
 on_one_device = pytest.mark.skipif(jax.device_count() > 1, reason="needs one device")
 
 
-@functools.cache
-def outcomes(partitioner: str, *checks: str) -> dict[str, str | None]:
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    environment = {
-        **os.environ,
-        # Unoptimised: a quarter less time, and partitioning comes before that.
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8 "
-        "--xla_backend_optimization_level=0",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-    }
-    process = subprocess.run(
-        [sys.executable, "-W", "error", str(SCRIPT), partitioner, *checks],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert process.returncode == 0, process.stderr[-5000:]
-    return json.loads(process.stdout.splitlines()[-1])
-
-
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("name", checks_of("checks.py"))
 def test_eight_devices(name: str) -> None:
-    failure = outcomes("shardy")[name]
+    failure = outcomes("checks.py", "shardy")[name]
     assert failure is None, failure
 
 
 @pytest.mark.parametrize("name", GSPMD_CHECKS)
 def test_eight_devices_partitioned_by_gspmd(name: str) -> None:
-    failure = outcomes("gspmd", *GSPMD_CHECKS)[name]
+    failure = outcomes("checks.py", "gspmd", *GSPMD_CHECKS)[name]
     assert failure is None, failure
 
 

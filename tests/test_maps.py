@@ -1,19 +1,13 @@
 """Signal maps: filters and mixes, against their definitions and other libraries."""
 
 import dataclasses
-import functools
-import json
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.signal
+from on_devices import checks_of, outcomes
 from oracle import assert_close
 
 from korvax_eqx._maps._a_weighting import AWeightingFilter
@@ -288,33 +282,8 @@ def test_refusals(make, message):
 
 # -------------------------------------------------------------- several devices
 
-ROOT = Path(__file__).parent.parent
-SCRIPT = ROOT / "tests" / "devices" / "maps.py"
-CHECKS = re.findall(r"^def (check_\w+)", SCRIPT.read_text(), re.MULTILINE)
 
-
-@functools.cache
-def outcomes() -> dict[str, str | None]:
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8 "
-        "--xla_backend_optimization_level=0",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-    }
-    process = subprocess.run(
-        [sys.executable, "-W", "error", str(SCRIPT)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert process.returncode == 0, process.stderr[-5000:]
-    return json.loads(process.stdout.splitlines()[-1])
-
-
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("name", checks_of("maps.py"))
 def test_eight_devices(name):
-    failure = outcomes()[name]
+    failure = outcomes("maps.py")[name]
     assert failure is None, failure

@@ -1,15 +1,10 @@
 """Losses and transforms on eight devices, by the scripts in `devices`."""
 
-import re
-
 import pytest
-from on_devices import ROOT, outcomes
-
-SCRIPT = ROOT / "tests" / "devices" / "losses.py"
-CHECKS = re.findall(r"^def (check_\w+)", SCRIPT.read_text(), re.MULTILINE)
+from on_devices import checks_of, outcomes
 
 
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("name", checks_of("losses.py"))
 def test_eight_devices(name: str) -> None:
     failure = outcomes("losses.py")[name]
     assert failure is None, failure
@@ -18,6 +13,6 @@ def test_eight_devices(name: str) -> None:
 def test_composed_losses_on_eight_devices() -> None:
     """One test, as every process that runs one of several would run the script."""
     found = outcomes("composed.py")
-    assert len(found) == 20
+    assert len(found) == 30
     failures = [f"{name}: {failure}" for name, failure in found.items() if failure]
     assert not failures, "\n".join(failures)

@@ -24,7 +24,7 @@ from ._comparison import (
 )
 from ._layout import Layout
 from ._long import Ends, framing_of, segment_columns
-from ._pieces import SAMPLES, PieceSize, rows_in_piece
+from ._pieces import SAMPLES, Pieces, rows_in_piece
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ class RowValues:
         flat = tuple(_flat(row, lead) for row in rows)
         n_rows, n_samples = math.prod(lead), flat[0].shape[-1]
         comparisons = self._comparisons(shared)
-        sizes: set[PieceSize] = {c.piece_size for c in comparisons}  # pyright: ignore
+        sizes: set[Pieces] = {c.piece_size for c in comparisons}  # pyright: ignore
         if self.layout.has_lengths and "fused" in sizes:
             sizes.add("auto")  # signals that are cut off take memory
         size = min(rows_in_piece(n_rows, n_samples, size) for size in sizes)
@@ -113,11 +113,11 @@ class RowValues:
         grads = self._no_grads(shared, rows)
         columns: dict[int, Array] = {}
         for unit in units:
-            run = functools.partial(self._unit, unit, shared, rows)
-            kinds = jax.eval_shape(run, grads)
-            grads, new = jax.lax.cond(
-                is_true, run, functools.partial(_never, kinds), grads
-            )
+            unit_of = functools.partial(self._unit, unit, shared, rows)
+            never = functools.partial(_never, jax.eval_shape(unit_of, grads))
+            # Both vary over the devices of a user's `shard_map`, as rows do.
+            branches = (_varying(fn, rows[0]) for fn in (unit_of, never))
+            grads, new = jax.lax.cond(is_true, *branches, grads)
             columns.update(new)
         return self._outputs(columns, grads)
 
@@ -359,6 +359,11 @@ def _always_true(number: Array) -> Array:
     """True for any number, NaN included, in a way that is not simplified."""
     kind = jnp.dtype(f"int{8 * number.dtype.itemsize}")
     return (jax.lax.bitcast_convert_type(number, kind) | 1) != 0
+
+
+def _varying(fn: Any, like: Array) -> Any:
+    """A function whose results vary over devices where `like` does."""
+    return lambda *args: jax.tree.map(lambda a: varying_like(a, like), fn(*args))
 
 
 def _never(kinds: Any, *_: Any) -> Any:

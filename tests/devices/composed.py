@@ -16,6 +16,7 @@ import numpy as np
 from checks import KINDS, agree, collectives, compiled, make_mesh, put, spec_of
 from jax import Array
 from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 import korvax_eqx as ke
 from korvax_eqx._evaluation._pieces import SAMPLES
@@ -45,6 +46,9 @@ EVERYTHING = ke.SumLoss(
         "loudness": ke.MappedLoss(ke.KWeightingFilter(16000), ke.WaveformLoss("L2")),
         "batch": spectral(ke.BatchSpectralConvergenceLoss()),
     }
+)
+BY_ROWS = ke.SumLoss(
+    {name: loss for name, loss in EVERYTHING.losses.items() if name != "batch"}
 )
 SUBSET = ke.RandomSubsetLoss([stft(), ke.WaveformLoss(), ke.SISDRLoss()], 2)
 # Of signals that are cut in segments, as `in_segments` makes them.
@@ -93,14 +97,43 @@ def check(name: str, kind: AxisType) -> None:
     assert all(n < 64 for _, n in found), found
 
 
+# Means over rows, taken apart by a user's own `shard_map`.
+MAPPED: dict[str, Callable[[Array, Array, Array], Array]] = {
+    "mapped": lambda x, y, n: BY_ROWS(x, y),
+    "mapped lengths": lambda x, y, n: BY_ROWS(x, y, lengths=jnp.maximum(n, 300)),
+    "mapped examples": lambda x, y, n: jnp.mean(jax.vmap(BY_ROWS)(x, y) ** 2),
+    "mapped terms": lambda x, y, n: combined(BY_ROWS.with_terms(x, y)[1]),
+    "long mapped": lambda x, y, n: BY_ROWS(x, y),
+}
+
+
+def check_mapped(name: str, kind: AxisType) -> None:
+    """The mean over devices of what each makes of its rows is that of all."""
+    if name.startswith("long"):
+        SAMPLES["cpu"] = 128
+    expected = jax.jit(jax.value_and_grad(MAPPED[name]))(X, Y, LENGTHS)
+    mesh, axes = make_mesh(kind), ("data", "model")
+
+    def mean(x: Array, y: Array, n: Array) -> Array:
+        return jax.lax.pmean(MAPPED[name](x, y, n), axes)
+
+    spec = P(axes)
+    mapped = jax.shard_map(mean, mesh=mesh, in_specs=(spec,) * 3, out_specs=P())
+    arrays = [put(a, mesh, axes) for a in (X, Y, LENGTHS)]
+    agree(jax.jit(jax.value_and_grad(mapped))(*arrays), expected, 1e-10)
+
+
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_numpy_dtype_promotion", "strict")
     assert jax.device_count() == 8
     outcomes: dict[str, str | None] = {}
-    for name in CASES:
+    checks = [*((name, check) for name in CASES)]
+    checks += ((name, check_mapped) for name in MAPPED)
+    # Those of long signals last: they change what is long.
+    for name, run in sorted(checks, key=lambda pair: pair[0].startswith("long")):
         for kind in KINDS:
-            outcome = functools.partial(check, name, kind)
+            outcome = functools.partial(run, name, kind)
             try:
                 outcome()
                 outcomes[f"{name}, {kind.name}"] = None
