@@ -304,7 +304,8 @@ def pair(owner: str, x: Any, y: Any) -> None:
 def lengths(owner: str, value: Any, x: Any) -> jax.Array | None:
     """Check the lengths of the signals of a padded batch; return them for each.
 
-    Values are checked where they are known, i.e. outside of a transformation.
+    Values are checked where they are known, i.e. outside of a transformation; within
+    one, a length beyond the array ends with it, and one below 0 is 0.
     """
     if value is None:
         return None
@@ -319,9 +320,7 @@ def lengths(owner: str, value: Any, x: Any) -> jax.Array | None:
     except ValueError:
         is_right = False
     if not is_right:
-        rule = (
-            f"have the shape of the signals' leading axes, {lead}, or broadcast to it"
-        )
+        rule = f"have, or broadcast to, the shape of the signals' leading axes, {lead}"
         remedy = "Add an axis for channels that share a length: `lengths[:, None]`."
         refuse(owner, "lengths", rule, value, remedy)
     if not isinstance(value, Tracer) and value.size:
@@ -330,7 +329,8 @@ def lengths(owner: str, value: Any, x: Any) -> jax.Array | None:
             rule = f"be between 0 and the number of samples, {n_samples}"
             outside = known[(known < 0) | (known > n_samples)]
             refuse(owner, "lengths", rule, int(outside[0]))
-    return jnp.broadcast_to(jnp.asarray(value, jnp.int32), lead)
+    most = n_samples if isinstance(n_samples, int) else None  # a symbol, in `export`
+    return jnp.broadcast_to(jnp.clip(jnp.asarray(value, jnp.int32), 0, most), lead)
 
 
 def scale_input(

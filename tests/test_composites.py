@@ -954,3 +954,14 @@ def test_mrstft_with_spectral_convergence(w_lin):
     slope = jax.grad(lambda w: mrstft(w_lin=w_lin, w_log=0.5, w_sc=w)(x, y))(weight)
     without = mrstft(w_lin=w_lin, w_log=0.5)(x, y)
     assert_close(slope, (value - without) / 0.25, 1e-5)
+
+
+def test_lengths_beyond_the_array_end_with_it_where_they_are_not_known():
+    """Under `jax.jit`, where nothing can be refused."""
+    loss = ke.SumLoss({"stft": ke.MRSTFTLoss((64,), (256,)), "wave": ke.WaveformLoss()})
+    x, y = jax.random.normal(jax.random.key(0), (2, 3, 2000))
+    call = jax.jit(lambda n: loss(x, y, lengths=n))
+    beyond, within = jnp.array([3000, 2000, -5]), jnp.array([2000, 2000, 0])
+    np.testing.assert_array_equal(call(beyond), call(within))
+    with pytest.raises(ValueError, match="lengths"):
+        loss(x, y, lengths=beyond)
