@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from korvax_eqx._base import AbstractLocalTransform, AbstractTransform
 from korvax_eqx._evaluation._comparison import AbstractComparison
 from korvax_eqx._evaluation._loss import AbstractLoss
-from korvax_eqx._evaluation._pieces import PieceSize, piece_size_of
+from korvax_eqx._evaluation._pieces import Pieces, PieceSize, piece_size_of
 from korvax_eqx._evaluation._spectral import SpectralComparison
 from korvax_eqx._types import LossFn, ScaleFn, TransformFn
 
@@ -93,7 +93,7 @@ class TimeFrequencyLoss(AbstractLoss):
         if not terms:
             return ()
         names, scales, losses, weights = map(tuple, zip(*terms, strict=True))
-        piece_size = self.piece_size
+        piece_size: Pieces = self.piece_size
         if piece_size == "auto" and isinstance(
             self.transform_fn, AbstractLocalTransform
         ):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ._pieces import PieceSize
+from ._pieces import Pieces
 
 # Arrays with one entry for each row along their first axis, in any tree.
 Targets = Any
@@ -31,7 +31,7 @@ class AbstractComparison(eqx.Module):
     weights: eqx.AbstractVar[tuple[Any, ...]]
     """Of the terms: numbers, or scalar JAX arrays."""
 
-    piece_size: eqx.AbstractVar[PieceSize]
+    piece_size: eqx.AbstractVar[Pieces]
     """How many signals to evaluate at a time."""
 
     unit: eqx.AbstractVar[int]

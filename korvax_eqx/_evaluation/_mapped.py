@@ -19,7 +19,7 @@ from ._comparison import (
     values_of_events,
     with_fields,
 )
-from ._pieces import PieceSize
+from ._pieces import Pieces
 from ._spectral import is_equal
 from ._whole import whole_target, whole_values
 
@@ -31,7 +31,7 @@ class MappedComparison(AbstractComparison):
     inner: tuple[AbstractComparison, ...]
     names: tuple[str, ...] = eqx.field(static=True)
     weights: tuple[Any, ...]
-    piece_size: PieceSize = eqx.field(static=True)
+    piece_size: Pieces = eqx.field(static=True)
     unit: int = eqx.field(static=True)
 
     def __init__(self, map_fn: Any, inner: tuple[AbstractComparison, ...]) -> None:
@@ -39,7 +39,7 @@ class MappedComparison(AbstractComparison):
         self.inner = tuple(merged(inner))
         self.names = tuple(name for c in self.inner for name in c.names)
         self.weights = tuple(weight for c in self.inner for weight in c.weights)
-        sizes: list[PieceSize]
+        sizes: list[Pieces]
         sizes = [c.piece_size for c in self.inner if c.piece_size != "fused"]
         self.piece_size = sizes[0] if sizes else "auto"  # mapped signals take memory
         self.unit = self.inner[0].unit

@@ -5,10 +5,12 @@ from typing import Literal, TypeAlias
 from korvax_eqx._sharding._pieces import rows_within
 from korvax_eqx._sharding._segments import Framing
 
-# "fused" is of comparisons that need no memory of a signal's length, and so no pieces,
-# "signals" of those that need that of a few signals, and no spectrogram, "dense" of
-# spectrograms that are much larger than the signal.
-PieceSize: TypeAlias = int | Literal["auto", "fused", "signals", "dense"] | None
+# What a user may ask for: a number of signals, or all.
+PieceSize: TypeAlias = int | Literal["auto"] | None
+# What a comparison says. "fused" needs no memory of a signal's length, and so no
+# pieces, "signals" that of a few signals, and no spectrogram, "dense" spectrograms that
+# are much larger than the signal.
+Pieces: TypeAlias = PieceSize | Literal["fused", "signals", "dense"]
 
 # Samples of a piece. On CPU the spectra of a piece should stay in the cache: of 1 to
 # 16 signals of 44100 samples, pieces of 1 and 2 were fastest (of 2 for the smooth
@@ -24,13 +26,13 @@ _DENSE = 6
 _SAMPLES_IF_DENSE = {**SAMPLES, "cpu": 45_000}
 
 
-def piece_size_of(framing: Framing) -> PieceSize:
+def piece_size_of(framing: Framing) -> Pieces:
     """Return what the piece size of a spectrogram is, if nobody has given one."""
     is_dense = framing.frame_length >= _DENSE * framing.hop_length
     return "dense" if is_dense else "auto"
 
 
-def rows_in_piece(n_rows: int, n_samples: int, piece_size: PieceSize) -> int:
+def rows_in_piece(n_rows: int, n_samples: int, piece_size: Pieces) -> int:
     """Return how many rows to evaluate at a time."""
     if not isinstance(n_rows, int):
         return 1  # of a symbolic shape, for `jax.export`

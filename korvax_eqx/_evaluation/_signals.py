@@ -18,7 +18,7 @@ from ._comparison import (
     with_fields,
 )
 from ._loss import AbstractLoss
-from ._pieces import PieceSize
+from ._pieces import Pieces
 
 
 class AbstractWaveformLoss(AbstractLoss):
@@ -76,7 +76,7 @@ class WaveformComparison(AbstractMeanComparison):
     losses: tuple[Any, ...]
     names: tuple[str, ...] = eqx.field(static=True)
     weights: tuple[Any, ...] = (1.0,)
-    piece_size: PieceSize = eqx.field(static=True, default="auto")
+    piece_size: Pieces = eqx.field(static=True, default="auto")
     unit: int = eqx.field(static=True, default=0)
     event_ndim: int = eqx.field(static=True, default=1)  # pyright: ignore
 
@@ -117,7 +117,7 @@ class CallableComparison(AbstractMeanComparison):
     fn: Callable[..., Any]
     names: tuple[str, ...] = eqx.field(static=True)
     weights: tuple[Any, ...] = (1.0,)
-    piece_size: PieceSize = eqx.field(static=True, default="auto")
+    piece_size: Pieces = eqx.field(static=True, default="auto")
     unit: int = eqx.field(static=True, default=0)
 
     @property

@@ -23,7 +23,7 @@ from korvax_eqx._static import has_plain_callables
 from korvax_eqx._trial import check_loss, frame_counts
 
 from ._comparison import AbstractComparison, Columns, Targets
-from ._pieces import PieceSize
+from ._pieces import Pieces
 
 
 class SpectralComparison(AbstractComparison):
@@ -38,7 +38,7 @@ class SpectralComparison(AbstractComparison):
     losses: tuple[Any, ...]
     names: tuple[str, ...] = eqx.field(static=True)
     weights: tuple[Any, ...]
-    piece_size: PieceSize = eqx.field(static=True)
+    piece_size: Pieces = eqx.field(static=True)
     unit: int = eqx.field(static=True, default=0)
 
     @property

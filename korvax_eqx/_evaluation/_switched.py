@@ -20,7 +20,7 @@ from ._comparison import (
     values_of_events,
     weighed,
 )
-from ._pieces import PieceSize
+from ._pieces import Pieces
 from ._whole import whole_target, whole_values
 
 
@@ -34,7 +34,7 @@ class SwitchedComparison(AbstractMeanComparison):
     options: tuple[tuple[AbstractComparison, ...], ...]
     names: tuple[str, ...] = eqx.field(static=True)
     weights: tuple[Any, ...]
-    piece_size: PieceSize = eqx.field(static=True)
+    piece_size: Pieces = eqx.field(static=True)
     unit: int = eqx.field(static=True, default=0)
 
     @property
