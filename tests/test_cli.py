@@ -551,6 +551,25 @@ def test_show(folder, capsys, monkeypatch):
     assert (code, out) == (2, "") and "missing.eqx: no such file" in err
 
 
+def test_show_a_sum(tmp_path, capsys, monkeypatch):
+    """Every part of a tree has a line of its own, however it is held."""
+    inner = ke.SumLoss([ke.WaveformLoss("L2"), ke.ESRLoss()])
+    spectral = ke.TimeFrequencyLoss(ke.STFT(256), ke.ElementwiseLoss(), ke.Log())
+    loss = ke.SumLoss(
+        {"stft": spectral, "time": inner}, weights={"stft": 1.0, "time": 2.0}
+    )
+    ke.save(tmp_path / "sum.eqx", loss)
+    code, out, _ = call(capsys, monkeypatch, tmp_path, "show", "sum.eqx")
+    assert code == 0
+    lines = out.splitlines()
+    assert "    losses:" in lines
+    assert "        stft: TimeFrequencyLoss" in lines
+    assert "        time: SumLoss" in lines
+    assert "                0: WaveformLoss" in lines
+    assert "    weights: {'stft': 1.0, 'time': 2.0}" in lines
+    assert max(map(len, lines)) < 88 and "'class'" not in out
+
+
 def test_missing_libraries(folder, capsys, monkeypatch):
     args = ("compare", "voice.wav", "voice.wav")
     with monkeypatch.context() as patch:

@@ -254,6 +254,21 @@ def test_terms_and_parts_add_up_and_have_names(case):
             np.testing.assert_allclose(sum_of_terms, sum(own), rtol=1e-12)
 
 
+@different
+def test_parts_of_a_bound_loss_are_those_of_the_loss(case):
+    x, y = case.signals(2)
+    loss, keywords = case.make(), case.keywords
+
+    def combined(parts):
+        return sum((i + 2) * part for i, part in enumerate(parts.values()))
+
+    bound = loss.bind(y, **keywords)
+    got = jax.value_and_grad(lambda x: combined(bound.parts(x, **keywords)))(x)
+    expected = jax.value_and_grad(lambda x: combined(loss.parts(x, y, **keywords)))(x)
+    close(got[0], expected[0], 1e-5)
+    close(got[1], expected[1], 2e-4)
+
+
 @pytest.mark.parametrize("case", SEVERAL, ids=repr)
 def test_terms_and_parts_are_differentiable(case):
     """Each term has its own gradient: that of central differences; they add up."""
@@ -366,6 +381,20 @@ def test_vmap_is_a_loop(case):
             sum(w * g for w, (_, (_, g)) in zip(weights, pairs, strict=True)),
             1e-9,
         )
+
+
+@losses
+def test_vmap_over_no_examples(case):
+    """What JAX makes of an empty batch, of the value, the gradient and bound ones."""
+    x, _ = case.signals(0)
+    loss, keywords = case.callable(), case.keywords
+
+    def bound(x):
+        return case.make().bind(x, **keywords)(x, **keywords)
+
+    assert jax.eval_shape(jax.vmap(loss), x, x).shape == (0,)
+    assert jax.eval_shape(jax.vmap(jax.grad(loss)), x, x).shape == x.shape
+    assert jax.eval_shape(jax.vmap(bound), x).shape == (0,)
 
 
 @different

@@ -436,6 +436,18 @@ def test_terms_are_in_the_order_of_their_numbers(ax):
     assert list(lines_by_label(ax)) == [*given, "total"]
 
 
+def test_negative_terms_are_drawn():
+    """Ratios in decibels are below 0 where a match is good."""
+    history = [{"mel": 2.0 - 0.1 * i, "sisdr": 3.0 - i} for i in range(6)]
+    ax = plot.terms(history, ax=Figure().subplots())
+    assert ax.get_yscale() == "linear"
+    low, high = ax.get_ylim()
+    assert low < -2.0 and high > 5.0
+    assert plot.terms(history, ax=Figure().subplots(), yscale="log").get_yscale() == (
+        "log"
+    )
+
+
 def test_bad_histories(ax):
     with pytest.raises(ValueError, match="must have an entry"):
         plot.terms([], ax=ax)

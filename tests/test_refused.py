@@ -762,6 +762,21 @@ def test_losses_of_ones_own_must_return_a_scalar():
     assert_refused(lambda: loss(GOOD, GOOD), message)
 
 
+def test_waveform_losses_of_ones_own_must_return_a_value_a_signal():
+    class Cubed(ke.AbstractWaveformLoss):
+        axis: int | None
+
+        def values(self, x, y, n_samples=None):
+            return jnp.mean(jnp.abs(x - y) ** 3, self.axis)
+
+    assert Cubed(-1)(GOOD, 0 * GOOD) > 0
+    message = (
+        "The loss `Cubed` must return one value for each signal, here the shape (2,). "
+        "Got (). Reduce over the samples alone, `axis=-1`."
+    )
+    assert_refused(lambda: Cubed(None)(GOOD, GOOD), message)
+
+
 @pytest.mark.parametrize(
     ("function", "arguments"),
     [

@@ -36,22 +36,41 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _lines(label: str, value: Any) -> Iterator[str]:
-    """Yield a value: modules, and sequences that hold modules, over several lines."""
-    if _is_module(value):
-        yield label + value["class"]
-        parts = [(f"{name}: ", part) for name, part in value["arguments"].items()]
-    elif isinstance(value, list) and any(map(_is_module, value)):
-        yield label.rstrip()
-        parts = [(f"{index}: ", part) for index, part in enumerate(value)]
-    else:
+    """Yield a value: modules, and what holds modules, over several lines."""
+    if not _holds_modules(value):
         yield label + _plain(value)
         return
-    for part_label, part in parts:
-        yield from ("    " + line for line in _lines(part_label, part))
+    if _is_module(value):
+        yield label + value["class"]
+        parts = value["arguments"].items()
+    else:
+        yield label.rstrip()
+        value = _items(value)
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, part in parts:
+        yield from ("    " + line for line in _lines(f"{name}: ", part))
 
 
 def _is_module(value: Any) -> bool:
     return isinstance(value, dict) and "class" in value
+
+
+def _items(value: Any) -> Any:
+    """Return the list or dictionary that a config writes as `{kind: items}`."""
+    if isinstance(value, dict) and len(value) == 1:
+        ((kind, inner),) = value.items()
+        if kind in ("list", "dict"):
+            return inner
+    return value
+
+
+def _holds_modules(value: Any) -> bool:
+    if _is_module(value):
+        return True
+    inner = _items(value)
+    if isinstance(inner, dict) and inner is not value:
+        inner = list(inner.values())
+    return isinstance(inner, list) and any(map(_holds_modules, inner))
 
 
 def _plain(value: Any) -> str:
@@ -63,6 +82,9 @@ def _plain(value: Any) -> str:
         ((kind, inner),) = value.items()
         if kind == "list":
             return f"[{', '.join(map(_plain, inner))}]"
+        if kind == "dict":
+            items = (f"{name!r}: {_plain(item)}" for name, item in inner.items())
+            return "{" + ", ".join(items) + "}"
         if kind == "float":
             return inner
         if kind in ("array", "numpy"):

@@ -94,11 +94,7 @@ class AbstractLoss(eqx.Module):
         """
         _, terms = _called(self, x, y, lengths, key, "terms")
         assert terms is not None
-        parts: Terms = {}
-        for name, value in terms.items():
-            part = name.split("/")[0]
-            parts[part] = parts[part] + value if part in parts else value
-        return parts
+        return _parts_of(terms)
 
     def bind(
         self,
@@ -158,7 +154,26 @@ class BoundLoss(eqx.Module):
     ) -> tuple[Float[Array, ""], Terms]:
         """Return the loss and its weighted terms by name, which add up to it."""
         checks.signal_type(type(self.loss).__name__, "x", x)
-        return _named(*_compare_bound_terms(self, x, key))
+        return _named(*_compare_bound_both(self, x, key))
+
+    def parts(
+        self,
+        x: Float[Array, "*channels n_samples"],
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Terms:
+        """Return what each part adds to the loss, as `parts` of the loss itself."""
+        checks.signal_type(type(self.loss).__name__, "x", x)
+        _, terms = _named(*_compare_bound_terms(self, x, key))
+        return _parts_of(terms)
+
+
+def _parts_of(terms: Terms) -> Terms:
+    parts: Terms = {}
+    for name, value in terms.items():
+        part = name.split("/")[0]
+        parts[part] = parts[part] + value if part in parts else value
+    return parts
 
 
 def _called(
@@ -249,5 +264,10 @@ def _compare_bound_total(bound: BoundLoss, x: Any, key: Any) -> Float[Array, ""]
 
 
 @compiled
-def _compare_bound_terms(bound: BoundLoss, x: Any, key: Any) -> _Listed:
+def _compare_bound_both(bound: BoundLoss, x: Any, key: Any) -> _Listed:
     return _listed(_compare_bound(bound, x, key, "both"))
+
+
+@compiled
+def _compare_bound_terms(bound: BoundLoss, x: Any, key: Any) -> _Listed:
+    return _listed(_compare_bound(bound, x, key, "terms"))

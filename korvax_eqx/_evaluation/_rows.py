@@ -93,6 +93,8 @@ class RowValues:
         )
         like_outputs = (columns, *likes * self.n_groups)
         like_sums = tuple(shared[i] for i in self.wrt_shared) * self.n_groups
+        if isinstance(n_rows, int) and n_rows == 0:  # of `jax.vmap` over no examples
+            return like_outputs, jax.tree.map(jnp.zeros_like, like_sums)
         piece = functools.partial(self._piece, shared)
         # In blocks the gradient of a long signal would be in memory twice more.
         in_blocks = not self._segments(range(len(comparisons)), shared, flat)

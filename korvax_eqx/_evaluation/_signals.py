@@ -97,7 +97,16 @@ class WaveformComparison(AbstractMeanComparison):
         target: Targets,
         n_samples: Int[Array, " rows"] | None = None,
     ) -> Columns:
-        return tuple(loss.values(x, target[0], n_samples) for loss in self.losses)
+        columns = [loss.values(x, target[0], n_samples) for loss in self.losses]
+        lead = x.shape[: x.ndim - self.event_ndim]
+        for loss, column in zip(self.losses, columns, strict=True):
+            if jnp.shape(column) != lead:
+                raise ValueError(
+                    f"The loss `{name_of(loss)}` must return one value for each "
+                    f"signal, here the shape {lead}. Got {jnp.shape(column)}. Reduce "
+                    "over the samples alone, `axis=-1`."
+                )
+        return tuple(columns)
 
     def joined(self, other: AbstractComparison) -> "WaveformComparison | None":
         """Return both as one: what needs no pieces reads the signals together."""

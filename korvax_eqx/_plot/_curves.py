@@ -27,7 +27,7 @@ def terms(
     ax: Axes | None = None,
     steps: Any = None,
     total: bool = True,
-    yscale: str = "log",
+    yscale: str | None = None,
     legend: bool = True,
     **kwargs: Any,
 ) -> Axes:
@@ -45,8 +45,9 @@ def terms(
     - `ax`: the axes to draw on; `None` for the current ones.
     - `steps`: the step of each entry, shape `(n_steps,)`; `None`: 0, 1, 2 ...
     - `total`: whether to draw the sum of the terms.
-    - `yscale`: a scale of matplotlib for the y axis. On `"log"`, values that are not
-        positive are left out.
+    - `yscale`: a scale of matplotlib for the y axis; `None` for `"log"` if no term is
+        negative, as ratios in decibels are, and `"linear"` otherwise. On `"log"`,
+        values that are not positive are left out.
     - `legend`: whether to draw a legend, below the axes.
     - the others: for every call of `Axes.plot`, e.g. `linewidth=1`.
 
@@ -84,6 +85,9 @@ def terms(
     if total:
         style = {"color": "black", "linewidth": 2.0, "label": "total"}
         ax.plot(at, sum(series.values()), **{**style, **kwargs})
+    if yscale is None:
+        is_signed = any(np.any(values < 0) for values in series.values())
+        yscale = "linear" if is_signed else "log"
     options = {"nonpositive": "mask"} if yscale == "log" else {}
     ax.set_yscale(yscale, **options)
     ax.set_xlabel("Step")
