@@ -44,17 +44,18 @@ def _total_jvp(fn, wants_columns, primals, tangents):
     shared_tangents = [tangents[0][i] for i in wrt_shared]
     row_tangents = [tangents[1][i] for i in wrt_rows]
     moving = dataclasses.replace(fn, wrt_shared=wrt_shared, wrt_rows=wrt_rows)
-    arrays = shared
+    arrays, finished_means = shared, 0.0
     if fn.is_finished:
         # How much a row adds to a term depends on all rows. So what these terms are
         # made of is computed first, in a pass without gradients: keeping a gradient of
         # every column takes as long, and the memory of as many signals.
-        arrays = (_slopes(fn, shared, rows), *shared)
+        finished_means = _finished_means(fn, shared, rows)
+        arrays = (_slopes(fn, shared, finished_means), *shared)
         moving = dataclasses.replace(
             moving, wrt_shared=tuple(i + 1 for i in wrt_shared), has_cotangents=True
         )
     (columns, *row_grads), shared_grads = evaluated(moving, arrays, rows)
-    means = _mean(fn, rows, columns)
+    means = _mean(fn, rows, columns) + finished_means
     value = fn.total(shared, means)
     pairs = zip(
         (*row_grads, *shared_grads), (*row_tangents, *shared_tangents), strict=True
@@ -76,14 +77,23 @@ def _total_jvp(fn, wants_columns, primals, tangents):
     return (value, means if wants_columns else None), (change, moved)
 
 
-def _slopes(fn: RowValues, shared: Arrays, rows: Arrays) -> Float[Array, " columns"]:
+def _finished_means(
+    fn: RowValues, shared: Arrays, rows: Arrays
+) -> Float[Array, " columns"]:
+    """Return the means of the columns of terms that are more than a mean."""
+    (columns,), _ = evaluated(dataclasses.replace(fn, only_finished=True), shared, rows)
+    return _mean(fn, rows, columns)
+
+
+def _slopes(
+    fn: RowValues, shared: Arrays, means: Float[Array, " columns"]
+) -> Float[Array, " columns"]:
     """Return the derivative of the sum of all terms by the mean of each column.
 
     A quotient by next to nothing has an infinite slope to its denominator, which may
     not depend on the signal at all: it is finite, so that zero times it is zero.
     """
-    (columns,), _ = evaluated(dataclasses.replace(fn, only_finished=True), shared, rows)
-    slopes = jax.grad(fn.total, argnums=1)(shared, _mean(fn, rows, columns))
+    slopes = jax.grad(fn.total, argnums=1)(shared, means)
     most = jnp.finfo(slopes.dtype).max
     return jnp.clip(slopes, -most, most)
 

@@ -40,9 +40,9 @@ class RowValues:
     - `layout`: of the rows.
     - `wrt_shared`, `wrt_rows`: which arrays to differentiate for.
     - `has_cotangents`: whether the first of the shared arrays holds the weights of all
-        columns.
-    - `only_finished`: whether columns that are averaged over rows, and no more, are
-        left out: zeros.
+        columns. Those of terms that are more than a mean, which had to be known for
+        their weights, are not returned: zeros.
+    - `only_finished`: whether those alone are computed, and the others are zeros.
     """
 
     skeleton: Skeleton
@@ -111,7 +111,7 @@ class RowValues:
         units = sorted({comparisons[i].unit for i in self._needed()})
         if len(units) == 1:
             grads, columns = self._unit(units[0], shared, rows, ())
-            return self._outputs(columns, grads)
+            return self._outputs(rows, columns, grads)
         # Units after one another: each is a conditional, which XLA runs as a whole, and
         # passes the gradient on. The condition always holds, which XLA does not know.
         is_true = _always_true(rows[0][0, 0])
@@ -124,7 +124,7 @@ class RowValues:
             branches = (_varying(fn, rows[0]) for fn in (unit_of, never))
             grads, new = jax.lax.cond(is_true, *branches, grads)
             columns.update(new)
-        return self._outputs(columns, grads)
+        return self._outputs(rows, columns, grads)
 
     def _unit(
         self, unit: int, shared: Arrays, rows: Arrays, grads: Arrays
@@ -171,6 +171,9 @@ class RowValues:
         )
         gradient = jax.grad(total, argnums=(0, 1), has_aux=True)
         (of_shared, of_rows), columns = gradient(*arrays)
+        if self.has_cotangents:
+            sizes = self.column_sizes
+            columns = {n: c for n, c in columns.items() if sizes[n] == 1}
         return (*of_shared, *of_rows), columns
 
     def _segments(
@@ -219,9 +222,9 @@ class RowValues:
         return tuple(varying_like(jnp.zeros_like(a), rows[0]) for a in arrays)
 
     def _outputs(
-        self, columns: dict[int, Array], grads: Arrays
+        self, rows: Arrays, columns: dict[int, Array], grads: Arrays
     ) -> tuple[Arrays, Arrays]:
-        zero = jnp.zeros_like(next(iter(columns.values())))
+        zero = jnp.zeros_like(rows[0][:, 0])
         each = [columns.get(i, zero) for i in range(self.n_columns)]
         n = len(self.wrt_shared)
         return (jnp.stack(each, axis=-1), *grads[n:]), grads[:n]
