@@ -4,7 +4,8 @@ A loss is a scalar, so its gradient is one array of the signal's shape. Each pie
 the batch computes its values and, if anything is differentiated, the gradient at once;
 spectra live as long as their piece. The derivative rule then is an inner product with
 the stored gradient. It is a JVP rule written in JAX, so that forward mode, reverse
-mode and higher derivatives follow from it.
+mode and higher derivatives follow from it. Only a loss that is a function of means over
+the batch takes a pass before, without gradients, for these means.
 """
 
 import dataclasses
