@@ -196,3 +196,36 @@ def test_a_quotient_by_next_to_nothing_has_the_slope_of_its_numerator(loss, leve
     np.testing.assert_allclose(value, expected[0], rtol=1e-5)
     atol = 1e-5 * np.max(np.abs(expected[1]))
     np.testing.assert_allclose(slope, expected[1], rtol=0, atol=atol)
+
+
+class _RootMeanSquare(ke.AbstractBatchLoss):
+    """A function of one mean over the batch."""
+
+    @property
+    def n_sums(self):
+        return 1
+
+    def sums(self, S_x, S_y, n_frames=None):
+        return (jnp.mean(jnp.square(S_x - S_y), BOTH),)
+
+    def finish(self, means):
+        return jnp.sqrt(means[0])
+
+
+def test_a_loss_of_a_batch_may_have_one_sum():
+    spectrogram = ke.Spectrogram(64, 16, power=1.0)
+    loss = ke.TimeFrequencyLoss(spectrogram, _RootMeanSquare())
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        x, y = (jnp.asarray(rng.standard_normal((3, 500))) for _ in "xy")
+
+        def plain(x):
+            return jnp.sqrt(jnp.mean(jnp.square(spectrogram(x) - spectrogram(y))))
+
+        value, gradient = jax.value_and_grad(loss)(x, y)
+        expected, slope = jax.value_and_grad(plain)(x)
+        close(value, expected, 1e-12)
+        close(gradient, slope, 1e-12)
+        close(loss(x, y), expected, 1e-12)
+        ((_, term),) = loss.with_terms(x, y)[1].items()
+        close(term, expected, 1e-12)

@@ -101,3 +101,28 @@ def test_frames(n_samples, length, hop):
     expected = np.stack([x[:, s : s + length] * window for s in starts], axis=1)
     assert n_frames(n_samples, length, hop) == expected.shape[1]
     np.testing.assert_array_equal(frames, expected)
+
+
+@pytest.mark.parametrize("zeros", [(0, 0), (0, 3), (7, 0), (5, 6), (30, 31)])
+@pytest.mark.parametrize("hop", [1, 3, 5, 12, 20])
+def test_frames_of_short_windows(hop, zeros):
+    """Zeros around a window, which may reach into what is padded or beyond it."""
+    x = np.random.default_rng(0).standard_normal((2, 100)).astype(np.float32)
+    window = np.random.default_rng(1).standard_normal(12).astype(np.float32)
+    for left, right in [(0, 0), (4, 9), (40, 40)]:
+        padded = np.pad(x, [(0, 0), (left, right)])
+        whole = np.pad(window, zeros)
+        starts = range(0, padded.shape[1] - len(whole) + 1, hop)
+        expected = np.stack([padded[:, s : s + len(whole)] * whole for s in starts], 1)
+
+        def frames(x, left=left, right=right):
+            return windowed_frames(x, window, hop, left, right, zeros=zeros)
+
+        value, pull = jax.vjp(frames, jnp.asarray(x))
+        np.testing.assert_array_equal(value, expected)
+        slope = np.zeros_like(padded)
+        for s in starts:
+            slope[:, s : s + len(whole)] += whole
+        slope = slope[:, left : left + x.shape[1]]
+        (actual,) = pull(jnp.ones_like(value))
+        np.testing.assert_allclose(actual, slope, rtol=0, atol=1e-5)

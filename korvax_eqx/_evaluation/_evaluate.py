@@ -15,7 +15,7 @@ from korvax_eqx._tree import take_arrays
 
 from ._comparison import AbstractComparison, merged, target_of_events, weighed
 from ._layout import Layout
-from ._means import column_means, means
+from ._means import column_means, total
 from ._rows import RowValues
 from ._whole import whole_target, whole_values
 
@@ -36,17 +36,17 @@ def evaluate(
     rowwise = tuple(c for c in joint if c.is_rowwise)
     whole = [c for c in joint if not c.is_rowwise]
     _check_lengths(whole, lengths)
-    total, terms = jnp.zeros((), x.dtype), {}
+    value, terms = jnp.zeros((), x.dtype), {}
     if rowwise:
         event_ndim = event_ndim_of(rowwise, x)
         layout = Layout(x.shape[x.ndim - event_ndim :], None, lengths is not None)
         rows = (_flat(x, event_ndim), _flat(y, event_ndim))
         rows = (*rows, *_length_rows(lengths, event_ndim))
-        total, terms = _evaluate_rows(rowwise, layout, rows, wants)
+        value, terms = _evaluate_rows(rowwise, layout, rows, wants)
     for comparison in whole:
         values = whole_values(comparison, x, whole_target(comparison, y))
-        total, terms = _with_whole(total, terms, comparison, values)
-    return total, _in_order(terms, comparisons) if wants != "total" else None
+        value, terms = _with_whole(value, terms, comparison, values)
+    return value, _in_order(terms, comparisons) if wants != "total" else None
 
 
 def bound_targets(
@@ -85,7 +85,7 @@ def evaluate_bound(
     joint = merged(comparisons)
     pairs = list(zip(joint, targets, strict=True))
     rowwise = [(c, t) for c, t in pairs if c.is_rowwise]
-    total, terms = jnp.zeros((), x.dtype), {}
+    value, terms = jnp.zeros((), x.dtype), {}
     if rowwise:
         own = tuple(c for c, _ in rowwise)
         event_ndim = event_ndim_of(own, x)
@@ -95,13 +95,13 @@ def evaluate_bound(
         layout = Layout(event_shape, (shapes, treedef), lengths is not None)
         kept = [t.astype(_of_kind(t, x.dtype)) for t in kept]
         rows = (_flat(x, event_ndim), *kept, *_length_rows(lengths, event_ndim))
-        total, terms = _evaluate_rows(own, layout, rows, wants)
+        value, terms = _evaluate_rows(own, layout, rows, wants)
     for comparison, target in pairs:
         if not comparison.is_rowwise:
             target = jax.tree.map(lambda t: t.astype(_of_kind(t, x.dtype)), target)
             values = whole_values(comparison, x, target)
-            total, terms = _with_whole(total, terms, comparison, values)
-    return total, _in_order(terms, comparisons) if wants != "total" else None
+            value, terms = _with_whole(value, terms, comparison, values)
+    return value, _in_order(terms, comparisons) if wants != "total" else None
 
 
 def _target_shapes(
@@ -147,29 +147,14 @@ def _rows_compiled(
     shared, rows = arrays[: len(shared)], arrays[len(shared) :]
     fn = RowValues(skeleton, layout.value)
     if wants.value == "terms":
-        groups, columns = (), column_means(fn, shared, rows)
+        columns = column_means(fn, shared, rows)
+        value = fn.total(shared, columns)
     else:
-        groups, columns = means(fn, wants.value == "both", shared, rows)
-    n_columns = [n for c in comparisons for n in c.n_columns]
-    total = jnp.zeros((), rows[0].dtype)
-    if groups and 1 in n_columns:
-        total, groups = groups[0], groups[1:]
-    terms, start = {}, 0
-    for comparison in comparisons:
-        names_and_weights = zip(comparison.names, comparison.weights, strict=True)
-        for i, (name, weight) in enumerate(names_and_weights):
-            n = comparison.n_columns[i]
-            if n > 1 and groups:
-                own, groups = groups[:n], groups[n:]
-                terms[name] = weighed(comparison.finish(i, own), weight)
-                total = total + terms[name]
-            elif columns is not None:
-                own = tuple(columns[start + k] for k in range(n))
-                terms[name] = weighed(comparison.finish(i, own), weight)
-            start += n
-    if wants.value == "terms":
-        total = sum(terms.values(), total)
-    return total, terms
+        value, columns = total(fn, wants.value == "both", shared, rows)
+    if columns is None:
+        return value, {}
+    names = [name for c in comparisons for name in c.names]
+    return value, dict(zip(names, fn.terms(shared, columns), strict=True))
 
 
 def _evaluate_rows(
@@ -182,7 +167,7 @@ def _evaluate_rows(
 
 
 def _with_whole(
-    total: Float[Array, ""],
+    value: Float[Array, ""],
     terms: Terms,
     comparison: AbstractComparison,
     values: tuple[Float[Array, ""], ...],
@@ -193,7 +178,7 @@ def _with_whole(
         for value, weight in zip(values, comparison.weights, strict=True)
     ]
     more = dict(zip(comparison.names, weighted, strict=True))
-    return sum(weighted, total), {**terms, **more}
+    return sum(weighted, value), {**terms, **more}
 
 
 def _in_order(terms: Terms, comparisons: Sequence[AbstractComparison]) -> Terms:

@@ -21,8 +21,8 @@ def evaluated(fn: RowValues, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arra
         fn,
         shared,
         rows,
-        n_row_outputs=fn.n_row_outputs,
-        n_summed_outputs=fn.n_shared_grads,
+        n_row_outputs=1 + len(fn.wrt_rows),
+        n_summed_outputs=len(fn.wrt_shared),
         folds_vmap=True,
     )
 

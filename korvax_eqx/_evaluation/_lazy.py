@@ -110,7 +110,7 @@ def lazy_tangents(
     """Return the tangents of the means of all columns, when they are needed."""
     call = _Tangents(fn, len(shared), len(rows))
     if not (shared_tangents or row_tangents):
-        return jnp.zeros(len(fn.column_groups), rows[0].dtype)
+        return jnp.zeros(fn.n_columns, rows[0].dtype)
     return _lazy_tangents_p.bind(
         *shared, *rows, *shared_tangents, *row_tangents, call=call
     )
@@ -128,7 +128,7 @@ def _impl(*arrays: Array, call: _Tangents) -> Array:
 @_lazy_tangents_p.def_abstract_eval
 def _abstract_eval(*avals: Any, call: _Tangents) -> Any:
     # Something cheap of the same kind: tracing the whole takes as long as a loss.
-    n_columns = len(call.fn.column_groups)
+    n_columns = call.fn.n_columns
 
     def like(*arrays: Array) -> Array:
         x = arrays[call.n_shared]

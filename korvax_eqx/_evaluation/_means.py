@@ -4,7 +4,8 @@ A loss is a scalar, so its gradient is one array of the signal's shape. Each pie
 the batch computes its values and, if anything is differentiated, the gradient at once;
 spectra live as long as their piece. The derivative rule then is an inner product with
 the stored gradient. It is a JVP rule written in JAX, so that forward mode, reverse
-mode and higher derivatives follow from it.
+mode and higher derivatives follow from it. Only a loss that is a function of means over
+the batch takes a pass before, without gradients, for these means.
 """
 
 import dataclasses
@@ -20,62 +21,82 @@ from korvax_eqx._tree import Arrays
 
 from ._evaluated import evaluated, n_rows_of
 from ._lazy import lazy_tangents
-from ._rows import RowValues
+from ._rows import RowValues, replaced
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def means(
+def total(
     fn: RowValues, wants_columns: bool, shared: Arrays, rows: Arrays
-) -> tuple[Arrays, Float[Array, " columns"] | None]:
-    """Return the means over rows of all groups and of all columns.
+) -> tuple[Float[Array, ""], Float[Array, " columns"] | None]:
+    """Return the sum of all terms and the means over rows of all columns.
 
-    Of groups the gradient is taken in the same pass. Of columns it is taken in a pass
+    Of the sum the gradient is taken in the same pass. Of columns it is taken in a pass
     of its own, if it is asked for at all. Without `wants_columns` they are left out.
     """
     (columns,), _ = evaluated(fn, shared, rows)
-    return _means(fn, wants_columns, shared, rows, columns)
+    means = _mean(fn, rows, columns)
+    return fn.total(shared, means), means if wants_columns else None
 
 
-def _means(
-    fn: RowValues,
-    wants_columns: bool,
-    shared: Arrays,
-    rows: Arrays,
-    columns: Float[Array, "*lead columns"],
-) -> tuple[Arrays, Float[Array, " columns"] | None]:
-    mean = _mean(fn, rows, columns)
-    weights = fn.column_weights(shared)
-    groups: list[Any] = [None] * fn.n_groups
-    for i, (weight, group) in enumerate(zip(weights, fn.column_groups, strict=True)):
-        part = mean[i] * jnp.asarray(weight).astype(mean.dtype)
-        groups[group] = part if groups[group] is None else groups[group] + part
-    return tuple(groups), mean if wants_columns else None
-
-
-@functools.partial(means.defjvp, symbolic_zeros=True)
-def _means_jvp(fn, wants_columns, primals, tangents):
+@functools.partial(total.defjvp, symbolic_zeros=True)
+def _total_jvp(fn, wants_columns, primals, tangents):
     shared, rows = primals
-    shared_tangents, row_tangents = tangents
-    fn = dataclasses.replace(
-        fn, wrt_shared=_perturbed(shared_tangents), wrt_rows=_perturbed(row_tangents)
+    wrt_shared, wrt_rows = map(_perturbed, tangents)
+    shared_tangents = [tangents[0][i] for i in wrt_shared]
+    row_tangents = [tangents[1][i] for i in wrt_rows]
+    moving = dataclasses.replace(fn, wrt_shared=wrt_shared, wrt_rows=wrt_rows)
+    arrays, finished_means = shared, 0.0
+    if fn.is_finished:
+        # How much a row adds to a term depends on all rows. So what these terms are
+        # made of is computed first, in a pass without gradients: keeping a gradient of
+        # every column takes as long, and the memory of as many signals.
+        finished_means = _finished_means(fn, shared, rows)
+        arrays = (_slopes(fn, shared, finished_means), *shared)
+        moving = dataclasses.replace(
+            moving, wrt_shared=tuple(i + 1 for i in wrt_shared), has_cotangents=True
+        )
+    (columns, *row_grads), shared_grads = evaluated(moving, arrays, rows)
+    means = _mean(fn, rows, columns) + finished_means
+    value = fn.total(shared, means)
+    pairs = zip(
+        (*row_grads, *shared_grads), (*row_tangents, *shared_tangents), strict=True
     )
-    (columns, *row_grads), shared_grads = evaluated(fn, shared, rows)
-    values = _means(fn, wants_columns, shared, rows, columns)
-    row_tangents = [row_tangents[i] for i in fn.wrt_rows]
-    shared_tangents = [shared_tangents[i] for i in fn.wrt_shared]
-    n_rows = n_rows_of(fn, rows)
-    row_grads, shared_grads = iter(row_grads), iter(shared_grads)
-    changes = []
-    for group in values[0]:
-        pairs = [(next(row_grads), t) for t in row_tangents]
-        pairs += [(next(shared_grads), t) for t in shared_tangents]
-        inner = _inner if len(values[0]) == 1 else _inner_or_zero
-        change = sum((inner(g, t) for g, t in pairs), jnp.zeros_like(group))
-        changes.append(change / n_rows.astype(change.dtype))
+    change = sum((_inner(g, t) for g, t in pairs), jnp.zeros_like(value))
+    change = change / n_rows_of(fn, rows).astype(change.dtype)
+    if fn.is_finished and wrt_shared:
+        # Weights and what else finishes the terms.
+        def finished(some_shared: Arrays) -> Array:
+            return fn.total(replaced(shared, wrt_shared, some_shared), means)
+
+        own = tuple(shared[i] for i in wrt_shared)
+        _, direct = jax.jvp(finished, (own,), (tuple(shared_tangents),))
+        change = change + direct
     moved = None
     if wants_columns:
-        moved = lazy_tangents(fn, shared, rows, shared_tangents, row_tangents)
-    return values, (tuple(changes), moved)
+        lazy = dataclasses.replace(fn, wrt_shared=wrt_shared, wrt_rows=wrt_rows)
+        moved = lazy_tangents(lazy, shared, rows, shared_tangents, row_tangents)
+    return (value, means if wants_columns else None), (change, moved)
+
+
+def _finished_means(
+    fn: RowValues, shared: Arrays, rows: Arrays
+) -> Float[Array, " columns"]:
+    """Return the means of the columns of terms that are more than a mean."""
+    (columns,), _ = evaluated(dataclasses.replace(fn, only_finished=True), shared, rows)
+    return _mean(fn, rows, columns)
+
+
+def _slopes(
+    fn: RowValues, shared: Arrays, means: Float[Array, " columns"]
+) -> Float[Array, " columns"]:
+    """Return the derivative of the sum of all terms by the mean of each column.
+
+    A quotient by next to nothing has an infinite slope to its denominator, which may
+    not depend on the signal at all: it is finite, so that zero times it is zero.
+    """
+    slopes = jax.grad(fn.total, argnums=1)(shared, means)
+    most = jnp.finfo(slopes.dtype).max
+    return jnp.clip(slopes, -most, most)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -117,16 +138,6 @@ def _inner(gradient: Array, tangent: Array) -> Array:
     # The gradient of a real function of complex numbers is, as JAX has it, the
     # conjugate of the direction of ascent: no conjugate here.
     return jnp.real(jnp.sum(gradient * tangent))
-
-
-def _inner_or_zero(gradient: Array, tangent: Array) -> Array:
-    """`_inner`, whose derivative is zero where the gradient is, infinity times it too.
-
-    A quotient by next to nothing has an infinite slope to its denominator, which may
-    not depend on the signal at all.
-    """
-    product = jnp.real(gradient * tangent)
-    return jnp.sum(jnp.where(gradient == 0, jnp.zeros_like(product), product))
 
 
 def _perturbed(tangents: tuple[Any, ...]) -> tuple[int, ...]:

@@ -29,10 +29,10 @@ from ._pieces import SAMPLES, Pieces, rows_in_piece
 
 @dataclasses.dataclass(frozen=True)
 class RowValues:
-    """Rows to columns, one number a row for each, and gradients of groups of them.
+    """Rows to columns, one number a row for each, and gradients of a weighted sum.
 
-    A group is what has one gradient: the weighted sum of all terms that are means over
-    rows, and every column of the other terms.
+    The weights are those of the terms, which all are means over rows then, or given
+    for each column.
 
     **Arguments:**
 
@@ -40,7 +40,9 @@ class RowValues:
     - `layout`: of the rows.
     - `wrt_shared`, `wrt_rows`: which arrays to differentiate for.
     - `has_cotangents`: whether the first of the shared arrays holds the weights of all
-        columns, which then are one group.
+        columns. Those of terms that are more than a mean, which had to be known for
+        their weights, are not returned: zeros.
+    - `only_finished`: whether those alone are computed, and the others are zeros.
     """
 
     skeleton: Skeleton
@@ -48,33 +50,36 @@ class RowValues:
     wrt_shared: tuple[int, ...] = ()
     wrt_rows: tuple[int, ...] = ()
     has_cotangents: bool = False
+    only_finished: bool = False
 
     @functools.cached_property
-    def column_groups(self) -> tuple[int, ...]:
-        """The number of the group of each column; terms that are means come first."""
-        sizes = [n for c in self.skeleton.leafless() for n in c.n_columns]
-        if self.has_cotangents:
-            return (0,) * sum(sizes)
-        n_groups, groups = int(1 in sizes), []
-        for size in sizes:
-            if size == 1:
-                groups.append(0)
-                continue
-            groups += range(n_groups, n_groups + size)
-            n_groups += size
-        return tuple(groups)
+    def column_sizes(self) -> tuple[int, ...]:
+        """Of the term of each column, the number of columns."""
+        sizes = (n for c in self.skeleton.leafless() for n in c.n_columns)
+        return tuple(n for n in sizes for _ in range(n))
 
     @property
-    def n_groups(self) -> int:
-        return max(self.column_groups) + 1
+    def n_columns(self) -> int:
+        return len(self.column_sizes)
 
     @property
-    def n_shared_grads(self) -> int:
-        return self.n_groups * len(self.wrt_shared)
+    def is_finished(self) -> bool:
+        """Whether a term is more than the mean of a column."""
+        return any(n > 1 for n in self.column_sizes)
 
-    @property
-    def n_row_outputs(self) -> int:
-        return 1 + self.n_groups * len(self.wrt_rows)
+    def terms(self, shared: Arrays, means: Array) -> list[Array]:
+        """Return the weighted terms, given the means over rows of the columns."""
+        rest, terms = iter(means), []
+        for comparison in self._comparisons(shared):
+            weights = zip(comparison.weights, comparison.n_columns, strict=True)
+            for i, (weight, n) in enumerate(weights):
+                own = tuple(itertools.islice(rest, n))
+                terms.append(weighed(comparison.finish(i, own), weight))
+        return terms
+
+    def total(self, shared: Arrays, means: Array) -> Array:
+        """Return the sum of the terms."""
+        return sum(self.terms(shared, means), jnp.zeros((), means.dtype))
 
     def __call__(self, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
         """Return the columns and the rows' gradients, and the sums of the others'."""
@@ -87,12 +92,12 @@ class RowValues:
             sizes.add("auto")  # signals that are cut off take memory
         size = min(rows_in_piece(n_rows, n_samples, size) for size in sizes)
         columns = jnp.broadcast_to(jnp.zeros_like(rows[0])[..., :1], (*lead, 1))
-        columns = jnp.broadcast_to(columns, (*lead, len(self.column_groups)))
+        columns = jnp.broadcast_to(columns, (*lead, self.n_columns))
         likes = tuple(
             jnp.broadcast_to(rows[i], (*lead, rows[i].shape[-1])) for i in self.wrt_rows
         )
-        like_outputs = (columns, *likes * self.n_groups)
-        like_sums = tuple(shared[i] for i in self.wrt_shared) * self.n_groups
+        like_outputs = (columns, *likes)
+        like_sums = tuple(shared[i] for i in self.wrt_shared)
         if isinstance(n_rows, int) and n_rows == 0:  # of `jax.vmap` over no examples
             return like_outputs, jax.tree.map(jnp.zeros_like, like_sums)
         piece = functools.partial(self._piece, shared)
@@ -104,11 +109,11 @@ class RowValues:
         return self.skeleton.filled(shared[1:] if self.has_cotangents else shared)
 
     def _piece(self, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
-        comparisons = self._comparisons(shared)
-        units = sorted({c.unit for c in comparisons})
+        comparisons = self.skeleton.leafless()
+        units = sorted({comparisons[i].unit for i in self._needed()})
         if len(units) == 1:
-            grads, columns = self._unit(units[0], shared, rows, {})
-            return self._outputs(columns, grads)
+            grads, columns = self._unit(units[0], shared, rows, ())
+            return self._outputs(rows, columns, grads)
         # Units after one another: each is a conditional, which XLA runs as a whole, and
         # passes the gradient on. The condition always holds, which XLA does not know.
         is_true = _always_true(rows[0][0, 0])
@@ -121,70 +126,57 @@ class RowValues:
             branches = (_varying(fn, rows[0]) for fn in (unit_of, never))
             grads, new = jax.lax.cond(is_true, *branches, grads)
             columns.update(new)
-        return self._outputs(columns, grads)
+        return self._outputs(rows, columns, grads)
 
     def _unit(
-        self, unit: int, shared: Arrays, rows: Arrays, grads: "_Grads"
-    ) -> tuple["_Grads", dict[int, Array]]:
+        self, unit: int, shared: Arrays, rows: Arrays, grads: Arrays
+    ) -> tuple[Arrays, dict[int, Array]]:
         """Return the gradients with those of a unit added, and its columns by number.
 
         Gradients that are empty are zeros.
         """
         comparisons = self.skeleton.leafless()
-        own = [i for i, c in enumerate(comparisons) if c.unit == unit]
+        own = [i for i in self._needed() if comparisons[i].unit == unit]
         segments = self._segments(own, shared, rows) if rows[0].shape[0] == 1 else {}
         whole = [i for i in own if i not in segments]
         columns: dict[int, Array] = {}
         if whole:
             of_whole = functools.partial(self._columns, whole)
-            more, columns = self._gradients(whole, of_whole, shared, rows)
-            grads = _sum_of_grads(grads, more)
+            more, columns = self._gradients(of_whole, shared, rows)
+            grads = tuple(map(jnp.add, grads, more)) if grads else more
         if segments:
-            if self.wrt_shared or self.wrt_rows:
-                grads = {**self._no_grads(shared, rows), **grads}
+            grads = grads or self._no_grads(shared, rows)
             grads, more = self._in_segments(segments, shared, rows, grads)
             columns = {**columns, **more}
         return grads, columns
 
     def _gradients(
-        self, which: list[int], columns_of: Any, shared: Arrays, rows: Arrays
-    ) -> tuple["_Grads", dict[int, Array]]:
-        """Return the gradients of the groups of some comparisons, and their columns."""
+        self, columns_of: Any, shared: Arrays, rows: Arrays
+    ) -> tuple[Arrays, dict[int, Array]]:
+        """Return the gradients of the weighted sum of some columns, and the columns."""
         if not (self.wrt_shared or self.wrt_rows):
-            return {}, columns_of(shared, rows)
+            return (), columns_of(shared, rows)
 
-        def totals(
+        def total(
             some_shared: Arrays, some_rows: Arrays
-        ) -> tuple[dict[int, Array], dict[int, Array]]:
+        ) -> tuple[Array, dict[int, Array]]:
             all_shared = replaced(shared, self.wrt_shared, some_shared)
             all_rows = replaced(rows, self.wrt_rows, some_rows)
             columns = columns_of(all_shared, all_rows)
-            weights, parts = self.column_weights(all_shared), {}
-            for i, column in columns.items():
-                part = weighed(column, weights[i])
-                parts.setdefault(self.column_groups[i], []).append(part)
-            return {g: jnp.sum(sum(p[1:], p[0])) for g, p in parts.items()}, columns
+            weights = self._column_weights(all_shared)
+            parts = [weighed(column, weights[i]) for i, column in columns.items()]
+            return jnp.sum(sum(parts[1:], parts[0])), columns
 
         arrays = (
             tuple(shared[i] for i in self.wrt_shared),
             tuple(rows[i] for i in self.wrt_rows),
         )
-        groups = sorted({self.column_groups[i] for i in self._numbers(which)})
-        if len(groups) == 1:
-            one = functools.partial(_entry, totals, groups[0])
-            grads, columns = jax.grad(one, argnums=(0, 1), has_aux=True)(*arrays)
-            return {groups[0]: (*grads[0], *grads[1])}, columns
-        # Linearised once, so that groups share the spectra. What does not depend on
-        # the arrays, as the norm of the target, has no gradient to compute.
-        _, linear, columns = jax.linearize(totals, *arrays, has_aux=True)
-        grads = {}
-        for group in groups:
-            own = functools.partial(_of_entry, linear, group)
-            (of_shared, of_rows) = jax.linear_transpose(own, *arrays)(
-                jnp.ones((), columns[self._numbers(which)[0]].dtype)
-            )
-            grads[group] = (*of_shared, *of_rows)
-        return grads, columns
+        gradient = jax.grad(total, argnums=(0, 1), has_aux=True)
+        (of_shared, of_rows), columns = gradient(*arrays)
+        if self.has_cotangents:
+            sizes = self.column_sizes
+            columns = {n: c for n, c in columns.items() if sizes[n] == 1}
+        return (*of_shared, *of_rows), columns
 
     def _segments(
         self, which: Iterable[int], shared: Arrays, rows: Arrays
@@ -210,66 +202,64 @@ class RowValues:
         segments: dict[int, tuple["_SegmentOf", Framing]],
         shared: Arrays,
         rows: Arrays,
-        grads: "_Grads",
-    ) -> tuple["_Grads", dict[int, Array]]:
+        grads: Arrays,
+    ) -> tuple[Arrays, dict[int, Array]]:
         """`_unit` for comparisons that are cut."""
         numbers = tuple(self._numbers(segments))
         zero = jnp.zeros_like(rows[0][:, 0])
         n = len(self.wrt_shared)
-        of_shared = tuple(g for group in grads for g in grads[group][:n])
-        of_rows = tuple(g for group in grads for g in grads[group][n:])
-        sums = (*[zero] * len(numbers), *of_shared)
+        sums = (*[zero] * len(numbers), *grads[:n])
         many = tuple(
-            _cut(dataclasses.replace(fn, numbers=numbers, groups=tuple(grads)), framing)
+            _cut(dataclasses.replace(fn, numbers=numbers), framing)
             for fn, framing in segments.values()
         )
-        of_rows, sums = added_in_segments(many, shared, rows, of_rows, sums, SAMPLES)
+        of_rows, sums = added_in_segments(many, shared, rows, grads[n:], sums, SAMPLES)
         columns = dict(zip(numbers, sums, strict=False))
-        left = iter(of_rows), iter(sums[len(numbers) :])
-        n_rows = len(self.wrt_rows)
-        result = {
-            group: (
-                *(next(left[1]) for _ in range(n)),
-                *(next(left[0]) for _ in range(n_rows)),
-            )
-            for group in grads
-        }
-        return result, columns
+        return (*sums[len(numbers) :], *of_rows), columns
 
-    def _no_grads(self, shared: Arrays, rows: Arrays) -> "_Grads":
-        if not (self.wrt_shared or self.wrt_rows):
-            return {}
+    def _no_grads(self, shared: Arrays, rows: Arrays) -> Arrays:
         arrays = [shared[i] for i in self.wrt_shared]
         arrays += [rows[i] for i in self.wrt_rows]
         # Sums over rows vary from device to device as rows do.
-        zeros = tuple(varying_like(jnp.zeros_like(a), rows[0]) for a in arrays)
-        return dict.fromkeys(range(self.n_groups), zeros)
+        return tuple(varying_like(jnp.zeros_like(a), rows[0]) for a in arrays)
 
     def _outputs(
-        self, columns: dict[int, Array], grads: "_Grads"
+        self, rows: Arrays, columns: dict[int, Array], grads: Arrays
     ) -> tuple[Arrays, Arrays]:
-        stacked = jnp.stack([columns[i] for i in sorted(columns)], axis=-1)
+        zero = jnp.zeros_like(rows[0][:, 0])
+        each = [columns.get(i, zero) for i in range(self.n_columns)]
         n = len(self.wrt_shared)
-        row_grads = [g for group in sorted(grads) for g in grads[group][n:]]
-        shared_grads = [g for group in sorted(grads) for g in grads[group][:n]]
-        return (stacked, *row_grads), tuple(shared_grads)
+        return (jnp.stack(each, axis=-1), *grads[n:]), grads[:n]
+
+    def _needed(self) -> list[int]:
+        """Return which comparisons have columns that are computed."""
+        comparisons = self.skeleton.leafless()
+        return [i for i in range(len(comparisons)) if self._numbers([i])]
 
     def _numbers(self, which: Iterable[int]) -> list[int]:
-        """Return which columns are made by some comparisons."""
-        sizes = [sum(c.n_columns) for c in self.skeleton.leafless()]
-        starts = [0, *itertools.accumulate(sizes)]
-        return [n for i in which for n in range(starts[i], starts[i + 1])]
+        """Return which columns of some comparisons are computed."""
+        starts = self._starts()
+        return [
+            n
+            for i in which
+            for n in range(starts[i], starts[i + 1])
+            if self.column_sizes[n] > 1 or not self.only_finished
+        ]
 
-    def column_weights(self, shared: Arrays) -> list[Any]:
-        """The weight of every column in its group."""
+    def _starts(self) -> list[int]:
+        sizes = [sum(c.n_columns) for c in self.skeleton.leafless()]
+        return [0, *itertools.accumulate(sizes)]
+
+    def _numbered(self, index: int, columns: Iterable[Array]) -> dict[int, Array]:
+        """Return the columns of a comparison that are computed, by number."""
+        every = dict(enumerate(columns, self._starts()[index]))
+        return {n: every[n] for n in self._numbers([index])}
+
+    def _column_weights(self, shared: Arrays) -> list[Any]:
+        """The weight of every column."""
         if self.has_cotangents:
             return list(shared[0])
-        return [
-            weight if n == 1 else 1.0
-            for c in self._comparisons(shared)
-            for weight, n in zip(c.weights, c.n_columns, strict=True)
-            for _ in range(n)
-        ]
+        return [w for c in self._comparisons(shared) for w in c.weights]
 
     def _columns(
         self, which: list[int], shared: Arrays, rows: Arrays
@@ -277,18 +267,21 @@ class RowValues:
         """Return the columns of some comparisons, by number."""
         x, y, n_samples = self.layout.events(rows)
         comparisons = self._comparisons(shared)
-        columns: list[Array] = []
+        columns: dict[int, Array] = {}
         for i in which:
             comparison = comparisons[i]
             if self.layout.targets is None:
                 target = target_of_events(comparison, y, n_samples)
             else:
                 target = y[i]
-            columns += values_of_events(comparison, x, target, n_samples)
+            own = values_of_events(comparison, x, target, n_samples)
+            columns.update(self._numbered(i, own))
         if n_samples is not None:
             # A signal of no samples fills up a batch.
-            columns = [jnp.where(n_samples > 0, c, jnp.zeros_like(c)) for c in columns]
-        return dict(zip(self._numbers(which), columns, strict=True))
+            is_there = n_samples > 0
+            for n, c in columns.items():
+                columns[n] = jnp.where(is_there, c, jnp.zeros_like(c))
+        return columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -300,23 +293,17 @@ class _SegmentOf:
     n_frames: int
     ends: Ends = Ends()
     numbers: tuple[int, ...] = ()
-    groups: tuple[int, ...] = ()
 
     def __call__(self, shared: Arrays, rows: Arrays) -> tuple[MaybeArrays, MaybeArrays]:
-        values, index = self.values, self.index
-        grads, columns = values._gradients([index], self._columns, shared, rows)
-        n = len(values.wrt_shared)
-        none = (None,) * (n + len(values.wrt_rows))
-        each = [grads.get(group, none) for group in self.groups]
-        of_rows = tuple(g for own in each for g in own[n:])
-        of_shared = tuple(g for own in each for g in own[:n])
-        return of_rows, (*map(columns.get, self.numbers), *of_shared)
+        grads, columns = self.values._gradients(self._columns, shared, rows)
+        n = len(self.values.wrt_shared)
+        return grads[n:], (*map(columns.get, self.numbers), *grads[:n])
 
     def _columns(self, shared: Arrays, rows: Arrays) -> dict[int, Array]:
         x, y = rows
         comparison = self.values._comparisons(shared)[self.index]
         columns = segment_columns(comparison, x, y, self.n_frames, self.ends)
-        return dict(zip(self.values._numbers([self.index]), columns, strict=True))
+        return self.values._numbered(self.index, columns)
 
     def padding(self, before: int, after: int) -> "_SegmentOf":
         return dataclasses.replace(self, ends=Ends(before, after))
@@ -334,27 +321,6 @@ def _flat(row: Array, lead: tuple[int, ...]) -> Array:
         # The same along one axis mapped by `jax.vmap` only, as for all pairs of rows.
         row = jnp.broadcast_to(row, (*lead, row.shape[-1]))
     return row.reshape(-1, row.shape[-1])
-
-
-# By group: gradients for the shared arrays, then for the rows.
-_Grads = dict[int, Arrays]
-
-
-def _sum_of_grads(one: _Grads, other: _Grads) -> _Grads:
-    added = {
-        group: tuple(a + b for a, b in zip(one[group], other[group], strict=True))
-        for group in one.keys() & other.keys()
-    }
-    return {**one, **other, **added}
-
-
-def _entry(fn: Any, key: int, *args: Any) -> tuple[Array, Any]:
-    entries, aux = fn(*args)
-    return entries[key], aux
-
-
-def _of_entry(fn: Any, key: int, *args: Any) -> Array:
-    return fn(*args)[key]
 
 
 def _always_true(number: Array) -> Array:

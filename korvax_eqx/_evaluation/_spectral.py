@@ -56,8 +56,11 @@ class SpectralComparison(AbstractComparison):
 
     @property
     def n_columns(self) -> tuple[int, ...]:
+        # A term of one column is its mean: a loss of a batch with one sum, of which it
+        # is a function, gets a second column, of zeros.
         return tuple(
-            loss.n_sums if self._is_of_batch(loss) else 1 for loss in self.losses
+            max(2, loss.n_sums) if self._is_of_batch(loss) else 1
+            for loss in self.losses
         )
 
     def _is_of_batch(self, loss: Any) -> bool:
@@ -98,7 +101,9 @@ class SpectralComparison(AbstractComparison):
         self, term: int, means: tuple[Float[Array, ""], ...]
     ) -> Float[Array, ""]:
         loss = self.losses[term]
-        return loss.finish(means) if self._is_of_batch(loss) else means[0]
+        if not self._is_of_batch(loss):
+            return means[0]
+        return loss.finish(means[: loss.n_sums])
 
     def joined(self, other: AbstractComparison) -> "SpectralComparison | None":
         if not isinstance(other, SpectralComparison) or not self._is_shared(other):
@@ -169,7 +174,8 @@ class SpectralComparison(AbstractComparison):
         n_frames: Int[Array, "*rows"] | None,
     ) -> Columns:
         if self._is_of_batch(loss):
-            return loss.sums(S_x, S_y, n_frames)
+            sums = loss.sums(S_x, S_y, n_frames)
+            return sums if len(sums) > 1 else (*sums, jnp.zeros_like(sums[0]))
         if self.is_rowwise and isinstance(loss, AbstractFramesLoss):
             return (
                 self._of_shape(loss, loss.values(S_x, S_y, n_frames), S_x.ndim - 2),

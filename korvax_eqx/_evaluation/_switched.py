@@ -20,8 +20,8 @@ from ._comparison import (
     values_of_events,
     weighed,
 )
+from ._evaluate import evaluate
 from ._pieces import Pieces
-from ._whole import whole_target, whole_values
 
 
 class SwitchedComparison(AbstractMeanComparison):
@@ -159,14 +159,13 @@ def _option_total(
     y: Array,
     n_samples: Int[Array, " rows"] | None,
 ) -> Array:
-    total = jnp.zeros(x.shape[:1] if is_rowwise else (), x.dtype)
+    if not is_rowwise:
+        # All signals at once, but in pieces.
+        return evaluate(option, x, y, None, "total")[0]
+    total = jnp.zeros(x.shape[:1], x.dtype)
     for comparison in option:
-        if is_rowwise:
-            own = target_of_events(comparison, y, n_samples)
-            values = values_of_events(comparison, x, own, n_samples)
-        else:
-            own = whole_target(comparison, y)
-            values = whole_values(comparison, x, own)
+        own = target_of_events(comparison, y, n_samples)
+        values = values_of_events(comparison, x, own, n_samples)
         pairs = zip(values, comparison.weights, strict=True)
         total = sum((weighed(v, w) for v, w in pairs), total)
     return total

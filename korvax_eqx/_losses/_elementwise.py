@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Inexact, Int
 from korvax_eqx import _checks as checks
 from korvax_eqx._base import AbstractFramesLoss
 from korvax_eqx._losses._mean import mean_over_frames, total
-from korvax_eqx._numerics._safe import magnitude, squared_magnitude
+from korvax_eqx._numerics._safe import difference, magnitude, squared_magnitude
 
 _OWNER = "ElementwiseLoss"
 
@@ -56,10 +56,7 @@ class ElementwiseLoss(AbstractFramesLoss):
         n_frames: Int[Array, "*rows"] | None = None,
     ) -> Float[Array, "*rows"]:
         distance = magnitude if self.metric == "L1" else squared_magnitude
-        # Where a scale ends in a product, XLA joins it with the difference to one
-        # operation with one rounding: the difference of equal values is not zero then.
-        difference = jnp.where(S_x == S_y, jnp.zeros_like(S_x), S_x - S_y)
-        distances = distance(difference)
+        distances = distance(difference(S_x, S_y))
         if self.reduction == "sum":
             return total(distances)
         return mean_over_frames(distances, n_frames)

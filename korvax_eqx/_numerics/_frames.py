@@ -23,40 +23,63 @@ def n_frames(n_samples: int, frame_length: int, hop_length: int) -> int:
 
 def windowed_frames(
     x: Float[Array, "*channels n_samples"],
-    window: Float[Array, " frame_length"],
+    window: Float[Array, " win_length"],
     hop_length: int,
     left: int = 0,
     right: int = 0,
+    *,
+    zeros: tuple[int, int] = (0, 0),
 ) -> Float[Array, "*channels n_frames frame_length"]:
     """Return the frames of `x` that fit, times `window`; the last axis is a frame.
 
-    `left` and `right` zeros count as part of `x`. Each hop is multiplied by its part
-    of the window as it is put into the frame: measured on CPU, half the time of first
-    framing and then windowing.
+    `left` and `right` zeros count as part of `x`, and a frame has so many `zeros`
+    before and after the window. Each hop is multiplied by its part of the window as it
+    is put into the frame: measured on CPU, half the time of first framing and then
+    windowing. Samples outside the window are not read.
     """
-    frame_length, n_samples = window.shape[-1], x.shape[-1]
-    n = n_frames(left + n_samples + right, frame_length, hop_length)
-    n_hops, rest = divmod(frame_length, hop_length)
+    win_length, n_samples = window.shape[-1], x.shape[-1]
+    n = n_frames(left + n_samples + right, sum(zeros) + win_length, hop_length)
+    n_hops, rest = divmod(win_length, hop_length)
     n_slots = n_hops + (rest > 0)
     length = (n - 1 + n_slots) * hop_length
-    before = _common_zeros(left)
-    x = padded(x, before, _common_zeros(length - left - n_samples))
-    x = lax.slice_in_dim(x, before - left, before - left + length, axis=-1)
+    start = zeros[0] - left  # of the first window
+    before = _common_zeros(-start)
+    x = padded(x, before, _common_zeros(length + start - n_samples))
+    x = lax.slice_in_dim(x, before + start, before + start + length, axis=-1)
     if n_slots > _MOST_SLICES:
         starts = jnp.arange(n) * hop_length
-        return x[..., starts[:, None] + jnp.arange(frame_length)] * window
+        frames = x[..., starts[:, None] + jnp.arange(win_length)] * window
+        return padded(frames, *zeros)
     lead = x.shape[:-1]
     hops = lax.reshape(x, (*lead, n - 1 + n_slots, hop_length))
-    window = padded(window, 0, n_slots * hop_length - frame_length)
+    # Whole hops alone are joined on an axis of their own, which is faster than along
+    # the last axis; with anything else that would take a copy, forward and backward.
+    is_whole = not (rest or any(zeros))
     slots = []
     for i in range(n_slots):
-        part = lax.slice_in_dim(window, i * hop_length, (i + 1) * hop_length)
+        first = i * hop_length
+        part = lax.slice_in_dim(window, first, min(first + hop_length, win_length))
         hop = lax.slice_in_dim(hops, i, i + n, axis=-2)
+        hop = lax.slice_in_dim(hop, 0, part.shape[0], axis=-1)
         part = lax.broadcast_in_dim(part, hop.shape, (hop.ndim - 1,))
-        slots.append(lax.expand_dims(lax.mul(hop, part), (hop.ndim - 1,)))
-    frames = lax.concatenate(slots, len(lead) + 1)
-    frames = lax.reshape(frames, (*lead, n, n_slots * hop_length))
-    return lax.slice_in_dim(frames, 0, frame_length, axis=-1)
+        slot = lax.mul(hop, part)
+        slots.append(lax.expand_dims(slot, (hop.ndim - 1,)) if is_whole else slot)
+    if is_whole:
+        frames = lax.concatenate(slots, len(lead) + 1)
+        return lax.reshape(frames, (*lead, n, win_length))
+    first, last = (_zeros_like(slots[0], k) for k in zeros)
+    return lax.concatenate([*first, *slots, *last], len(lead) + 1)
+
+
+def _zeros_like(
+    slot: Float[Array, "*lead hop_length"], n: int
+) -> tuple[Float[Array, "*lead n"], ...]:
+    """Return `n` zeros for each frame, and nothing for none."""
+    if n == 0:
+        return ()
+    zero = lax.full_like(lax.slice_in_dim(slot, 0, 1, axis=-1), 0)
+    shape = (*slot.shape[:-1], n)
+    return (lax.broadcast_in_dim(zero, shape, tuple(range(slot.ndim))),)
 
 
 def _common_zeros(n: int) -> int:

@@ -34,6 +34,24 @@ def squared_magnitude(X: Inexact[Array, "*dims"]) -> Float[Array, "*dims"]:
 
 
 @jax.custom_jvp
+def difference(
+    a: Inexact[Array, "*dims"], b: Inexact[Array, "*dims"]
+) -> Inexact[Array, "*dims"]:
+    r"""Return $a - b$, and 0 for equal values.
+
+    Where these end in a product, XLA joins it with the difference to one operation with
+    one rounding: the difference of equal values is not zero then. The derivative does
+    not ask whether they are equal: that would have to be kept for it.
+    """
+    return lax.select(lax.eq(a, b), lax.full_like(a, 0), lax.sub(a, b))
+
+
+@difference.defjvp
+def _difference_jvp(primals, tangents):
+    return difference(*primals), lax.sub(*tangents)
+
+
+@jax.custom_jvp
 def magnitude(X: Inexact[Array, "*dims"]) -> Float[Array, "*dims"]:
     r"""Return $|X|$, with derivative $\mathrm{Re}(\bar X\,dX)/|X|$, and 0 at 0.
 

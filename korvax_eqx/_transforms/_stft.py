@@ -234,7 +234,11 @@ class STFT(AbstractLocalTransform):
             left, right = 0, 0
         right += n_extra
         window = jnp.asarray(self.window_values, x.dtype)
-        frames = windowed_frames(x, window, self.hop_length, left, right)
+        before = (self.n_fft - self.win_length) // 2
+        window = window[before : before + self.win_length]
+        zeros = before, self.n_fft - self.win_length - before
+        hop_length = self.hop_length
+        frames = windowed_frames(x, window, hop_length, left, right, zeros=zeros)
         return rfft(frames, self.n_fft)
 
 
