@@ -168,6 +168,23 @@ def test_memory_does_not_grow_with_the_batch() -> None:
     assert batched <= 1.1 * many
 
 
+def test_gradients_of_several_transforms_take_their_memory_in_turn() -> None:
+    x = noise(36, N)
+    # Hops that make fewer and fewer frames, so that each gradient for spectra fits
+    # where spectra were.
+    transforms = [ke.Spectrogram(256, 100 + i, power=1.0) for i in range(6)]
+
+    def used(n: int) -> int:
+        def total_of_squares(x: jax.Array) -> jax.Array:
+            return sum((jnp.sum(t(x) ** 2) for t in transforms[:n]), jnp.zeros(()))
+
+        return temporary(jax.grad(total_of_squares), x)
+
+    spectra = sum(4 * t(x).size for t in transforms[3:])
+    # Of three transforms more, their spectra, and less than one more gradient for x.
+    assert used(6) - used(3) <= spectra + 4 * x.size
+
+
 def test_one_piece_has_no_loop_and_transforms_once() -> None:
     transform = TRANSFORMS["magnitude"]
     for shape in (1, N), (9, N), (N,):

@@ -5,6 +5,8 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax import Array
 
 from ._pieces import in_pieces, rows_within
 from ._rows import Arrays
@@ -42,21 +44,33 @@ class InPieces:
             return tuple(o.reshape(o.shape[0], -1) for o in outputs), sums
 
         kinds, sums = jax.eval_shape(self.fn, shared, tuple(r[:1] for r in flat))
-        zero = zero_like(flat[0])
         sizes = [math.prod(kind.shape[1:]) for kind in kinds]
-        likes = tuple(
-            filled(zero, (*lead, size), kind.dtype)
-            for size, kind in zip(sizes, kinds, strict=True)
-        )
-        like_sums = tuple(filled(zero, kind.shape, kind.dtype) for kind in sums)
+        zero = zero_like(flat[0])
         flat = tuple(
             r.reshape(-1, math.prod(s)) for r, s in zip(flat, own, strict=True)
         )
-        outputs, sums = in_pieces(
-            flattened, flat, n_rows, size, likes, like_sums, self.in_blocks
-        )
+
+        def zeros() -> tuple[Arrays, Arrays]:
+            outputs = tuple(
+                filled(zero, (*lead, size), kind.dtype)
+                for size, kind in zip(sizes, kinds, strict=True)
+            )
+            return outputs, tuple(filled(zero, k.shape, k.dtype) for k in sums)
+
+        def looped() -> tuple[Arrays, Arrays]:
+            return in_pieces(
+                flattened, flat, n_rows, size, *zeros(), in_blocks=self.in_blocks
+            )
+
+        if self.in_blocks and jax.default_backend() == "cpu":
+            # So that a gradient's memory is taken in its turn. XLA fills what a loop
+            # writes to as early as it can: for several transforms all at the start,
+            # while the spectra of all are held.
+            outputs, totals = jax.lax.cond(_is_never(flat[-1]), zeros, looped)
+        else:
+            outputs, totals = looped()
         pairs = zip(outputs, kinds, strict=True)
-        return tuple(o.reshape(*lead, *k.shape[1:]) for o, k in pairs), sums
+        return tuple(o.reshape(*lead, *k.shape[1:]) for o, k in pairs), totals
 
     def tangent(
         self, n_shared: int, n_rows: int, wrt_shared: Places, wrt_rows: Places
@@ -90,6 +104,12 @@ class InPieces:
             )
         inner = _Cotangent(self.fn, *places)
         return InPieces(inner, self.limits, segments, in_blocks=True)
+
+
+def _is_never(x: Array) -> Array:
+    """False, in a way that XLA cannot know before it has the values of `x`."""
+    value = jnp.real(x[(slice(0, 1),) * x.ndim]).reshape(())
+    return (value != value) & jnp.isfinite(value)
 
 
 @dataclasses.dataclass(frozen=True)
