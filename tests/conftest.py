@@ -28,36 +28,52 @@ _QUICK_LAWS = {"test_laws.py", "test_laws_protocol.py", "test_finite.py"}
 _QUICK_CASES = ("[MRSTFTLoss]", "[SumLoss]", "[Log]", "[ElementwiseLoss-L1]")
 
 
-# Laws and comparisons of many cases each, which take most of the time. By default every
-# test of these files runs for a third of its cases, others for another third, so that
-# each class meets laws and each law classes; `KORVAX_EQX_ALL=1` runs them all.
+# Tests of many cases, which take most of the time. By default one case in eight of each
+# test of these files runs, and at least one; the first differs from test to test, so
+# that each class meets laws and each law classes. `KORVAX_EQX_SLICE=1` to `7` are the
+# others, `KORVAX_EQX_ALL=1` is all of them, as is asking for a test by its name.
+_SHARE = 8
 _THINNED = {
+    "test_composites.py",
+    "test_finite.py",
     "test_laws.py",
     "test_laws_protocol.py",
+    "test_long_signals.py",
+    "test_maps.py",
+    "test_numerics_fft.py",
+    "test_numerics_vqt.py",
+    "test_numerics_waveform.py",
+    "test_pickled.py",
+    "test_recipes_formulas.py",
     "test_recipes_laws.py",
-    "test_finite.py",
     "test_reference_losses.py",
     "test_reference_transforms.py",
+    "test_scales.py",
+    "test_sharding.py",
+    "test_transform_pieces.py",
+    "test_transport_exact.py",
     "test_transport_loss.py",
-    "test_pickled.py",
 }
 
 
-def _is_of_rows(item):
-    """Recipes that compare whole batches are few, and meet all of their laws."""
-    from registry import RECIPES  # not before types are checked on demand
+def _left_out(items, start):
+    """The cases of thinned tests that are not of the slice."""
+    tests = {}
+    for item in items:
+        is_quick = "quick" in {mark.name for mark in item.own_markers}
+        if item.path.name in _THINNED and hasattr(item, "callspec") and not is_quick:
+            tests.setdefault((item.path, item.originalname), []).append(item)
+    left_out = set()
+    for cases in tests.values():
+        chosen = {start % _SHARE + i for i in range(0, len(cases), _SHARE)}
+        chosen = {i for i in chosen if i < len(cases)} or {start % len(cases)}
+        left_out |= {item for i, item in enumerate(cases) if i not in chosen}
+        start += 1 + len(cases)
+    return left_out
 
-    return item.callspec.params.get("case") in RECIPES
 
-
-def _is_left_out(item, count):
-    is_quick = "quick" in {mark.name for mark in item.own_markers}
-    if item.path.name not in _THINNED or is_quick or not hasattr(item, "callspec"):
-        return False
-    if item.path.name == "test_recipes_laws.py" and not _is_of_rows(item):
-        return False
-    count[item.path] = count.get(item.path, 0) + 1
-    return count[item.path] % 3 != 0
+def _asks_for_tests(config):
+    return bool(config.option.keyword) or any("::" in a for a in config.args)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -66,13 +82,11 @@ def pytest_collection_modifyitems(config, items):
         is_law = name in _QUICK_LAWS and item.name.endswith(_QUICK_CASES)
         if is_law or name in _QUICK_FILES:
             item.add_marker("quick")
-    if os.environ.get("KORVAX_EQX_ALL") == "1":
+    if os.environ.get("KORVAX_EQX_ALL") == "1" or _asks_for_tests(config):
         return
-    count = {}
-    left_out = [item for item in items if _is_left_out(item, count)]
-    if len(items) - len(left_out) > 1:  # not where a single test was asked for
-        items[:] = [item for item in items if item not in set(left_out)]
-        config.hook.pytest_deselected(items=left_out)
+    left_out = _left_out(items, int(os.environ.get("KORVAX_EQX_SLICE", "0")))
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=list(left_out))
 
 
 @pytest.fixture(autouse=True, scope="module")
