@@ -1,5 +1,6 @@
 """Settings for all tests: strict dtypes and, on demand, checked types."""
 
+import math
 import os
 
 # Plots are drawn without a screen.
@@ -28,29 +29,42 @@ _QUICK_LAWS = {"test_laws.py", "test_laws_protocol.py", "test_finite.py"}
 _QUICK_CASES = ("[MRSTFTLoss]", "[SumLoss]", "[Log]", "[ElementwiseLoss-L1]")
 
 
-# Tests of many cases, which take most of the time. By default one case in eight of each
-# test of these files runs, and at least one; the first differs from test to test, so
-# that each class meets laws and each law classes. `KORVAX_EQX_SLICE=1` to `7` are the
-# others, `KORVAX_EQX_ALL=1` is all of them, as is asking for a test by its name.
+# Tests of many cases, which take most of the time. By default one case in eight of
+# each test of these files runs, at most `KORVAX_EQX_MOST` and at least one. The first
+# differs from test to test, so that each class meets laws and each law classes;
+# `KORVAX_EQX_SLICE=1` and so on runs others. `KORVAX_EQX_ALL=1` runs all, as does
+# asking for a test by its name.
 _SHARE = 8
+_MOST = int(os.environ.get("KORVAX_EQX_MOST", "6"))
+_SLICE = int(os.environ.get("KORVAX_EQX_SLICE", "0"))
 _THINNED = {
     "test_composites.py",
     "test_finite.py",
+    "test_framing.py",
     "test_laws.py",
     "test_laws_protocol.py",
     "test_long_signals.py",
+    "test_losses_cumulative_energy.py",
+    "test_losses_norms.py",
+    "test_losses_phase.py",
     "test_maps.py",
     "test_numerics_fft.py",
+    "test_numerics_sums.py",
+    "test_numerics_transport.py",
     "test_numerics_vqt.py",
     "test_numerics_waveform.py",
     "test_pickled.py",
+    "test_recipes_energy.py",
     "test_recipes_formulas.py",
     "test_recipes_laws.py",
+    "test_recipes_separation.py",
+    "test_recipes_smooth.py",
+    "test_recipes_sot.py",
     "test_reference_losses.py",
     "test_reference_transforms.py",
     "test_scales.py",
-    "test_sharding.py",
     "test_transform_pieces.py",
+    "test_transforms_mel.py",
     "test_transport_exact.py",
     "test_transport_loss.py",
 }
@@ -60,16 +74,19 @@ def _left_out(items, start):
     """The cases of thinned tests that are not of the slice."""
     tests = {}
     for item in items:
-        is_quick = "quick" in {mark.name for mark in item.own_markers}
-        if item.path.name in _THINNED and hasattr(item, "callspec") and not is_quick:
+        if item.path.name in _THINNED and hasattr(item, "callspec"):
             tests.setdefault((item.path, item.originalname), []).append(item)
     left_out = set()
     for cases in tests.values():
-        chosen = {start % _SHARE + i for i in range(0, len(cases), _SHARE)}
-        chosen = {i for i in chosen if i < len(cases)} or {start % len(cases)}
-        left_out |= {item for i, item in enumerate(cases) if i not in chosen}
+        step = max(_SHARE, math.ceil(len(cases) / _MOST))
+        first = start % min(step, len(cases))
+        left_out |= {item for i, item in enumerate(cases) if i % step != first}
         start += 1 + len(cases)
     return left_out
+
+
+def _is_named_quick(item):
+    return item.path.name in _QUICK_LAWS and item.name.endswith(_QUICK_CASES)
 
 
 def _asks_for_tests(config):
@@ -78,13 +95,12 @@ def _asks_for_tests(config):
 
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        name = item.path.name
-        is_law = name in _QUICK_LAWS and item.name.endswith(_QUICK_CASES)
-        if is_law or name in _QUICK_FILES:
+        if _is_named_quick(item) or item.path.name in _QUICK_FILES:
             item.add_marker("quick")
     if os.environ.get("KORVAX_EQX_ALL") == "1" or _asks_for_tests(config):
         return
-    left_out = _left_out(items, int(os.environ.get("KORVAX_EQX_SLICE", "0")))
+    left_out = _left_out(items, _SLICE)
+    left_out = {item for item in left_out if not _is_named_quick(item)}
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=list(left_out))
 
