@@ -1,6 +1,5 @@
 """Settings for all tests: strict dtypes and, on demand, checked types."""
 
-import math
 import os
 
 # Plots are drawn without a screen.
@@ -8,6 +7,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import jax
 import pytest
+import slices
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -29,12 +29,11 @@ _QUICK_LAWS = {"test_laws.py", "test_laws_protocol.py", "test_finite.py"}
 _QUICK_CASES = ("[MRSTFTLoss]", "[SumLoss]", "[Log]", "[ElementwiseLoss-L1]")
 
 
-# Tests of many cases, which take most of the time. By default one case in eight of
-# each test of these files runs, at most `KORVAX_EQX_MOST` and at least one. The first
-# differs from test to test, so that each class meets laws and each law classes;
+# Tests of many cases, which take most of the time. By default some of the cases of
+# each test of these files run (see `slices`), at most `KORVAX_EQX_MOST` of them. The
+# first differs from test to test, so that each class meets laws and each law classes;
 # `KORVAX_EQX_SLICE=1` and so on runs others. `KORVAX_EQX_ALL=1` runs all, as does
 # asking for a test by its name.
-_SHARE = 8
 _MOST = int(os.environ.get("KORVAX_EQX_MOST", "6"))
 _SLICE = int(os.environ.get("KORVAX_EQX_SLICE", "0"))
 _THINNED = {
@@ -78,9 +77,8 @@ def _left_out(items, start):
             tests.setdefault((item.path, item.originalname), []).append(item)
     left_out = set()
     for cases in tests.values():
-        step = max(_SHARE, math.ceil(len(cases) / _MOST))
-        first = start % min(step, len(cases))
-        left_out |= {item for i, item in enumerate(cases) if i % step != first}
+        chosen = slices.of(len(cases), start, _MOST)
+        left_out |= {item for i, item in enumerate(cases) if i not in chosen}
         start += 1 + len(cases)
     return left_out
 
@@ -100,7 +98,8 @@ def pytest_collection_modifyitems(config, items):
     if os.environ.get("KORVAX_EQX_ALL") == "1" or _asks_for_tests(config):
         return
     left_out = _left_out(items, _SLICE)
-    left_out = {item for item in left_out if not _is_named_quick(item)}
+    if config.option.markexpr == "quick":
+        left_out = {item for item in left_out if not _is_named_quick(item)}
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=list(left_out))
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import equinox as eqx
 import pytest
+import slices
 from registry import ALL
 
 import korvax_eqx as ke
@@ -248,3 +249,11 @@ def test_help_shows_every_public_name():
     }
     assert public - {"LoadError", "BoundLoss"} <= listed
     assert listed <= set(vars(ke))
+
+
+@pytest.mark.parametrize("most", [1, 6])
+def test_some_cases_of_every_test_run_and_all_slices_are_all(most):
+    for n in range(1, 200):
+        chosen = [slices.of(n, start, most) for start in range(n)]
+        assert all(1 <= len(cases) <= most for cases in chosen)
+        assert set().union(*chosen) == set(range(n))
