@@ -154,6 +154,9 @@ def test_gradients_are_those_of_the_formulas(name):
     """By central differences of the formula along random directions, row by row."""
     fn, formula = CASES[name]
     u, v = RNG.standard_normal((2, *X.shape))
+    # None of the absolute values has its kink within the steps.
+    u, v = (np.where(np.abs(Y) < 1e-4, 0, s) for s in (u, v))
+    u = np.where(np.abs(X - Y) < 1e-4, v, u)
     step = 1e-6
 
     def moved(t):
