@@ -9,7 +9,7 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._base import AbstractBatchLoss, AbstractFramesLoss
 from korvax_eqx._losses._mean import mean_over_frames, total
 from korvax_eqx._numerics._ratio import ratio
-from korvax_eqx._numerics._safe import magnitude, squared_magnitude
+from korvax_eqx._numerics._safe import difference, magnitude, squared_magnitude
 
 
 class RelativeLoss(AbstractFramesLoss):
@@ -42,7 +42,7 @@ class RelativeLoss(AbstractFramesLoss):
         n_frames: Int[Array, "*rows"] | None = None,
     ) -> Float[Array, "*rows"]:
         size = _size(self.metric)
-        error = mean_over_frames(size(S_x - S_y), n_frames)
+        error = mean_over_frames(size(difference(S_x, S_y)), n_frames)
         return ratio(error, mean_over_frames(size(S_y), n_frames), self.eps)
 
 
@@ -88,7 +88,7 @@ class BatchRelativeLoss(AbstractBatchLoss):
         n_frames: Int[Array, "*rows"] | None = None,
     ) -> tuple[Float[Array, "*rows"], ...]:
         size = _size(self.metric)
-        return total(size(S_x - S_y)), total(size(S_y))
+        return total(size(difference(S_x, S_y))), total(size(S_y))
 
     def finish(self, means: tuple[Float[Array, ""], ...]) -> Float[Array, ""]:
         error, reference = means

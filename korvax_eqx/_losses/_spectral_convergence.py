@@ -10,7 +10,7 @@ from korvax_eqx._base import AbstractBatchLoss, AbstractFramesLoss
 from korvax_eqx._losses._mean import total
 from korvax_eqx._numerics._powers import root
 from korvax_eqx._numerics._ratio import ratio
-from korvax_eqx._numerics._safe import norm, squared_magnitude
+from korvax_eqx._numerics._safe import difference, norm, squared_magnitude
 
 
 class SpectralConvergenceLoss(AbstractFramesLoss):
@@ -42,7 +42,7 @@ class SpectralConvergenceLoss(AbstractFramesLoss):
         n_frames: Int[Array, "*rows"] | None = None,
     ) -> Float[Array, "*rows"]:
         # Frames that are zero in both add nothing to either norm.
-        error = norm(S_y - S_x, (-2, -1))
+        error = norm(difference(S_y, S_x), (-2, -1))
         return ratio(error, norm(S_y, (-2, -1)), self.eps)
 
 
@@ -84,7 +84,8 @@ class BatchSpectralConvergenceLoss(AbstractBatchLoss):
         S_y: Inexact[Array, "*rows n_frames n_bins"],
         n_frames: Int[Array, "*rows"] | None = None,
     ) -> tuple[Float[Array, "*rows"], ...]:
-        return total(squared_magnitude(S_y - S_x)), total(squared_magnitude(S_y))
+        error = squared_magnitude(difference(S_y, S_x))
+        return total(error), total(squared_magnitude(S_y))
 
     def finish(self, means: tuple[Float[Array, ""], ...]) -> Float[Array, ""]:
         error, reference = means

@@ -37,13 +37,21 @@ def squared_magnitude(X: Inexact[Array, "*dims"]) -> Float[Array, "*dims"]:
 def difference(
     a: Inexact[Array, "*dims"], b: Inexact[Array, "*dims"]
 ) -> Inexact[Array, "*dims"]:
-    r"""Return $a - b$, and 0 for equal values.
+    r"""Return $a - b$, and 0 for equal finite values.
 
     Where these end in a product, XLA joins it with the difference to one operation with
     one rounding: the difference of equal values is not zero then. The derivative does
-    not ask whether they are equal: that would have to be kept for it.
+    not ask whether they are equal: that would have to be kept for it. Infinities are
+    not equal: of spectra that overflow nothing can be said, and the result is NaN.
     """
-    return lax.select(lax.eq(a, b), lax.full_like(a, 0), lax.sub(a, b))
+    is_equal = lax.bitwise_and(lax.eq(a, b), _is_finite(a))
+    return lax.select(is_equal, lax.full_like(a, 0), lax.sub(a, b))
+
+
+def _is_finite(X: Inexact[Array, "*dims"]) -> Array:
+    if not jnp.iscomplexobj(X):
+        return lax.is_finite(X)
+    return lax.bitwise_and(lax.is_finite(lax.real(X)), lax.is_finite(lax.imag(X)))
 
 
 @difference.defjvp
