@@ -22,13 +22,15 @@ if os.environ.get("KORVAX_EQX_TYPECHECK") == "1":
 # The loop of a minute: `pytest -m quick`. What breaks most often, for few losses.
 _QUICK_FILES = {
     "test_layout.py",
-    "test_tables.py",
     "test_numerics_fft.py",
     "test_scales_log.py",
     "test_saving_refused.py",
 }
-_QUICK_LAWS = {"test_laws.py", "test_laws_protocol.py", "test_finite.py"}
-_QUICK_CASES = ("[MRSTFTLoss]", "[SumLoss]", "[Log]", "[ElementwiseLoss-L1]")
+_QUICK_LAWS = {
+    "test_laws.py": ("[MRSTFTLoss]", "[Log]", "[ElementwiseLoss-L1]"),
+    "test_laws_protocol.py": ("[MRSTFTLoss]", "[SumLoss]"),
+    "test_finite.py": ("[MRSTFTLoss]",),
+}
 
 
 # Tests of many cases, which take most of the time. By default some of the cases of
@@ -36,6 +38,7 @@ _QUICK_CASES = ("[MRSTFTLoss]", "[SumLoss]", "[Log]", "[ElementwiseLoss-L1]")
 # first differs from test to test, so that each class meets laws and each law classes;
 # `KORVAX_EQX_SLICE=1` and so on runs others. `KORVAX_EQX_ALL=1` runs all, as does
 # asking for a test by its name.
+_RUNS_ALL = os.environ.get("KORVAX_EQX_ALL") == "1"
 _MOST = int(os.environ.get("KORVAX_EQX_MOST", "4"))
 _SLICE = int(os.environ.get("KORVAX_EQX_SLICE", "0"))
 _THINNED = {
@@ -70,6 +73,25 @@ _THINNED = {
     "test_transport_loss.py",
 }
 
+# What is looked at here is more than the last digits. Compiled without LLVM's
+# optimisations these files take three quarters of the time, and so does the short loop.
+_UNOPTIMISED = {
+    "test_composites.py",
+    "test_laws_protocol.py",
+    "test_long_signals.py",
+    "test_losses_phase.py",
+    "test_maps.py",
+    "test_numerics_vqt.py",
+    "test_recipes_laws.py",
+    "test_recipes_separation.py",
+    "test_recipes_smooth.py",
+    "test_recipes_sot.py",
+    "test_saving_files.py",
+    "test_training.py",
+    "test_transform_pieces.py",
+    "test_transforms_mel.py",
+}
+
 
 def _left_out(items, start):
     """The cases of thinned tests that are not of the slice."""
@@ -86,7 +108,7 @@ def _left_out(items, start):
 
 
 def _is_named_quick(item):
-    return item.path.name in _QUICK_LAWS and item.name.endswith(_QUICK_CASES)
+    return item.name.endswith(_QUICK_LAWS.get(item.path.name, ()))
 
 
 def _asks_for_tests(config):
@@ -97,7 +119,7 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if _is_named_quick(item) or item.path.name in _QUICK_FILES:
             item.add_marker("quick")
-    if os.environ.get("KORVAX_EQX_ALL") == "1" or _asks_for_tests(config):
+    if _RUNS_ALL or _asks_for_tests(config):
         return
     left_out = _left_out(items, _SLICE)
     if config.option.markexpr == "quick":
@@ -115,7 +137,13 @@ def own_numbers(request):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def forget_programs():
+def forget_programs(request):
     """Compiled programs of a file are not kept for the next: gigabytes otherwise."""
+    is_quick = request.config.option.markexpr == "quick"
+    is_unoptimised = is_quick or request.path.name in _UNOPTIMISED
+    option = "jax_disable_most_optimizations"
+    before = jax.config.read(option)
+    jax.config.update(option, before or (is_unoptimised and not _RUNS_ALL))
     yield
+    jax.config.update(option, before)
     jax.clear_caches()
