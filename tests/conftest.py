@@ -89,7 +89,6 @@ _UNOPTIMISED = {
     "test_saving_files.py",
     "test_training.py",
     "test_transform_pieces.py",
-    "test_transforms_mel.py",
 }
 
 

@@ -544,6 +544,8 @@ def numeric_fields():
 def test_a_number_put_in_place_is_as_one_given(case, name):
     """`eqx.tree_at` with a number, or an array, makes what the constructor does."""
     made = case.make()
+    if name == "log_fac":  # a logarithm of a product: it moves nothing but the epsilon
+        made = dataclasses.replace(made, log_eps=0.1)
     number = 1.5 * getattr(made, name) + 0.25
     expected = applied(case, dataclasses.replace(made, **{name: number}))
     assert not np.array_equal(expected, applied(case, made))
