@@ -32,6 +32,8 @@ _QUICK_LAWS = {
     "test_finite.py": ("[MRSTFTLoss]",),
 }
 
+# Laws of the two losses that most others are made of, which no choice of cases leaves out.
+_ALWAYS = {"test_laws.py": ("[MRSTFTLoss]", "[SumLoss]")}
 
 # Tests of many cases, which take most of the time. By default some of the cases of
 # each test of these files run (see `slices`), at most `KORVAX_EQX_MOST` of them. The
@@ -106,8 +108,8 @@ def _left_out(items, start):
     return left_out
 
 
-def _is_named_quick(item):
-    return item.name.endswith(_QUICK_LAWS.get(item.path.name, ()))
+def _is_of(item, cases):
+    return item.name.endswith(cases.get(item.path.name, ()))
 
 
 def _asks_for_tests(config):
@@ -116,13 +118,14 @@ def _asks_for_tests(config):
 
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        if _is_named_quick(item) or item.path.name in _QUICK_FILES:
+        if _is_of(item, _QUICK_LAWS) or item.path.name in _QUICK_FILES:
             item.add_marker("quick")
     if _RUNS_ALL or _asks_for_tests(config):
         return
+    is_quick = config.option.markexpr == "quick"
+    kept = _QUICK_LAWS if is_quick else _ALWAYS
     left_out = _left_out(items, _SLICE)
-    if config.option.markexpr == "quick":
-        left_out = {item for item in left_out if not _is_named_quick(item)}
+    left_out = {item for item in left_out if not _is_of(item, kept)}
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=list(left_out))
 
