@@ -32,7 +32,7 @@ _QUICK_LAWS = {
     "test_finite.py": ("[MRSTFTLoss]",),
 }
 
-# Laws of the two losses that most others are made of, which no choice of cases leaves out.
+# Of the two losses that most others are made of no law is left out.
 _ALWAYS = {"test_laws.py": ("[MRSTFTLoss]", "[SumLoss]")}
 
 # Tests of many cases, which take most of the time. By default some of the cases of

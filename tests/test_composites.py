@@ -965,3 +965,16 @@ def test_lengths_beyond_the_array_end_with_it_where_they_are_not_known():
     np.testing.assert_array_equal(call(beyond), call(within))
     with pytest.raises(ValueError, match="lengths"):
         loss(x, y, lengths=beyond)
+
+
+def test_weights_that_are_arrays_multiply_along_nested_sums():
+    part = ke.WaveformLoss()
+    inner = ke.SumLoss({"wave": part}, jnp.asarray([2.0]))
+    outer = ke.SumLoss({"inner": inner}, jnp.asarray([3.0]))
+    x, y = jax.random.normal(jax.random.key(0), (2, 3, 500))
+    value, grads = jax.value_and_grad(lambda loss: loss(x, y))(outer)
+    alone = part(x, y)
+    np.testing.assert_allclose(value, 6 * alone, rtol=1e-6)
+    np.testing.assert_allclose(grads.weights, 2 * alone[None], rtol=1e-6)
+    slope = grads.losses["inner"].weights
+    np.testing.assert_allclose(slope, 3 * alone[None], rtol=1e-6)
