@@ -15,14 +15,6 @@ from oracle import assert_close
 import korvax_eqx as ke
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _unoptimised():
-    # Compiling is most of the time here; what is compiled is optimised elsewhere.
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 TIGHT = 1e-6  # float32, the same computation in another order
 N_FFT, HOP = 48, 20
 HOPS, WINS = (16, 24), (48, 64)
