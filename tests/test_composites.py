@@ -14,7 +14,6 @@ from oracle import assert_close
 
 import korvax_eqx as ke
 
-
 TIGHT = 1e-6  # float32, the same computation in another order
 N_FFT, HOP = 48, 20
 HOPS, WINS = (16, 24), (48, 64)
