@@ -40,9 +40,6 @@ _ALWAYS = {"test_laws.py": ("[MRSTFTLoss]", "[SumLoss]")}
 # first differs from test to test, so that each class meets laws and each law classes;
 # `KORVAX_EQX_SLICE=1` and so on runs others. `KORVAX_EQX_ALL=1` runs all, as does
 # asking for a test by its name.
-_RUNS_ALL = os.environ.get("KORVAX_EQX_ALL") == "1"
-_MOST = int(os.environ.get("KORVAX_EQX_MOST", "4"))
-_SLICE = int(os.environ.get("KORVAX_EQX_SLICE", "0"))
 _THINNED = {
     "test_composites.py",
     "test_finite.py",
@@ -102,7 +99,7 @@ def _left_out(items, start):
             tests.setdefault((item.path, item.originalname), []).append(item)
     left_out = set()
     for cases in tests.values():
-        chosen = slices.of(len(cases), start, _MOST)
+        chosen = slices.of(len(cases), start, slices.MOST)
         left_out |= {item for i, item in enumerate(cases) if i not in chosen}
         start += 1 + len(cases)
     return left_out
@@ -120,11 +117,11 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if _is_of(item, _QUICK_LAWS) or item.path.name in _QUICK_FILES:
             item.add_marker("quick")
-    if _RUNS_ALL or _asks_for_tests(config):
+    if slices.RUNS_ALL or _asks_for_tests(config):
         return
     is_quick = config.option.markexpr == "quick"
     kept = _QUICK_LAWS if is_quick else _ALWAYS
-    left_out = _left_out(items, _SLICE)
+    left_out = _left_out(items, slices.SLICE)
     left_out = {item for item in left_out if not _is_of(item, kept)}
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=list(left_out))
@@ -145,7 +142,7 @@ def forget_programs(request):
     is_unoptimised = is_quick or request.path.name in _UNOPTIMISED
     option = "jax_disable_most_optimizations"
     before = jax.config.read(option)
-    jax.config.update(option, before or (is_unoptimised and not _RUNS_ALL))
+    jax.config.update(option, before or (is_unoptimised and not slices.RUNS_ALL))
     yield
     jax.config.update(option, before)
     jax.clear_caches()

@@ -1,8 +1,7 @@
 """Losses and transforms on eight devices, by the scripts in `devices`."""
 
-import os
-
 import pytest
+import slices
 from on_devices import checks_of, outcomes
 
 
@@ -14,8 +13,8 @@ def test_eight_devices(name: str) -> None:
 
 def test_composed_losses_on_eight_devices() -> None:
     """One test, as every process that runs one of several would run the script."""
-    step = 1 if os.environ.get("KORVAX_EQX_ALL") == "1" else 5
-    found = outcomes("composed.py", str(step), os.environ.get("KORVAX_EQX_SLICE", "0"))
+    step = 1 if slices.RUNS_ALL else 5
+    found = outcomes("composed.py", str(step), str(slices.SLICE))
     assert len(found) == 30 // step
     failures = [f"{name}: {failure}" for name, failure in found.items() if failure]
     assert not failures, "\n".join(failures)
