@@ -94,28 +94,12 @@ Losses on signals:
 Bases to extend:
 
     AbstractBatchLoss: Two spectra to one number that is no mean over the leading axes
-    AbstractChannelMap: Signals of several channels to signals of several, maybe other,
-        channels
-    AbstractComparison: One way to compare an estimate with a target, which may have
-        several terms
-    AbstractElementwiseScale: A scale of each value on its own: the order of bins and
-        frames is no matter
-    AbstractFramesLoss: Two spectra, which may end early, to one number
-    AbstractFramesScale: A scale of frames, of spectra that may end early
     AbstractFramesTransform: Signals to spectra, frame by frame, of signals that may end
         early
-    AbstractFusedWaveformLoss: A loss in the time domain that is made of sums over
-        samples, each on its own
-    AbstractLocalTransform: A transform whose frames each see the samples of one frame
-        alone
     AbstractLoss: Two signals to one number, averaged over the leading axes
-    AbstractResizingScale: A scale of frames that returns more or fewer frames than it
-        is given
     AbstractScale: Spectra to spectra: a change of magnitude, of bins or of both
     AbstractSignalMap: Signals to signals of the same length
     AbstractSpectralLoss: Two spectra to one number, averaged over the leading axes
-    AbstractStagedTransform: A transform with a linear part that is as small as its
-        spectra
     AbstractTransform: Signals to spectra
     AbstractWaveformLoss: A loss on signals in the time domain, which is a mean over
         signals
@@ -166,24 +150,19 @@ Modules:
 from . import loss as loss
 from . import plot as plot
 from . import recipes as recipes
-from ._base import AbstractBatchLoss as AbstractBatchLoss
-from ._base import AbstractElementwiseScale as AbstractElementwiseScale
-from ._base import AbstractFramesLoss as AbstractFramesLoss
-from ._base import AbstractFramesScale as AbstractFramesScale
-from ._base import AbstractFramesTransform as AbstractFramesTransform
-from ._base import AbstractLocalTransform as AbstractLocalTransform
-from ._base import AbstractResizingScale as AbstractResizingScale
-from ._base import AbstractScale as AbstractScale
-from ._base import AbstractSpectralLoss as AbstractSpectralLoss
-from ._base import AbstractStagedTransform as AbstractStagedTransform
-from ._base import AbstractTransform as AbstractTransform
-from ._evaluation._comparison import AbstractComparison as AbstractComparison
-from ._evaluation._loss import AbstractLoss as AbstractLoss
-from ._evaluation._signals import AbstractFusedWaveformLoss as AbstractFusedWaveformLoss
-from ._evaluation._signals import AbstractWaveformLoss as AbstractWaveformLoss
+from ._core._loss import AbstractLoss as AbstractLoss
+from ._core._loss import AbstractWaveformLoss as AbstractWaveformLoss
+from ._core._losses import AbstractBatchLoss as AbstractBatchLoss
+from ._core._losses import AbstractSpectralLoss as AbstractSpectralLoss
+from ._core._steps import AbstractFramesTransform as AbstractFramesTransform
+from ._core._steps import AbstractScale as AbstractScale
+from ._core._steps import AbstractSignalMap as AbstractSignalMap
+from ._core._steps import AbstractTransform as AbstractTransform
+from ._data import Framing as Framing
+from ._data import Signals as Signals
+from ._data import Spectra as Spectra
+from ._data import Term as Term
 from ._maps._a_weighting import AWeightingFilter as AWeightingFilter
-from ._maps._base import AbstractChannelMap as AbstractChannelMap
-from ._maps._base import AbstractSignalMap as AbstractSignalMap
 from ._maps._channel_mix import ChannelMix as ChannelMix
 from ._maps._fir import FIRFilter as FIRFilter
 from ._maps._k_weighting import KWeightingFilter as KWeightingFilter

@@ -47,3 +47,26 @@ def take_arrays(tree: Any) -> tuple[Skeleton, Arrays]:
     static = tuple(_Hole() if eqx.is_array(leaf) else leaf for leaf in leaves)
     arrays = tuple(leaf for leaf in leaves if eqx.is_array(leaf))
     return Skeleton(static, treedef), arrays
+
+
+def unchecked(module: Any, **fields: Any) -> Any:
+    """Return a module with other values of some fields, that need no checks."""
+    return part_of(module, type(module), **fields)
+
+
+def part_of(module: Any, cls: type[Any], **fields: Any) -> Any:
+    """Make a module whose fields `module` has, too: they were checked there.
+
+    `fields` are those of others, or of other values.
+    """
+    names = [field.name for field in dataclasses.fields(cls)]
+    own = {n: getattr(module, n) for n in names if n not in fields}
+    return made(cls, **own, **fields)
+
+
+def made(cls: type[Any], **fields: Any) -> Any:
+    """Make a module of fields that were checked before, and warned of."""
+    module = object.__new__(cls)
+    for name, value in fields.items():
+        object.__setattr__(module, name, value)
+    return module

@@ -11,7 +11,7 @@ from ._composites._smooth_mrstft import smooth_mrstft_loss as smooth_mrstft_loss
 from ._composites._sum import SumLoss as SumLoss
 from ._composites._time_frequency import TimeFrequencyLoss as TimeFrequencyLoss
 from ._composites._time_frequency import time_frequency_loss as time_frequency_loss
-from ._evaluation._loss import BoundLoss as BoundLoss
+from ._core._loss import BoundLoss as BoundLoss
 from ._losses._cumulative_energy import CumulativeEnergyLoss as CumulativeEnergyLoss
 from ._losses._elementwise import ElementwiseLoss as ElementwiseLoss
 from ._losses._elementwise import elementwise_loss as elementwise_loss

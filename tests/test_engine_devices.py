@@ -5,10 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
+from korvax_eqx._sharding._devices import keep_sharded, map_rows
 from on_devices import checks_of, outcomes
 
 from korvax_eqx._numerics._fft import rfft
-from korvax_eqx._sharding._devices import keep_sharded, map_rows
 
 # The partitioner before Shardy can still be switched on, and crashes by itself on
 # explicit axes: the checks that do without those and stand for the others.

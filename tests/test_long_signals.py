@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import registry
-
-import korvax_eqx as ke
 from korvax_eqx._base import AbstractBatchLoss
 from korvax_eqx._evaluation import _rows
 from korvax_eqx._evaluation._pieces import SAMPLES
 from korvax_eqx._scales._frames import is_framewise, scaled_frames
 from korvax_eqx._sharding._segments import added_in_segments
+
+import korvax_eqx as ke
 
 RNG = np.random.default_rng(0)
 N = 9001

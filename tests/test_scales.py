@@ -13,8 +13,8 @@ import korvax
 import librosa
 import numpy as np
 import pytest
-
 from korvax_eqx._base import AbstractFramesScale, AbstractScale
+
 from korvax_eqx._scales import _decibel as decibel
 from korvax_eqx._scales._chain import Chain
 from korvax_eqx._scales._decibel import AmplitudeToDB, PowerToDB

@@ -19,7 +19,7 @@ from korvax_eqx._cli._error import CommandError
 from korvax_eqx._cli._losses import get_loss
 from korvax_eqx._cli._picture import LongSpectrogram, check_picture, draw
 from korvax_eqx._cli._report import print_json, print_table
-from korvax_eqx._evaluation._loss import AbstractLoss
+from korvax_eqx._core._loss import AbstractLoss
 
 # Of losses that draw: always the same, so that files compare.
 _SEED = 0

@@ -15,7 +15,7 @@ from korvax_eqx._composites._mrstft import MRSTFTLoss
 from korvax_eqx._composites._pitch_transport import PitchTransportLoss
 from korvax_eqx._composites._smooth_mrstft import SmoothMRSTFTLoss
 from korvax_eqx._composites._time_frequency import TimeFrequencyLoss
-from korvax_eqx._evaluation._loss import AbstractLoss
+from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._losses._spectral_convergence import SpectralConvergenceLoss
 from korvax_eqx._saving._error import LoadError

@@ -1,30 +1,33 @@
 """The arguments that composite losses share: parts, weights and names."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import (
+from korvax_eqx._core._loss import AbstractLoss
+from korvax_eqx._core._losses import AbstractBatchLoss, AbstractSpectralLoss
+from korvax_eqx._core._steps import (
     AbstractScale,
-    AbstractSpectralLoss,
+    AbstractSignalMap,
     AbstractTransform,
 )
-from korvax_eqx._evaluation._comparison import is_off, unique_names
-from korvax_eqx._evaluation._loss import AbstractLoss
-from korvax_eqx._evaluation._pieces import PieceSize
-from korvax_eqx._maps._base import AbstractSignalMap
+from korvax_eqx._engine._plan import unique_names
 from korvax_eqx._names import name_of, snake_name
 from korvax_eqx._scales._identity import Identity
 from korvax_eqx._static import StaticTuple, as_module, items_of
 
-_KINDS = (
+# What a user may ask for: a number of signals, or all.
+PieceSize: TypeAlias = int | Literal["auto"] | None
+
+SpectralLoss = (AbstractSpectralLoss, AbstractBatchLoss)
+_KINDS: tuple[tuple[Any, str], ...] = (
     (AbstractTransform, "a transform, from signals to spectra"),
     (AbstractScale, "a scale, from spectra to spectra"),
-    (AbstractSpectralLoss, "a loss on spectra"),
+    (SpectralLoss, "a loss on spectra"),
     (AbstractLoss, "a loss on signals"),
     (AbstractSignalMap, "a signal map"),
 )
@@ -40,7 +43,7 @@ def check_piece_size(owner: str, piece_size: Any) -> PieceSize:
     return checks.positive_int(owner, "piece_size", piece_size)
 
 
-def part(owner: str, argument: str, value: Any, base: type) -> Any:
+def part(owner: str, argument: str, value: Any, base: Any) -> Any:
     """Check one part: an instance of `base`, or any other callable; make it a module.
 
     **Raises:** `ValueError` for a class in place of an instance, and for a part of
@@ -60,7 +63,7 @@ def part(owner: str, argument: str, value: Any, base: type) -> Any:
     return as_module(value)
 
 
-def parts(owner: str, argument: str, value: Any, base: type) -> tuple[Any, ...]:
+def parts(owner: str, argument: str, value: Any, base: Any) -> tuple[Any, ...]:
     """Check one part or a non-empty sequence of them."""
     items = (value,) if callable(value) else items_of(value)
     if not items or not all(map(callable, items)):
@@ -72,7 +75,7 @@ def losses_and_scales(
     owner: str, loss_fn: Any, scale_fn: Any
 ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Return as many losses as scales."""
-    losses = parts(owner, "loss_fn", loss_fn, AbstractSpectralLoss)
+    losses = parts(owner, "loss_fn", loss_fn, SpectralLoss)
     scales = (Identity(),) * len(losses)
     if scale_fn is not None:
         scales = parts(owner, "scale_fn", scale_fn, AbstractScale)
@@ -135,13 +138,3 @@ def term_names(
 def _term_name(loss: Any, scale: Any) -> str:
     names = [] if isinstance(scale, Identity) else [snake_name(scale)]
     return "/".join([*names, snake_name(loss)])
-
-
-def active(
-    terms: Sequence[tuple[str, Any, Any, Any]],
-) -> list[tuple[str, Any, Any, Any]]:
-    """Return the terms (name, scale, loss, weight) that are computed."""
-    return [term for term in terms if not is_off(term[-1])]
-
-
-AnyCallable = Callable[..., Any]

@@ -5,13 +5,13 @@ from typing import Any
 
 from jaxtyping import PRNGKeyArray
 
-from korvax_eqx._evaluation._comparison import AbstractComparison
-from korvax_eqx._evaluation._loss import AbstractLoss
-from korvax_eqx._evaluation._mapped import MappedComparison
-from korvax_eqx._maps._base import AbstractSignalMap
+from korvax_eqx._core._loss import AbstractLoss
+from korvax_eqx._core._plain import as_map
+from korvax_eqx._core._steps import AbstractSignalMap
+from korvax_eqx._data import Term
 
 from ._arguments import part
-from ._parts import comparisons_of
+from ._parts import terms_of
 
 
 class MappedLoss(AbstractLoss):
@@ -39,8 +39,6 @@ class MappedLoss(AbstractLoss):
         self.map_fn = part("MappedLoss", "map_fn", map_fn, AbstractSignalMap)
         self.loss = part("MappedLoss", "loss", loss, AbstractLoss)
 
-    def comparisons(
-        self, *, key: PRNGKeyArray | None = None
-    ) -> tuple[AbstractComparison, ...]:
-        inner = comparisons_of(self.loss, key)
-        return (MappedComparison(self.map_fn, inner),) if inner else ()
+    def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
+        steps = as_map(self.map_fn).path
+        return tuple(term.after(*steps) for term in terms_of(self.loss, key))

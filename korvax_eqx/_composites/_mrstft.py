@@ -10,23 +10,18 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from korvax_eqx import _checks as checks
 from korvax_eqx import _warnings
-from korvax_eqx._evaluation._comparison import (
-    AbstractComparison,
-    is_off,
-    renamed,
-    unique_names,
-)
-from korvax_eqx._evaluation._loss import AbstractLoss
-from korvax_eqx._evaluation._pieces import PieceSize
-from korvax_eqx._evaluation._spectral import SpectralComparison
+from korvax_eqx._core._loss import AbstractLoss
+from korvax_eqx._data import Term
+from korvax_eqx._data._term import is_off
+from korvax_eqx._engine._plan import unique_names
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._losses._spectral_convergence import SpectralConvergenceLoss
-from korvax_eqx._scales._identity import Identity
 from korvax_eqx._scales._log import Log
 from korvax_eqx._static import STATIC_TYPES, StaticTuple, items_of, static_or_leaf
 from korvax_eqx._transforms._spectrogram import Spectrogram
+from korvax_eqx._tree import made
 
-from ._arguments import active, check_piece_size, weights_of
+from ._arguments import PieceSize, check_piece_size, weights_of
 from ._multi_resolution import means_of
 
 Metric = Literal["L1", "L2"]
@@ -160,41 +155,34 @@ class MRSTFTLoss(AbstractLoss):
                 for n_fft, hop, win, window in sizes
             )
 
-    def comparisons(
-        self, *, key: PRNGKeyArray | None = None
-    ) -> tuple[AbstractComparison, ...]:
-        with _warnings.remade("MRSTFTLoss", factor="log_fac", eps="log_eps"):
-            log = Log(self.log_fac, self.log_eps)
-        identity = Identity()
-        terms = active(
-            [
-                ("lin", identity, ElementwiseLoss(self.lin_dist), self.w_lin),
-                ("log", log, ElementwiseLoss(self.log_dist), self.w_log),
-                ("sc", identity, SpectralConvergenceLoss(), self.w_sc),
-            ]
+    def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
+        log = made(
+            Log, factor=self.log_fac, eps=self.log_eps, base="e", floor_mode="add"
         )
-        if not terms:
-            return ()
-        names, scales, losses, weights = map(tuple, zip(*terms, strict=True))
+        lin_dist, log_dist = (
+            ElementwiseLoss(self.lin_dist),
+            ElementwiseLoss(self.log_dist),
+        )
+        parts = (
+            ("lin", (), lin_dist, self.w_lin),
+            ("log", (log,), log_dist, self.w_log),
+            ("sc", (), SpectralConvergenceLoss(), self.w_sc),
+        )
         labels = unique_names([str(n_fft) for n_fft in self.fft_sizes])
         factors = means_of(self.resolution_weights, len(self.fft_sizes))
+        resolutions = list(zip(self.transforms, labels, factors, strict=True))
         return tuple(
-            renamed(
-                SpectralComparison(
-                    transform=transform,
-                    scales=scales,
-                    losses=losses,
-                    names=names,
-                    weights=weights,
-                    piece_size=self.piece_size,
-                ),
-                label,
-                factor,
-            )
-            for transform, label, factor in zip(
-                self.transforms, labels, factors, strict=True
-            )
+            Term(
+                (*transform.path, *scales),
+                loss,
+                weight,
+                name,
+                piece_size=self.piece_size,
+            ).part_of(label, factor)
+            for transform, label, factor in resolutions
             if not is_off(factor)
+            for name, scales, loss, weight in parts
+            if not is_off(weight)
         )
 
 

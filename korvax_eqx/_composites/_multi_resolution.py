@@ -6,20 +6,18 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from korvax_eqx._base import AbstractFramesTransform, AbstractTransform
-from korvax_eqx._evaluation._comparison import (
-    AbstractComparison,
-    in_units,
-    is_off,
-    renamed,
-    unique_names,
-)
-from korvax_eqx._evaluation._loss import AbstractLoss
-from korvax_eqx._evaluation._pieces import PieceSize
+from korvax_eqx._core._loss import AbstractLoss
+from korvax_eqx._core._plain import as_transform
+from korvax_eqx._core._steps import AbstractTransform
+from korvax_eqx._data import Term
+from korvax_eqx._data._term import is_off
+from korvax_eqx._engine._plan import unique_names
 from korvax_eqx._names import snake_name
+from korvax_eqx._transforms._stft import STFT
 from korvax_eqx._types import LossFn, ScaleFn, TransformFn
 
 from ._arguments import (
+    PieceSize,
     check_piece_size,
     losses_and_scales,
     names_of,
@@ -83,9 +81,7 @@ class MultiResolutionLoss(AbstractLoss):
         self.names = names_of(owner, names, len(self.loss_fn), "losses")
         self.piece_size = check_piece_size(owner, piece_size)
 
-    def comparisons(
-        self, *, key: PRNGKeyArray | None = None
-    ) -> tuple[AbstractComparison, ...]:
+    def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
         losses = [
             TimeFrequencyLoss(
                 transform,
@@ -99,20 +95,18 @@ class MultiResolutionLoss(AbstractLoss):
         ]
         labels = unique_names([label_of(t) for t in self.transform_fns])
         weights = means_of(self.resolution_weights, len(losses))
-        # Resolutions after one another: together, the spectra of all of them leave the
-        # cache. Measured on CPU, up to a quarter of the time, and half of the memory.
-        return in_units(
-            [renamed(comparison, label, weight) for comparison in loss.comparisons()]
+        return tuple(
+            term.part_of(label, weight)
             for loss, label, weight in zip(losses, labels, weights, strict=True)
             if not is_off(weight)
+            for term in loss.terms()
         )
 
 
 def label_of(transform: Any) -> str:
     """Return what the terms of a transform are called in a log."""
-    if isinstance(transform, AbstractFramesTransform):
-        return transform.label
-    return snake_name(transform)
+    first = as_transform(transform).path[0]
+    return str(first.n_fft) if isinstance(first, STFT) else snake_name(transform)
 
 
 def means_of(weights: Any, n: int) -> tuple[Any, ...] | Float[Array, " n"]:

@@ -1,4 +1,4 @@
-"""Losses as parts of a loss: their names, and what each of them compares."""
+"""Losses as parts of a loss: their names, weights and terms."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,14 +7,10 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._evaluation._comparison import (
-    AbstractComparison,
-    renamed,
-    unique_names,
-    with_fields,
-)
-from korvax_eqx._evaluation._loss import AbstractLoss
-from korvax_eqx._evaluation._signals import CallableComparison
+from korvax_eqx._core._loss import AbstractLoss
+from korvax_eqx._core._plain import LossFunction
+from korvax_eqx._data import Term
+from korvax_eqx._engine._plan import unique_names
 from korvax_eqx._names import snake_name
 from korvax_eqx._static import NamedParts, is_leaf, items_of
 
@@ -80,25 +76,21 @@ def split_key(key: PRNGKeyArray | None, n: int) -> list[PRNGKeyArray | None]:
     return [None] * n if key is None else list(jax.random.split(key, n))
 
 
-def comparisons_of(
-    loss: Any, key: PRNGKeyArray | None
-) -> tuple[AbstractComparison, ...]:
-    """Return what a loss on signals compares, also one that is a plain function."""
+def terms_of(loss: Any, key: PRNGKeyArray | None) -> tuple[Term, ...]:
+    """Return the terms of a loss on signals, also of one that is a plain function."""
     if isinstance(loss, AbstractLoss):
-        return loss.comparisons(key=key)
-    return (CallableComparison(fn=loss, names=(snake_name(loss),)),)
+        return tuple(loss.terms(key=key))
+    return (Term((), LossFunction(loss), name=snake_name(loss)),)
 
 
-def comparisons_of_part(
+def terms_of_part(
     loss: Any, name: str, weight: Any, key: PRNGKeyArray | None
-) -> tuple[AbstractComparison, ...]:
-    """Return what a part compares, its terms called after it.
+) -> list[Term]:
+    """Return the terms of a part, called after it.
 
     A part of a single term is called by its name alone.
     """
-    comparisons = comparisons_of(loss, key)
-    if sum(len(c.names) for c in comparisons) == 1:
-        comparisons = tuple(
-            with_fields(c, names=("",)) if c.names else c for c in comparisons
-        )
-    return tuple(renamed(c, name, weight) for c in comparisons)
+    terms = terms_of(loss, key)
+    if len(terms) == 1:
+        terms = (terms[0].called(""),)
+    return [term.part_of(name, weight) for term in terms]

@@ -7,13 +7,13 @@ from jaxtyping import PRNGKeyArray
 
 from korvax_eqx import _checks as checks
 from korvax_eqx import _warnings
-from korvax_eqx._evaluation._comparison import AbstractComparison
-from korvax_eqx._evaluation._loss import AbstractLoss
-from korvax_eqx._evaluation._pieces import PieceSize
+from korvax_eqx._core._loss import AbstractLoss
+from korvax_eqx._data import Term
 from korvax_eqx._losses._transport import SpectralOptimalTransportLoss
 from korvax_eqx._static import freeze
 from korvax_eqx._transforms._spectrogram import Spectrogram
 
+from ._arguments import PieceSize
 from ._time_frequency import TimeFrequencyLoss
 
 
@@ -73,7 +73,5 @@ class PitchTransportLoss(AbstractLoss):
             transport = SpectralOptimalTransportLoss(p=self.p)
             return TimeFrequencyLoss(transform, transport, piece_size=self.piece_size)
 
-    def comparisons(
-        self, *, key: PRNGKeyArray | None = None
-    ) -> tuple[AbstractComparison, ...]:
-        return self.time_frequency.comparisons(key=key)
+    def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
+        return self.time_frequency.terms(key=key)

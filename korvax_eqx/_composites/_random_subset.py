@@ -5,20 +5,21 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._evaluation._comparison import AbstractComparison
-from korvax_eqx._evaluation._loss import AbstractLoss
-from korvax_eqx._evaluation._switched import SwitchedComparison
+from korvax_eqx._core._loss import AbstractLoss
+from korvax_eqx._data import Term
+from korvax_eqx._data._term import is_off
 
 from ._parts import (
     check_losses,
     check_part_weights,
-    comparisons_of_part,
     part_losses,
     part_names,
     part_weights,
+    terms_of_part,
 )
 
 
@@ -60,9 +61,7 @@ class RandomSubsetLoss(AbstractLoss):
             checks.refuse(owner, "n_draws", rule, n_draws)
         self.weights = check_part_weights(owner, weights, self.losses)
 
-    def comparisons(
-        self, *, key: PRNGKeyArray | None = None
-    ) -> tuple[AbstractComparison, ...]:
+    def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
         if key is None:
             raise ValueError(
                 "`RandomSubsetLoss` draws its losses and needs `key`. Got None. Pass a "
@@ -71,22 +70,12 @@ class RandomSubsetLoss(AbstractLoss):
         n_losses = len(self.losses)
         draw, *keys = jax.random.split(key, n_losses + 1)
         index = jax.random.permutation(draw, n_losses)[: self.n_draws]
-        names = part_names(self.losses)
-        columns = part_losses(self.losses), names
+        names, losses = part_names(self.losses), part_losses(self.losses)
         weights = part_weights(self.weights, self.losses)
-        options = tuple(
-            comparisons_of_part(loss, name, weight, key)
-            for loss, name, weight, key in zip(*columns, weights, keys, strict=True)
-        )
-        factors = (n_losses / self.n_draws,) * n_losses
-        sizes = (c.piece_size for option in options for c in option)
-        size: Any = next((size for size in sizes if size != "fused"), "auto")
-        return (
-            SwitchedComparison(
-                index=index,
-                options=options,
-                names=tuple(names),
-                weights=factors,
-                piece_size=size,
-            ),
-        )
+        terms: list[Term] = []
+        for i, (loss, name) in enumerate(zip(losses, names, strict=True)):
+            factor = Term((), None, weights[i]).part_of("", n_losses / self.n_draws)
+            own = terms_of_part(loss, name, factor.weight, keys[i])
+            gate = jnp.any(index == i)
+            terms += [term.gated(gate) for term in own if not is_off(term.weight)]
+        return tuple(terms)

@@ -8,10 +8,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from korvax_eqx import _checks as checks
 from korvax_eqx import _warnings
-from korvax_eqx._evaluation._comparison import AbstractComparison
-from korvax_eqx._evaluation._loss import AbstractLoss
-from korvax_eqx._evaluation._pieces import PieceSize
+from korvax_eqx._core._loss import AbstractLoss
+from korvax_eqx._data import Term
 
+from ._arguments import PieceSize
 from ._mrstft import Metric, MRSTFTLoss
 
 
@@ -87,10 +87,8 @@ class SmoothMRSTFTLoss(AbstractLoss):
                 self.piece_size,
             )
 
-    def comparisons(
-        self, *, key: PRNGKeyArray | None = None
-    ) -> tuple[AbstractComparison, ...]:
-        return self.mrstft.comparisons(key=key)
+    def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
+        return self.mrstft.terms(key=key)
 
 
 def _as_mrstft(

@@ -5,21 +5,18 @@ from typing import Any
 
 from jaxtyping import PRNGKeyArray
 
-from korvax_eqx._evaluation._comparison import (
-    AbstractComparison,
-    in_units,
-    is_off,
-)
-from korvax_eqx._evaluation._loss import AbstractLoss
+from korvax_eqx._core._loss import AbstractLoss
+from korvax_eqx._data import Term
+from korvax_eqx._data._term import is_off
 
 from ._parts import (
     check_losses,
     check_part_weights,
-    comparisons_of_part,
     part_losses,
     part_names,
     part_weights,
     split_key,
+    terms_of_part,
 )
 
 
@@ -59,15 +56,14 @@ class SumLoss(AbstractLoss):
         self.losses = check_losses("SumLoss", losses)
         self.weights = check_part_weights("SumLoss", weights, self.losses)
 
-    def comparisons(
-        self, *, key: PRNGKeyArray | None = None
-    ) -> tuple[AbstractComparison, ...]:
+    def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
         keys = split_key(key, len(self.losses))
         weights = part_weights(self.weights, self.losses)
         losses, names = part_losses(self.losses), part_names(self.losses)
         parts = zip(losses, names, weights, keys, strict=True)
-        return in_units(
-            comparisons_of_part(loss, name, weight, key)
+        return tuple(
+            term
             for loss, name, weight, key in parts
             if not is_off(weight)
+            for term in terms_of_part(loss, name, weight, key)
         )

@@ -6,15 +6,14 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from korvax_eqx._base import AbstractLocalTransform, AbstractTransform
-from korvax_eqx._evaluation._comparison import AbstractComparison
-from korvax_eqx._evaluation._loss import AbstractLoss
-from korvax_eqx._evaluation._pieces import Pieces, PieceSize, piece_size_of
-from korvax_eqx._evaluation._spectral import SpectralComparison
+from korvax_eqx._core._loss import AbstractLoss
+from korvax_eqx._core._plain import as_scale, as_spectral_loss, as_transform
+from korvax_eqx._core._steps import AbstractTransform
+from korvax_eqx._data import Term
 from korvax_eqx._types import LossFn, ScaleFn, TransformFn
 
 from ._arguments import (
-    active,
+    PieceSize,
     check_piece_size,
     losses_and_scales,
     names_of,
@@ -84,29 +83,19 @@ class TimeFrequencyLoss(AbstractLoss):
         n_losses = len(self.loss_fn)
         return (1 / n_losses,) * n_losses if self.weights is None else self.weights
 
-    def comparisons(
-        self, *, key: PRNGKeyArray | None = None
-    ) -> tuple[AbstractComparison, ...]:
+    def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
+        path = as_transform(self.transform_fn).path
         labels = term_names(self.loss_fn, self.scale_fn, self.names)
         columns = (labels, self.scale_fn, self.loss_fn, self.term_weights)
-        terms = active(list(zip(*columns, strict=True)))
-        if not terms:
-            return ()
-        names, scales, losses, weights = map(tuple, zip(*terms, strict=True))
-        piece_size: Pieces = self.piece_size
-        if piece_size == "auto" and isinstance(
-            self.transform_fn, AbstractLocalTransform
-        ):
-            piece_size = piece_size_of(self.transform_fn.framing()[0])
-        return (
-            SpectralComparison(
-                transform=self.transform_fn,
-                scales=scales,
-                losses=losses,
-                names=names,
-                weights=weights,
-                piece_size=piece_size,
-            ),
+        return tuple(
+            Term(
+                (*path, *as_scale(scale).path),
+                as_spectral_loss(loss),
+                weight,
+                label,
+                piece_size=self.piece_size,
+            )
+            for label, scale, loss, weight in zip(*columns, strict=True)
         )
 
 

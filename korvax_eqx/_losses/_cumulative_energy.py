@@ -5,11 +5,11 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractFramesLoss
-from korvax_eqx._losses._mean import n_elements, total
+from korvax_eqx._core._losses import AbstractSpectralLoss
+from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._cumulative import cumulative
 from korvax_eqx._numerics._padding import cut_off
 from korvax_eqx._numerics._powers import is_negligible, root
@@ -22,7 +22,7 @@ _DIAGONALS = ("right_up", "right_down", "left_up", "left_down")
 _DIRECTIONS = (*_DIAGONALS, "up", "down", "right", "left")
 
 
-class CumulativeEnergyLoss(AbstractFramesLoss):
+class CumulativeEnergyLoss(AbstractSpectralLoss):
     r"""Root mean square of $\varphi(C_x) - \varphi(C_y)$, averaged over directions.
 
     $C$ is the cumulative sum of a power spectrogram over frequency (`up` or `down`),
@@ -56,23 +56,18 @@ class CumulativeEnergyLoss(AbstractFramesLoss):
         self.directions = _directions(directions)
         self.eps = checks.positive(_OWNER, "eps", eps)
 
-    def values(
-        self,
-        S_x: Float[Array, "*rows n_frames n_bins"],
-        S_y: Float[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
-        checks.real_spectrum(_OWNER, "S_x", S_x)
-        checks.real_spectrum(_OWNER, "S_y", S_y)
-        energy = total(S_y)
+    def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
+        checks.real_spectrum(_OWNER, "S_x", x.S)
+        checks.real_spectrum(_OWNER, "S_y", y.S)
+        energy = jnp.sum(y.S, axis=(-2, -1))
         energy = jnp.where(is_negligible(energy), 1, energy)[..., None, None]
-        size = n_elements(S_x, n_frames)
+        size = x.count
         size = size**0.5 if isinstance(size, float) else jnp.sqrt(size)
         sums = []
         for direction in self.directions:
-            x, y = (self._root(_cumulative(S, direction), energy) for S in (S_x, S_y))
+            a, b = (self._root(_cumulative(d.S, direction), energy) for d in (x, y))
             # Beyond the end of a signal its sums go on.
-            sums.append(norm(cut_off(x - y, n_frames), (-2, -1)) / size)
+            sums.append(norm(cut_off(a - b, x.n_frames), (-2, -1)) / size)
         return sum(sums[1:], sums[0]) / len(sums)
 
     def _root(

@@ -1,20 +1,21 @@
 """Absolute and squared differences of all elements."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Float, Inexact
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractFramesLoss
-from korvax_eqx._losses._mean import mean_over_frames, total
+from korvax_eqx._core._losses import AbstractSpectralLoss
+from korvax_eqx._core._steps import Scope
+from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._safe import difference, magnitude, squared_magnitude
 
 _OWNER = "ElementwiseLoss"
 
 
-class ElementwiseLoss(AbstractFramesLoss):
+class ElementwiseLoss(AbstractSpectralLoss):
     r"""Mean over all elements of $|S_x - S_y|$ (L1) or $|S_x - S_y|^2$ (L2).
 
     With `reduction="sum"` it is the sum over the bins and frames of a signal, and, as
@@ -25,6 +26,7 @@ class ElementwiseLoss(AbstractFramesLoss):
     Complex spectra are compared by the magnitude of their difference.
     """
 
+    scope: ClassVar[Scope] = "frame"
     metric: Literal["L1", "L2"] = eqx.field(static=True)
     reduction: Literal["mean", "sum"] = eqx.field(static=True)
 
@@ -45,21 +47,10 @@ class ElementwiseLoss(AbstractFramesLoss):
         options = ("mean", "sum")
         self.reduction = checks.one_of(_OWNER, "reduction", reduction, options)
 
-    @property
-    def over_frames(self) -> Literal["mean", "sum"]:
-        return self.reduction
-
-    def values(
-        self,
-        S_x: Inexact[Array, "*rows n_frames n_bins"],
-        S_y: Inexact[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
+    def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
         distance = magnitude if self.metric == "L1" else squared_magnitude
-        distances = distance(difference(S_x, S_y))
-        if self.reduction == "sum":
-            return total(distances)
-        return mean_over_frames(distances, n_frames)
+        distances = x.holding(distance(difference(x.S, y.S)))
+        return distances.sum() if self.reduction == "sum" else distances.mean()
 
 
 def elementwise_loss(

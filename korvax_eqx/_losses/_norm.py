@@ -4,17 +4,18 @@ from typing import Literal
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractFramesLoss
-from korvax_eqx._losses._mean import mean_over_frames, n_elements
+from korvax_eqx._core._losses import AbstractSpectralLoss
+from korvax_eqx._core._steps import Scope
+from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._safe import norm
 
 _OWNER = "NormLoss"
 
 
-class NormLoss(AbstractFramesLoss):
+class NormLoss(AbstractSpectralLoss):
     r"""Frobenius norm of the difference, $\|S_x - S_y\|_F$, of a signal or of a frame.
 
     The gradient of a norm at 0 is 0: equal spectra have zero gradient.
@@ -51,20 +52,15 @@ class NormLoss(AbstractFramesLoss):
         self.reduction = checks.one_of(_OWNER, "reduction", reduction, options)
 
     @property
-    def over_frames(self) -> Literal["mean"] | None:
-        return "mean" if self.over == "frame" else None
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "frame" if self.over == "frame" else "signal"
 
-    def values(
-        self,
-        S_x: Inexact[Array, "*rows n_frames n_bins"],
-        S_y: Inexact[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
+    def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
         # Frames that are zero in both add nothing to a norm.
         if self.over == "frame":
-            norms = norm(S_x - S_y, -1) / self._divisor(float(S_x.shape[-1]))
-            return mean_over_frames(norms[..., None], n_frames)
-        return norm(S_x - S_y, (-2, -1)) / self._divisor(n_elements(S_x, n_frames))
+            norms = norm(x.S - y.S, -1) / self._divisor(float(x.S.shape[-1]))
+            return x.holding(norms[..., None]).mean()
+        return norm(x.S - y.S, (-2, -1)) / self._divisor(x.count)
 
     def _divisor(self, n: float | Float[Array, "*rows"]) -> float | Array:
         if self.reduction == "sum":

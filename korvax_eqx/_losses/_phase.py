@@ -5,11 +5,12 @@ from typing import Literal
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractFramesLoss
-from korvax_eqx._losses._mean import mean_over_frames, total
+from korvax_eqx._core._losses import AbstractSpectralLoss
+from korvax_eqx._core._steps import Scope
+from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._padding import cut_off
 from korvax_eqx._numerics._phase import phase, wrapped
 from korvax_eqx._numerics._powers import is_negligible
@@ -21,7 +22,7 @@ Quantity = Literal["phase", "instantaneous_frequency", "group_delay"]
 _IN_TIME = "instantaneous_frequency"
 
 
-class PhaseLoss(AbstractFramesLoss):
+class PhaseLoss(AbstractSpectralLoss):
     r"""Mean of $|w(\varphi_x - \varphi_y)|$ (L1) or its square (L2) of complex spectra.
 
     $\varphi$ is the phase, or its difference from frame to frame (an instantaneous
@@ -70,16 +71,12 @@ class PhaseLoss(AbstractFramesLoss):
         self.weighting = checks.one_of(_OWNER, "weighting", weighting, options)
 
     @property
-    def over_frames(self) -> Literal["mean"] | None:
-        is_plain = self.weighting == "uniform"
-        return "mean" if is_plain and self.quantity != _IN_TIME else None
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        is_plain = self.weighting == "uniform" and self.quantity != _IN_TIME
+        return "frame" if is_plain else "signal"
 
-    def values(
-        self,
-        S_x: Complex[Array, "*rows n_frames n_bins"],
-        S_y: Complex[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
+    def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
+        S_x, S_y, n_frames = x.S, y.S, x.n_frames
         checks.complex_spectrum(_OWNER, "S_x", S_x)
         checks.complex_spectrum(_OWNER, "S_y", S_y)
         later, earlier = self._neighbours(S_x)
@@ -92,17 +89,17 @@ class PhaseLoss(AbstractFramesLoss):
             d = wrapped(d)
         # Beyond the end of a signal a last frame differs from nothing.
         costs = magnitude(d) if self.metric == "L1" else lax.square(d)
-        costs = cut_off(costs, n_frames)
+        costs = Spectra(cut_off(costs, n_frames), n_frames, x.n_whole)
         if self.weighting == "uniform":
-            return mean_over_frames(costs, n_frames)
+            return costs.mean()
         weights = magnitude(S_y)
         if self.quantity != "phase":
             weights = jnp.minimum(weights[later], weights[earlier])
-        sum_of_weights = total(weights)
+        sum_of_weights = jnp.sum(weights, axis=(-2, -1))
         is_silent = is_negligible(sum_of_weights)
         one = jnp.ones_like(sum_of_weights)
         sum_of_weights = jnp.where(is_silent, one, sum_of_weights)
-        return quotient(total(weights * costs), sum_of_weights)
+        return quotient(jnp.sum(weights * costs.S, axis=(-2, -1)), sum_of_weights)
 
     def _neighbours(self, S: Array) -> tuple[tuple[object, ...], tuple[object, ...]]:
         """Return where the later and the earlier value of each difference stand."""

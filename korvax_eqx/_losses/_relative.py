@@ -1,18 +1,19 @@
 """Absolute or squared error relative to the target's."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractBatchLoss, AbstractFramesLoss
-from korvax_eqx._losses._mean import mean_over_frames, total
+from korvax_eqx._core._losses import AbstractBatchLoss, AbstractSpectralLoss
+from korvax_eqx._core._steps import Scope
+from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._ratio import ratio
 from korvax_eqx._numerics._safe import difference, magnitude, squared_magnitude
 
 
-class RelativeLoss(AbstractFramesLoss):
+class RelativeLoss(AbstractSpectralLoss):
     r"""Mean of $|S_x - S_y|^p$ divided by the mean of $|S_y|^p$, for each signal.
 
     $p$ is 1 (L1) or 2 (L2). The denominator has $\epsilon$ added. RAVE takes one
@@ -35,15 +36,10 @@ class RelativeLoss(AbstractFramesLoss):
         """
         self.metric, self.eps = _checked("RelativeLoss", metric, eps)
 
-    def values(
-        self,
-        S_x: Inexact[Array, "*rows n_frames n_bins"],
-        S_y: Inexact[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
+    def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
         size = _size(self.metric)
-        error = mean_over_frames(size(difference(S_x, S_y)), n_frames)
-        return ratio(error, mean_over_frames(size(S_y), n_frames), self.eps)
+        error = x.holding(size(difference(x.S, y.S))).mean()
+        return ratio(error, y.map(size).mean(), self.eps)
 
 
 class BatchRelativeLoss(AbstractBatchLoss):
@@ -56,6 +52,7 @@ class BatchRelativeLoss(AbstractBatchLoss):
     takes a quotient for each signal.
     """
 
+    scope: ClassVar[Scope] = "frame"
     metric: Literal["L1", "L2"] = eqx.field(static=True)
     eps: float | None = eqx.field(static=True)
 
@@ -77,18 +74,9 @@ class BatchRelativeLoss(AbstractBatchLoss):
     def n_sums(self) -> int:
         return 2
 
-    @property
-    def over_frames(self) -> Literal["sum"]:
-        return "sum"
-
-    def sums(
-        self,
-        S_x: Inexact[Array, "*rows n_frames n_bins"],
-        S_y: Inexact[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> tuple[Float[Array, "*rows"], ...]:
+    def sums(self, x: Spectra, y: Spectra) -> tuple[Float[Array, "*rows"], ...]:
         size = _size(self.metric)
-        return total(size(difference(S_x, S_y))), total(size(S_y))
+        return x.holding(size(difference(x.S, y.S))).sum(), y.map(size).sum()
 
     def finish(self, means: tuple[Float[Array, ""], ...]) -> Float[Array, ""]:
         error, reference = means

@@ -1,19 +1,20 @@
 """Relative error of a spectrogram in the Frobenius norm."""
 
-from typing import Literal
+from typing import ClassVar
 
 import equinox as eqx
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Float, Inexact
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractBatchLoss, AbstractFramesLoss
-from korvax_eqx._losses._mean import total
+from korvax_eqx._core._losses import AbstractBatchLoss, AbstractSpectralLoss
+from korvax_eqx._core._steps import Scope
+from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._powers import root
 from korvax_eqx._numerics._ratio import ratio
 from korvax_eqx._numerics._safe import difference, norm, squared_magnitude
 
 
-class SpectralConvergenceLoss(AbstractFramesLoss):
+class SpectralConvergenceLoss(AbstractSpectralLoss):
     r"""Spectral convergence $\|S_y - S_x\|_F / (\|S_y\|_F + \epsilon)$.
 
     One ratio for every leading index, then their mean. auraloss takes one ratio over
@@ -35,15 +36,10 @@ class SpectralConvergenceLoss(AbstractFramesLoss):
         """
         self.eps = _checked("SpectralConvergenceLoss", eps)
 
-    def values(
-        self,
-        S_x: Inexact[Array, "*rows n_frames n_bins"],
-        S_y: Inexact[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
+    def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
         # Frames that are zero in both add nothing to either norm.
-        error = norm(difference(S_y, S_x), (-2, -1))
-        return ratio(error, norm(S_y, (-2, -1)), self.eps)
+        error = norm(difference(y.S, x.S), (-2, -1))
+        return ratio(error, norm(y.S, (-2, -1)), self.eps)
 
 
 class BatchSpectralConvergenceLoss(AbstractBatchLoss):
@@ -57,6 +53,7 @@ class BatchSpectralConvergenceLoss(AbstractBatchLoss):
     float32.
     """
 
+    scope: ClassVar[Scope] = "frame"
     eps: float | None = eqx.field(static=True)
 
     def __init__(self, eps: float | None = None) -> None:
@@ -74,18 +71,9 @@ class BatchSpectralConvergenceLoss(AbstractBatchLoss):
     def n_sums(self) -> int:
         return 2
 
-    @property
-    def over_frames(self) -> Literal["sum"]:
-        return "sum"
-
-    def sums(
-        self,
-        S_x: Inexact[Array, "*rows n_frames n_bins"],
-        S_y: Inexact[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> tuple[Float[Array, "*rows"], ...]:
-        error = squared_magnitude(difference(S_y, S_x))
-        return total(error), total(squared_magnitude(S_y))
+    def sums(self, x: Spectra, y: Spectra) -> tuple[Float[Array, "*rows"], ...]:
+        error = x.holding(squared_magnitude(difference(y.S, x.S)))
+        return error.sum(), y.map(squared_magnitude).sum()
 
     def finish(self, means: tuple[Float[Array, ""], ...]) -> Float[Array, ""]:
         error, reference = means

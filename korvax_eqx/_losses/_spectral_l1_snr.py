@@ -3,18 +3,18 @@
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractFramesLoss
-from korvax_eqx._losses._mean import mean_over_frames
+from korvax_eqx._core._losses import AbstractSpectralLoss
+from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._ratio import quotient
 from korvax_eqx._numerics._safe import magnitude
 
 _OWNER = "SpectralL1SNRLoss"
 
 
-class SpectralL1SNRLoss(AbstractFramesLoss):
+class SpectralL1SNRLoss(AbstractSpectralLoss):
     r"""$D = 10 \log_{10} \frac{\mathrm{mean}|S_x - S_y| + \epsilon}
     {\mathrm{mean}|S_y| + \epsilon}$ in dB, for each signal.
 
@@ -36,24 +36,14 @@ class SpectralL1SNRLoss(AbstractFramesLoss):
         """
         self.eps = checks.positive(_OWNER, "eps", eps)
 
-    def values(
-        self,
-        S_x: Inexact[Array, "*rows n_frames n_bins"],
-        S_y: Inexact[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
-        if not jnp.iscomplexobj(S_y):
-            return self._ratio_db(S_x - S_y, S_y, n_frames)
-        d = S_x - S_y
-        of_real = self._ratio_db(lax.real(d), lax.real(S_y), n_frames)
-        return of_real + self._ratio_db(lax.imag(d), lax.imag(S_y), n_frames)
+    def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
+        d = x.holding(x.S - y.S)
+        if not jnp.iscomplexobj(y.S):
+            return self._ratio_db(d, y)
+        of_real = self._ratio_db(d.map(lax.real), y.map(lax.real))
+        return of_real + self._ratio_db(d.map(lax.imag), y.map(lax.imag))
 
-    def _ratio_db(
-        self,
-        d: Float[Array, "*rows n_frames n_bins"],
-        S_y: Float[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None,
-    ) -> Float[Array, "*rows"]:
-        error = mean_over_frames(magnitude(d), n_frames) + self.eps
-        reference = mean_over_frames(magnitude(S_y), n_frames) + self.eps
+    def _ratio_db(self, d: Spectra, y: Spectra) -> Float[Array, "*rows"]:
+        error = d.map(magnitude).mean() + self.eps
+        reference = y.map(magnitude).mean() + self.eps
         return 10 * jnp.log10(quotient(error, reference))

@@ -4,18 +4,18 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractFramesLoss
-from korvax_eqx._losses._mean import n_elements
+from korvax_eqx._core._losses import AbstractSpectralLoss
+from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._safe import magnitude
 from korvax_eqx._numerics._waveform import level_penalty
 
 _OWNER = "SpectralLevelLoss"
 
 
-class SpectralLevelLoss(AbstractFramesLoss):
+class SpectralLevelLoss(AbstractSpectralLoss):
     r"""Penalty of a wrong level, $\lambda |L_x - L_y|$ in dB, of spectra.
 
     `LevelLoss` with the mean of $|S|^2$ over bins and frames in place of the power of a
@@ -43,13 +43,8 @@ class SpectralLevelLoss(AbstractFramesLoss):
         self.lmin = checks.real(_OWNER, "lmin", lmin)
         self.eps = checks.non_negative(_OWNER, "eps", eps)
 
-    def values(
-        self,
-        S_x: Inexact[Array, "*rows n_frames n_bins"],
-        S_y: Inexact[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
-        x, y = (jnp.reshape(magnitude(S), (*S.shape[:-2], -1)) for S in (S_x, S_y))
-        n: Any = x.shape[-1] if n_frames is None else n_elements(S_x, n_frames)
+    def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
+        a, b = (jnp.reshape(magnitude(d.S), (*d.S.shape[:-2], -1)) for d in (x, y))
+        n: Any = a.shape[-1] if x.n_frames is None else x.count
         weights = self.lambda0, self.delta_lambda
-        return level_penalty(x, y, n, *weights, self.lmin, self.eps)
+        return level_penalty(a, b, n, *weights, self.lmin, self.eps)

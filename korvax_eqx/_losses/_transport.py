@@ -1,6 +1,6 @@
 """Spectral optimal transport."""
 
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractFramesLoss
-from korvax_eqx._losses._mean import mean_over_frames
+from korvax_eqx._core._losses import AbstractSpectralLoss
+from korvax_eqx._core._steps import Scope
+from korvax_eqx._data import Spectra
 from korvax_eqx._losses._positions import checked_positions
 from korvax_eqx._numerics._masses import at_most, root, total_mass
 from korvax_eqx._numerics._transport import circular_wasserstein_1d, wasserstein_1d
@@ -24,7 +25,7 @@ _SILENT = 1e-6
 _LOWEST_FLOOR = 1e-12
 
 
-class SpectralOptimalTransportLoss(AbstractFramesLoss):
+class SpectralOptimalTransportLoss(AbstractSpectralLoss):
     r"""Optimal transport between the spectra of each frame, along frequency.
 
     For every frame, $W_p^p$ between the two spectra taken as masses at the bins'
@@ -237,16 +238,12 @@ class SpectralOptimalTransportLoss(AbstractFramesLoss):
         return mel[:-1] / mel[-1]
 
     @property
-    def over_frames(self) -> Literal["mean"] | None:
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
         is_plain = self.axis == "frequency" and self.weighting == "uniform"
-        return "mean" if is_plain else None
+        return "frame" if is_plain else "signal"
 
-    def values(
-        self,
-        S_x: Float[Array, "*rows n_frames n_bins"],
-        S_y: Float[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
+    def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
+        S_x, S_y, n_frames = x.S, y.S, x.n_frames
         checks.real_spectrum(_OWNER, "S_x", S_x)
         checks.real_spectrum(_OWNER, "S_y", S_y)
         stretch = None
@@ -256,8 +253,9 @@ class SpectralOptimalTransportLoss(AbstractFramesLoss):
         # Frames that are zero in both cost nothing, and have no weight.
         weights = self.frame_weights(S_x, S_y)
         if weights is None:
-            n_costs = n_frames if self.axis == "frequency" else None
-            return mean_over_frames(costs[..., None], n_costs)
+            if self.axis == "time":
+                return jnp.mean(costs, axis=-1)
+            return x.holding(costs[..., None]).mean()
         total = jnp.sum(weights, -1)
         is_silent = total == 0
         return jnp.sum(weights * costs, -1) / jnp.where(is_silent, 1, total)

@@ -1,17 +1,15 @@
 """A-weighting of signals."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from korvax_eqx import _checks as checks
+from korvax_eqx._core._steps import AbstractSignalMap
+from korvax_eqx._data import Signals
 from korvax_eqx._numerics._fir import correlate
-from korvax_eqx._sharding._devices import keep_sharded
 from korvax_eqx._tables._fir import a_weighting_taps
-
-from ._base import AbstractSignalMap
 
 
 class AWeightingFilter(AbstractSignalMap):
@@ -47,10 +45,5 @@ class AWeightingFilter(AbstractSignalMap):
         """The taps in use, float64."""
         return a_weighting_taps(self.sr, self.n_taps)
 
-    @jax.named_scope("korvax_eqx.AWeightingFilter")
-    def __call__(
-        self, x: Float[Array, "*channels n_samples"]
-    ) -> Float[Array, "*channels n_samples"]:
-        """Filter every signal of `x`."""
-        x = checks.signal("AWeightingFilter", "x", x)
-        return keep_sharded(correlate, x, jnp.asarray(self.taps, x.dtype))
+    def apply(self, data: Signals) -> Signals:
+        return data.map(lambda x: correlate(x, jnp.asarray(self.taps, x.dtype)))

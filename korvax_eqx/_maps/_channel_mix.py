@@ -1,27 +1,27 @@
 """Linear combinations of channels."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from korvax_eqx import _checks as checks
+from korvax_eqx._core._steps import AbstractSignalMap, Scope
+from korvax_eqx._data import Signals
 
-from ._base import AbstractChannelMap
 from ._fields import table_or_leaf
 
 
-class ChannelMix(AbstractChannelMap):
+class ChannelMix(AbstractSignalMap):
     r"""Linear combinations of channels: $y_i = \sum_j M_{ij} x_j$.
 
     `ChannelMix([[0.5, 0.5]])` mixes two channels down to one,
     `ChannelMix([[1, 1], [1, -1]])` is `MidSide()`.
     """
 
+    scope: ClassVar[Scope] = "channels"
     matrix: Any
 
     def __init__(
@@ -37,16 +37,13 @@ class ChannelMix(AbstractChannelMap):
         """
         self.matrix = table_or_leaf("ChannelMix", "matrix", matrix, ndim=2)
 
-    @jax.named_scope("korvax_eqx.ChannelMix")
-    def __call__(
-        self, x: Float[Array, "*batch n_in n_samples"]
-    ) -> Float[Array, "*batch n_out n_samples"]:
+    def apply(self, data: Signals) -> Signals:
         """Mix the channels of `x`.
 
         **Raises:** `ValueError` for another number of channels than the matrix has
         columns.
         """
-        x = checks.signal("ChannelMix", "x", x)
+        x = data.x
         matrix = jnp.asarray(self.matrix, x.dtype)
         n = matrix.shape[1]
         if x.ndim < 2 or x.shape[-2] != n:
@@ -56,4 +53,8 @@ class ChannelMix(AbstractChannelMap):
                 f"n_samples). Got {x.shape}. Give a matrix of another width, or move "
                 "the channels with `jnp.moveaxis`."
             )
-        return jnp.matmul(matrix, x, precision=lax.Precision.HIGHEST)
+        mixed = jnp.matmul(matrix, x, precision=lax.Precision.HIGHEST)
+        n_samples = data.n_samples
+        if n_samples is not None:  # the same for all channels of a recording
+            n_samples = jnp.broadcast_to(n_samples[..., :1], mixed.shape[:-1])
+        return Signals(mixed, n_samples)

@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from korvax_eqx import _checks as checks
+from korvax_eqx._core._steps import AbstractSignalMap
+from korvax_eqx._data import Signals
 from korvax_eqx._numerics._fir import correlate
-from korvax_eqx._sharding._devices import keep_sharded
 
-from ._base import AbstractSignalMap
 from ._fields import table_or_leaf
 
 
@@ -40,10 +38,5 @@ class FIRFilter(AbstractSignalMap):
         """
         self.taps = table_or_leaf("FIRFilter", "taps", taps, ndim=1)
 
-    @jax.named_scope("korvax_eqx.FIRFilter")
-    def __call__(
-        self, x: Float[Array, "*channels n_samples"]
-    ) -> Float[Array, "*channels n_samples"]:
-        """Filter every signal of `x`."""
-        x = checks.signal("FIRFilter", "x", x)
-        return keep_sharded(correlate, x, jnp.asarray(self.taps, x.dtype))
+    def apply(self, data: Signals) -> Signals:
+        return data.map(lambda x: correlate(x, jnp.asarray(self.taps, x.dtype)))

@@ -3,15 +3,12 @@
 import functools
 
 import equinox as eqx
-import jax
-from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
+from korvax_eqx._core._steps import AbstractSignalMap
+from korvax_eqx._data import Signals
 from korvax_eqx._numerics._iir import filter_by_blocks
-from korvax_eqx._sharding._devices import keep_sharded
 from korvax_eqx._tables._loudness import LEAST_RATE, k_weighting_matrices
-
-from ._base import AbstractSignalMap
 
 
 class KWeightingFilter(AbstractSignalMap):
@@ -45,17 +42,6 @@ class KWeightingFilter(AbstractSignalMap):
             rule = "be above 3364 Hz, twice the corner frequency of the filter's shelf"
             checks.refuse("KWeightingFilter", "sr", rule, sr, "It is in Hz, not kHz.")
 
-    @jax.named_scope("korvax_eqx.KWeightingFilter")
-    def __call__(
-        self, x: Float[Array, "*channels n_samples"]
-    ) -> Float[Array, "*channels n_samples"]:
-        """Filter every signal of `x`."""
-        x = checks.signal("KWeightingFilter", "x", x)
-        return keep_sharded(self.filtered, x)
-
-    def filtered(
-        self, x: Float[Array, "*channels n_samples"]
-    ) -> Float[Array, "*channels n_samples"]:
-        """Filter signals that are checked."""
+    def apply(self, data: Signals) -> Signals:
         matrices = functools.partial(k_weighting_matrices, self.sr)
-        return filter_by_blocks(x, matrices)
+        return data.map(lambda x: filter_by_blocks(x, matrices))

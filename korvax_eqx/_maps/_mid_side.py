@@ -1,15 +1,14 @@
 """Sum and difference of two channels."""
 
-import jax
+from typing import ClassVar
+
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from korvax_eqx import _checks as checks
-
-from ._base import AbstractChannelMap
+from korvax_eqx._core._steps import AbstractSignalMap, Scope
+from korvax_eqx._data import Signals
 
 
-class MidSide(AbstractChannelMap):
+class MidSide(AbstractSignalMap):
     """Two channels to their sum and difference: `(left + right, left - right)`.
 
     Without a factor, as in auraloss: applied twice it doubles the signals. See
@@ -17,15 +16,14 @@ class MidSide(AbstractChannelMap):
     differentiable mixing console of neural audio effects", ICASSP.
     """
 
-    @jax.named_scope("korvax_eqx.MidSide")
-    def __call__(
-        self, x: Float[Array, "*batch 2 n_samples"]
-    ) -> Float[Array, "*batch 2 n_samples"]:
+    scope: ClassVar[Scope] = "channels"
+
+    def apply(self, data: Signals) -> Signals:
         """Map every pair of channels of `x`.
 
         **Raises:** `ValueError` if the axis before the samples has not two entries.
         """
-        x = checks.signal("MidSide", "x", x)
+        x = data.x
         if x.ndim < 2 or x.shape[-2] != 2:
             raise ValueError(
                 "`MidSide`: `x` must have two channels in the axis before the samples, "
@@ -33,4 +31,5 @@ class MidSide(AbstractChannelMap):
                 "with `jnp.repeat(x, 2, axis=-2)`; mix others with `ChannelMix`."
             )
         left, right = x[..., :1, :], x[..., 1:, :]
-        return jnp.concatenate([left + right, left - right], axis=-2)
+        mapped = jnp.concatenate([left + right, left - right], axis=-2)
+        return Signals(mapped, data.n_samples)

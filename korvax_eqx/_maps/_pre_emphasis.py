@@ -2,15 +2,14 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
+from korvax_eqx._core._steps import AbstractSignalMap
+from korvax_eqx._data import Signals
 from korvax_eqx._numerics._frames import padded
-
-from ._base import AbstractSignalMap
 
 
 class PreEmphasis(AbstractSignalMap):
@@ -35,11 +34,8 @@ class PreEmphasis(AbstractSignalMap):
             "PreEmphasis", "coefficient", coefficient
         )
 
-    @jax.named_scope("korvax_eqx.PreEmphasis")
-    def __call__(
-        self, x: Float[Array, "*channels n_samples"]
-    ) -> Float[Array, "*channels n_samples"]:
-        """Filter every signal of `x`."""
-        x = checks.signal("PreEmphasis", "x", x)
+    def apply(self, data: Signals) -> Signals:
+        x = data.x
         previous = lax.slice_in_dim(padded(x, 1, 0), 0, x.shape[-1], axis=-1)
-        return x - jnp.asarray(self.coefficient, x.dtype) * previous
+        emphasised = x - jnp.asarray(self.coefficient, x.dtype) * previous
+        return data.map(lambda _: emphasised)

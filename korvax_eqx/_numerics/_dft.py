@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Complex, Float
 
+from .._platform import target
 from ._dft_pairs import real_dft_in_pairs, real_dft_in_pairs_transpose, smooth_part
 
 # Above, the matrix product takes longer than the FFT of two frames at a time.
@@ -26,7 +27,7 @@ def real_dft(
 ) -> Complex[Array, "*frames n//2+1"]:
     r"""Return $X_k = \sum_j x_j e^{-2\pi i jk/n}$ for the `n // 2 + 1` bins k."""
     n = frames.shape[-1]
-    if smooth_part(n) == n:
+    if smooth_part(n) == n or target().dft == "fft":
         return lax.fft(frames, lax.FftType.RFFT, (n,))
     if n <= _LARGEST_MATRIX:
         return _folded_dft(frames)
@@ -39,7 +40,7 @@ def real_dft_transpose(
     cotangent: Complex[Array, "*frames n_bins"], n: int
 ) -> Float[Array, "*frames n"]:
     r"""Return $x_j = \mathrm{Re} \sum_k c_k e^{-2\pi i jk/n}$ over the bins k."""
-    if smooth_part(n) == n:
+    if smooth_part(n) == n or target().dft == "fft":
         return _inverse_fft(cotangent, n)
     if n <= _LARGEST_MATRIX:
         return _folded_dft_transpose(cotangent, n)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractFramesTransform
+from korvax_eqx._core._steps import AbstractFramesTransform
 from korvax_eqx._tables._frequencies import _hz_to_mel, _mel_to_hz
 
 FrequencyAxis = Literal["hz", "mel", "log", "notes", "index"]

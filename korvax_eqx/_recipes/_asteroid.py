@@ -6,8 +6,8 @@ from typing import Any
 from korvax_eqx import _checks as checks
 from korvax_eqx._composites._sum import SumLoss
 from korvax_eqx._composites._time_frequency import TimeFrequencyLoss
-from korvax_eqx._evaluation._comparison import unique_names
-from korvax_eqx._evaluation._loss import AbstractLoss
+from korvax_eqx._core._loss import AbstractLoss
+from korvax_eqx._engine._plan import unique_names
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._scales._chain import Chain
 from korvax_eqx._scales._log import Log

@@ -9,7 +9,7 @@ import numpy as np
 from korvax_eqx import _checks as checks
 from korvax_eqx._composites._sum import SumLoss
 from korvax_eqx._composites._time_frequency import TimeFrequencyLoss
-from korvax_eqx._evaluation._loss import AbstractLoss
+from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._scales._identity import Identity
 from korvax_eqx._scales._log import Log

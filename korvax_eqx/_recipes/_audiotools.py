@@ -5,7 +5,7 @@ from typing import Any
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._composites._multi_resolution import MultiResolutionLoss
-from korvax_eqx._evaluation._loss import AbstractLoss
+from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._scales._identity import Identity
 from korvax_eqx._scales._log import Log

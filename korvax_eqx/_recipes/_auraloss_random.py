@@ -8,8 +8,8 @@ import numpy as np
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._composites._random_subset import RandomSubsetLoss
-from korvax_eqx._evaluation._comparison import unique_names
-from korvax_eqx._evaluation._loss import AbstractLoss
+from korvax_eqx._core._loss import AbstractLoss
+from korvax_eqx._engine._plan import unique_names
 from korvax_eqx._warnings import without_warnings
 
 from ._auraloss import auraloss_stft

@@ -9,8 +9,8 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._composites._multi_resolution import MultiResolutionLoss
 from korvax_eqx._composites._sum import SumLoss
 from korvax_eqx._composites._time_frequency import TimeFrequencyLoss
-from korvax_eqx._evaluation._comparison import is_off
-from korvax_eqx._evaluation._loss import AbstractLoss
+from korvax_eqx._core._loss import AbstractLoss
+from korvax_eqx._data._term import is_off
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._scales._chain import Chain
 from korvax_eqx._scales._cumulative_sum import CumulativeSum

@@ -5,7 +5,7 @@ from typing import Any
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._composites._time_frequency import TimeFrequencyLoss
-from korvax_eqx._evaluation._loss import AbstractLoss
+from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._scales._log import Log
 from korvax_eqx._transforms._mel_spectrogram import MelSpectrogram

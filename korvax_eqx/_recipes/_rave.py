@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._composites._multi_resolution import MultiResolutionLoss
-from korvax_eqx._evaluation._loss import AbstractLoss
+from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._losses._relative import BatchRelativeLoss
 from korvax_eqx._scales._identity import Identity

@@ -9,7 +9,7 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._composites._multi_resolution import MultiResolutionLoss
 from korvax_eqx._composites._sum import SumLoss
 from korvax_eqx._composites._time_frequency import TimeFrequencyLoss
-from korvax_eqx._evaluation._comparison import unique_names
+from korvax_eqx._engine._plan import unique_names
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._losses._transport import SpectralOptimalTransportLoss
 from korvax_eqx._transforms._spectrogram import Spectrogram

@@ -14,7 +14,7 @@ from korvax_eqx._composites._random_subset import RandomSubsetLoss
 from korvax_eqx._composites._smooth_mrstft import SmoothMRSTFTLoss
 from korvax_eqx._composites._sum import SumLoss
 from korvax_eqx._composites._time_frequency import TimeFrequencyLoss
-from korvax_eqx._evaluation._loss import BoundLoss
+from korvax_eqx._core._loss import BoundLoss
 from korvax_eqx._losses._cumulative_energy import CumulativeEnergyLoss
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._losses._norm import NormLoss

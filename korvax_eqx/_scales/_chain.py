@@ -3,15 +3,20 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jaxtyping import Array, Inexact, Int
-
-from korvax_eqx._base import AbstractResizingScale, Count
 from korvax_eqx._checks import refuse
-from korvax_eqx._scales._frames import frames_left, is_framewise, scaled_frames
+from korvax_eqx._core._plain import as_scale
+from korvax_eqx._core._steps import (
+    AbstractScale,
+    AbstractStep,
+    Scope,
+    applied,
+    widest,
+)
+from korvax_eqx._data import Spectra
 from korvax_eqx._static import as_module, items_of
 
 
-class Chain(AbstractResizingScale):
+class Chain(AbstractScale):
     """Applies several scales in the order given: the first one sees the spectrum.
 
     `Chain((MelScale(sr=16000, n_fft=1024), Log()))` is a log-mel spectrum.
@@ -33,21 +38,13 @@ class Chain(AbstractResizingScale):
             refuse("Chain", "scales", rule, scales, remedy)
         self.scales = tuple(map(as_module, items))
 
-    def n_frames(self, n_frames: Count) -> Count:
-        for scale in self.scales:
-            n_frames = frames_left(scale, n_frames)
-        return n_frames
+    @property
+    def path(self) -> tuple[AbstractStep, ...]:
+        return tuple(step for scale in self.scales for step in as_scale(scale).path)
 
     @property
-    def is_framewise(self) -> bool:
-        return all(map(is_framewise, self.scales))
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return widest(self.path)
 
-    def frames(
-        self,
-        S: Inexact[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Inexact[Array, "*rows n_frames_out n_bins_out"]:
-        for scale in self.scales:
-            S = scaled_frames(scale, S, n_frames)
-            n_frames = frames_left(scale, n_frames)
-        return S
+    def apply(self, data: Spectra) -> Spectra:
+        return applied(self.path, data)

@@ -4,16 +4,16 @@ from typing import Literal
 
 import equinox as eqx
 from jax import lax
-from jaxtyping import Array, Inexact, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractFramesScale
+from korvax_eqx._core._steps import AbstractScale, Scope
+from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._padding import cut_off
 
 _OWNER = "CumulativeSum"
 
 
-class CumulativeSum(AbstractFramesScale):
+class CumulativeSum(AbstractScale):
     r"""The sum of all bins up to each one, or of all frames up to each one.
 
     Two spectra with a peak at different places differ in all cumulative sums between
@@ -42,16 +42,12 @@ class CumulativeSum(AbstractFramesScale):
         self.reverse = checks.boolean(_OWNER, "reverse", reverse)
 
     @property
-    def is_framewise(self) -> bool:
-        return self.axis == "frequency"
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "frame" if self.axis == "frequency" else "signal"
 
-    def frames(
-        self,
-        S: Inexact[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Inexact[Array, "*rows n_frames n_bins"]:
-        S = checks.scale_input(_OWNER, S, takes_complex=True)
+    def apply(self, data: Spectra) -> Spectra:
+        S = checks.scale_input(_OWNER, data.S, takes_complex=True, bins_last=True)
         axis = S.ndim - (2 if self.axis == "time" else 1)
         if self.axis == "time" and self.reverse:
-            S = cut_off(S, n_frames)
-        return lax.cumsum(S, axis, self.reverse)
+            S = cut_off(S, data.n_frames)
+        return data.holding(lax.cumsum(S, axis, self.reverse))

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Inexact, Int, Num, Real
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractFramesScale
+from korvax_eqx._core._steps import AbstractScale, Scope
+from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._padding import is_within
 from korvax_eqx._numerics._safe import magnitude
 from korvax_eqx._static import as_module, static_or_leaf
@@ -19,7 +20,7 @@ from korvax_eqx._tables._frequencies import as_floats
 Reference = float | Float[Array, ""] | Callable[[Array], Float[ArrayLike, ""]]
 
 
-class AmplitudeToDB(AbstractFramesScale):
+class AmplitudeToDB(AbstractScale):
     """Amplitudes in decibels: `20 log10(max(amin, |S|) / max(amin, |ref|))`.
 
     Differs from the function [`amplitude_to_db`][], and from librosa, in that each
@@ -48,24 +49,24 @@ class AmplitudeToDB(AbstractFramesScale):
         self.ref, self.amin, self.top_db = _check("AmplitudeToDB", ref, amin, top_db)
 
     @property
-    def is_framewise(self) -> bool:
-        return self.top_db is None and not callable(self.ref)
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        is_local = self.top_db is None and not callable(self.ref)
+        return "value" if is_local else "signal"
 
-    def frames(
-        self,
-        S: Inexact[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows n_frames n_bins"]:
+    def apply(self, data: Spectra) -> Spectra:
         amplitude = magnitude(
-            checks.scale_input("AmplitudeToDB", S, takes_complex=True)
+            checks.scale_input(
+                "AmplitudeToDB", data.S, takes_complex=True, bins_last=True
+            )
         )
-        ref = jnp.abs(_reference_of_each(self.ref, amplitude, n_frames))
-        within = _within(amplitude, n_frames)
+        ref = jnp.abs(_reference_of_each(self.ref, amplitude, data.n_frames))
+        within = _within(amplitude, data.n_frames)
         axes = (-2, -1)
-        return _to_db(amplitude, ref, self.amin, self.top_db, 20.0, axes, within)
+        db = _to_db(amplitude, ref, self.amin, self.top_db, 20.0, axes, within)
+        return data.holding(db)
 
 
-class PowerToDB(AbstractFramesScale):
+class PowerToDB(AbstractScale):
     """Powers in decibels: `10 log10(max(amin, S) / max(amin, ref))`.
 
     Differs from the function [`power_to_db`][], and from librosa, in that each
@@ -94,18 +95,18 @@ class PowerToDB(AbstractFramesScale):
         self.ref, self.amin, self.top_db = _check("PowerToDB", ref, amin, top_db)
 
     @property
-    def is_framewise(self) -> bool:
-        return self.top_db is None and not callable(self.ref)
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        is_local = self.top_db is None and not callable(self.ref)
+        return "value" if is_local else "signal"
 
-    def frames(
-        self,
-        S: Inexact[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows n_frames n_bins"]:
-        power = _real(checks.scale_input("PowerToDB", S, takes_complex=True))
-        ref = _reference_of_each(self.ref, power, n_frames)
-        within = _within(power, n_frames)
-        return _to_db(power, ref, self.amin, self.top_db, 10.0, (-2, -1), within)
+    def apply(self, data: Spectra) -> Spectra:
+        power = _real(
+            checks.scale_input("PowerToDB", data.S, takes_complex=True, bins_last=True)
+        )
+        ref = _reference_of_each(self.ref, power, data.n_frames)
+        within = _within(power, data.n_frames)
+        db = _to_db(power, ref, self.amin, self.top_db, 10.0, (-2, -1), within)
+        return data.holding(db)
 
 
 def amplitude_to_db(

@@ -4,15 +4,15 @@ from typing import Literal
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Inexact, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractResizingScale, Count
+from korvax_eqx._core._steps import AbstractScale, Scope
+from korvax_eqx._data import Spectra
 
 _OWNER = "Difference"
 
 
-class Difference(AbstractResizingScale):
+class Difference(AbstractScale):
     r"""Each frame less the one before it, or each bin less the one below it.
 
     There is one frame, or one bin, less than before. Along time it shows onsets, along
@@ -32,23 +32,12 @@ class Difference(AbstractResizingScale):
         """
         self.axis = checks.one_of(_OWNER, "axis", axis, ("time", "frequency"))
 
-    def n_frames(self, n_frames: Count) -> Count:
-        if self.axis == "frequency":
-            return n_frames
-        if isinstance(n_frames, int):
-            return max(n_frames - 1, 0)
-        return jnp.maximum(n_frames - 1, 0)
-
     @property
-    def is_framewise(self) -> bool:
-        return self.axis == "frequency"
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "frame" if self.axis == "frequency" else "signal"
 
-    def frames(
-        self,
-        S: Inexact[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Inexact[Array, "*rows n_frames_out n_bins_out"]:
-        S = checks.scale_input(_OWNER, S, takes_complex=True)
+    def apply(self, data: Spectra) -> Spectra:
+        S = checks.scale_input(_OWNER, data.S, takes_complex=True, bins_last=True)
         is_time = self.axis == "time"
         if S.shape[-2 if is_time else -1] < 2:
             what = "frames" if is_time else "bins"
@@ -56,6 +45,9 @@ class Difference(AbstractResizingScale):
                 f'`{_OWNER}(axis="{self.axis}")`: the spectrogram must have at least '
                 f"two {what}. Got the shape {checks.public_shape(S)}."
             )
-        if is_time:
-            return S[..., 1:, :] - S[..., :-1, :]
-        return S[..., 1:] - S[..., :-1]
+        if not is_time:
+            return data.holding(S[..., 1:] - S[..., :-1])
+        n_frames = data.n_frames
+        if n_frames is not None:
+            n_frames = jnp.maximum(n_frames - 1, 0)
+        return Spectra(S[..., 1:, :] - S[..., :-1, :], n_frames)

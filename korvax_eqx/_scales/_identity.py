@@ -1,17 +1,19 @@
 """No change."""
 
-import jax
-from jaxtyping import Array, Inexact
+from typing import ClassVar
 
-from korvax_eqx._base import AbstractElementwiseScale
+from korvax_eqx._core._steps import AbstractScale, AbstractStep, Scope
+from korvax_eqx._data import Spectra
 
 
-class Identity(AbstractElementwiseScale):
+class Identity(AbstractScale):
     """Returns spectra as they are, complex ones too."""
 
-    @jax.named_scope("korvax_eqx.Identity")
-    def __call__(
-        self, S: Inexact[Array, "*channels n_bins n_frames"]
-    ) -> Inexact[Array, "*channels n_bins n_frames"]:
-        """**Arguments:** `S`, of any shape and dtype. **Returns:** `S`."""
-        return S
+    scope: ClassVar[Scope] = "value"
+
+    @property
+    def path(self) -> tuple[AbstractStep, ...]:
+        return ()
+
+    def apply(self, data: Spectra) -> Spectra:
+        return data

@@ -1,22 +1,22 @@
 """The logarithm of a spectrum."""
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractElementwiseScale
+from korvax_eqx._core._steps import AbstractScale, Scope
+from korvax_eqx._data import Spectra
 from korvax_eqx._static import static_or_leaf
 
 _OWNER = "Log"
 
 
-class Log(AbstractElementwiseScale):
+class Log(AbstractScale):
     r"""The logarithm $\log_b(\mathrm{floor}(\mathrm{factor} \cdot S))$.
 
     What keeps silence finite, with $v = \mathrm{factor} \cdot S$:
@@ -34,6 +34,7 @@ class Log(AbstractElementwiseScale):
     `base=10 ** (1 / p)`.
     """
 
+    scope: ClassVar[Scope] = "value"
     factor: Any
     eps: Any
     base: float | Literal["e"] = eqx.field(static=True)
@@ -65,12 +66,13 @@ class Log(AbstractElementwiseScale):
         options = ("add", "clip", "replace")
         self.floor_mode = checks.one_of(_OWNER, "floor_mode", floor_mode, options)
 
-    @jax.named_scope("korvax_eqx.Log")
-    def __call__(
-        self, S: Float[Array, "*channels n_bins n_frames"]
-    ) -> Float[Array, "*channels n_bins n_frames"]:
-        """**Arguments:** `S`, non-negative. **Returns:** the same shape."""
-        S = checks.scale_input(_OWNER, S)
+    def apply(self, data: Spectra) -> Spectra:
+        S = checks.scale_input(_OWNER, data.S, bins_last=True)
+        return data.holding(self._logarithm(S))
+
+    def _logarithm(
+        self, S: Float[Array, "*rows n_frames n_bins"]
+    ) -> Float[Array, "*rows n_frames n_bins"]:
         factor = jnp.asarray(self.factor, S.dtype)
         eps, tiny = self.eps, float(jnp.finfo(S.dtype).tiny)
         if not checks.is_learnable(eps):

@@ -1,21 +1,22 @@
 """The mean over the bins of each frame."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractFramesScale
+from korvax_eqx._core._steps import AbstractScale, Scope
+from korvax_eqx._data import Spectra
 from korvax_eqx._static import items_of, static_or_leaf
 
 _OWNER = "MeanOverBins"
 
 
-class MeanOverBins(AbstractFramesScale):
+class MeanOverBins(AbstractScale):
     r"""The mean over bins, one value a frame: $\frac1n \sum_k w_k S_k$.
 
     Of a power spectrogram, in dB afterwards, it is a loudness. With the weights
@@ -24,6 +25,7 @@ class MeanOverBins(AbstractFramesScale):
     80 dB (Engel et al. 2020, "DDSP: Differentiable digital signal processing", ICLR).
     """
 
+    scope: ClassVar[Scope] = "frame"
     weights: Any
 
     def __init__(
@@ -40,16 +42,8 @@ class MeanOverBins(AbstractFramesScale):
         """
         self.weights = static_or_leaf(_weights(weights))
 
-    @property
-    def is_framewise(self) -> bool:
-        return True
-
-    def frames(
-        self,
-        S: Float[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows n_frames 1"]:
-        S = checks.scale_input(_OWNER, S, bins_last=True)
+    def apply(self, data: Spectra) -> Spectra:
+        S = checks.scale_input(_OWNER, data.S, bins_last=True)
         if self.weights is not None:
             weights = jnp.asarray(self.weights, S.dtype)
             if weights.shape != S.shape[-1:]:
@@ -59,7 +53,7 @@ class MeanOverBins(AbstractFramesScale):
                     f"{checks.public_shape(S)}."
                 )
             S = S * weights
-        return jnp.mean(S, axis=-1, keepdims=True)
+        return data.holding(jnp.mean(S, axis=-1, keepdims=True))
 
 
 def _weights(weights: Any) -> Any:

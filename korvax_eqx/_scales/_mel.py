@@ -1,20 +1,21 @@
 """From FFT bins to mel bands."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from korvax_eqx._base import AbstractFramesScale
 from korvax_eqx._checks import (
     floating_array,
     public_shape,
     refuse,
     scale_input,
 )
+from korvax_eqx._core._steps import AbstractScale, Scope
+from korvax_eqx._data import Spectra
 from korvax_eqx._static import static_or_leaf
 from korvax_eqx._tables._mel import (
     MelNorm,
@@ -36,12 +37,13 @@ from korvax_eqx._warnings import (
 _N_GROUPS = 4
 
 
-class MelScale(AbstractFramesScale):
+class MelScale(AbstractScale):
     """Sums FFT bins into bands with triangular weights: `mel = M S`.
 
     `M` is [`mel_filterbank`][]; the defaults are librosa's.
     """
 
+    scope: ClassVar[Scope] = "frame"
     sr: float = eqx.field(static=True)
     n_fft: int = eqx.field(static=True)
     n_mels: int = eqx.field(static=True)
@@ -121,16 +123,8 @@ class MelScale(AbstractFramesScale):
         """Centre frequencies of the bands in Hz, where the triangles peak."""
         return mel_centres(self.sr, self.n_mels, self.fmin, self.fmax, self.htk)
 
-    @property
-    def is_framewise(self) -> bool:
-        return True
-
-    def frames(
-        self,
-        S: Float[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows n_frames n_mels"]:
-        S = scale_input("MelScale", S, bins_last=True)
+    def apply(self, data: Spectra) -> Spectra:
+        S = scale_input("MelScale", data.S, bins_last=True)
         n_bins = self.n_fft // 2 + 1
         if S.shape[-1] != n_bins:
             raise ValueError(
@@ -143,7 +137,7 @@ class MelScale(AbstractFramesScale):
         is_table = isinstance(matrix, np.ndarray)
         groups = _row_groups(matrix) if is_table else [(slice(None), matrix)]
         bands = [_product(S[..., bins], weights) for bins, weights in groups]
-        return jnp.concatenate(bands, axis=-1)
+        return data.holding(jnp.concatenate(bands, axis=-1))
 
 
 def _product(

@@ -1,17 +1,19 @@
 """Powers of positive frequencies that count for negative ones too."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractFramesScale
+from korvax_eqx._core._steps import AbstractScale, Scope
+from korvax_eqx._data import Spectra
 
 _OWNER = "OneSidedPower"
 
 
-class OneSidedPower(AbstractFramesScale):
+class OneSidedPower(AbstractScale):
     r"""Powers, of which those between 0 Hz and half the sample rate count twice.
 
     $$f\,(S_0,\; 2 S_1,\; \dots,\; 2 S_{n-2},\; S_{n-1})$$
@@ -23,6 +25,7 @@ class OneSidedPower(AbstractFramesScale):
     them.
     """
 
+    scope: ClassVar[Scope] = "frame"
     factor: float = eqx.field(static=True)
 
     def __init__(self, factor: float = 1.0) -> None:
@@ -34,16 +37,8 @@ class OneSidedPower(AbstractFramesScale):
         """
         self.factor = checks.positive(_OWNER, "factor", factor)
 
-    @property
-    def is_framewise(self) -> bool:
-        return True
-
-    def frames(
-        self,
-        S: Float[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows n_frames n_bins"]:
-        S = checks.scale_input(_OWNER, S, bins_last=True)
+    def apply(self, data: Spectra) -> Spectra:
+        S = checks.scale_input(_OWNER, data.S, bins_last=True)
         weights = np.full(S.shape[-1], 2.0 * self.factor)
         weights[[0, -1]] = self.factor
-        return S * jnp.asarray(weights, S.dtype)
+        return data.holding(S * jnp.asarray(weights, S.dtype))

@@ -1,14 +1,14 @@
 """A power of a spectrum."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractElementwiseScale
+from korvax_eqx._core._steps import AbstractScale, Scope
+from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._powers import real_power
 from korvax_eqx._numerics._safe import FloorMode
 from korvax_eqx._static import static_or_leaf
@@ -16,7 +16,7 @@ from korvax_eqx._static import static_or_leaf
 _OWNER = "Power"
 
 
-class Power(AbstractElementwiseScale):
+class Power(AbstractScale):
     r"""A power of each value: $S^p$, or $(S + \epsilon)^p$, or $\max(S, \epsilon)^p$.
 
     Below 1 it compresses: `Power(0.3)` of a power spectrogram is about loudness. For
@@ -28,6 +28,7 @@ class Power(AbstractElementwiseScale):
     `Power(0.5, 1e-9)` HiFi-GAN's.
     """
 
+    scope: ClassVar[Scope] = "value"
     exponent: Any
     eps: float = eqx.field(static=True)
     floor_mode: FloorMode = eqx.field(static=True)
@@ -58,15 +59,11 @@ class Power(AbstractElementwiseScale):
         modes = ("add", "clip")
         self.floor_mode = checks.one_of(_OWNER, "floor_mode", floor_mode, modes)
 
-    @jax.named_scope("korvax_eqx.Power")
-    def __call__(
-        self, S: Float[Array, "*channels n_bins n_frames"]
-    ) -> Float[Array, "*channels n_bins n_frames"]:
-        """**Arguments:** `S`, non-negative. **Returns:** the same shape."""
-        S = checks.scale_input(_OWNER, S)
+    def apply(self, data: Spectra) -> Spectra:
+        S = checks.scale_input(_OWNER, data.S, bins_last=True)
         if self.eps > 0:
             # An eps too small for the dtype would otherwise be rounded to zero.
             eps = jnp.asarray(max(self.eps, float(jnp.finfo(S.dtype).tiny)), S.dtype)
             # Not a maximum, so that a NaN stays one.
             S = S + eps if self.floor_mode == "add" else jnp.where(S < eps, eps, S)
-        return real_power(S, self.exponent)
+        return data.holding(real_power(S, self.exponent))

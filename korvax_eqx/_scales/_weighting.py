@@ -1,16 +1,17 @@
 """Frequency weightings of spectra that are in dB."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import AbstractFramesScale
+from korvax_eqx._core._steps import AbstractScale, Scope
+from korvax_eqx._data import Spectra
 from korvax_eqx._static import static_or_leaf
 from korvax_eqx._tables._frequencies import fft_frequencies_table
 from korvax_eqx._tables._weighting import Curve, weighting_values
@@ -18,7 +19,7 @@ from korvax_eqx._tables._weighting import Curve, weighting_values
 Frequencies = Float[Array | np.ndarray, " n_bins"] | Sequence[float]
 
 
-class AWeighting(AbstractFramesScale):
+class AWeighting(AbstractScale):
     """Adds the A-weighting of each bin to a spectrum in dB: `S + A(f)`.
 
     The spectrum must already be in dB. A-weighted decibels of a power spectrogram:
@@ -26,6 +27,7 @@ class AWeighting(AbstractFramesScale):
     [`A_weighting`][].
     """
 
+    scope: ClassVar[Scope] = "frame"
     frequencies: Any
     min_db: float | None = eqx.field(static=True)
     sr: float | None = eqx.field(static=True)
@@ -58,27 +60,20 @@ class AWeighting(AbstractFramesScale):
     @property
     def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
         """What is added to each bin, dB."""
-        return _weighting("A", self.frequencies, self.min_db, self.sr, self.n_fft)
+        return _weighting("A", self)
 
-    @property
-    def is_framewise(self) -> bool:
-        return True
-
-    def frames(
-        self,
-        S: Float[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows n_frames n_bins"]:
-        return _add("AWeighting", S, self.weighting_db)
+    def apply(self, data: Spectra) -> Spectra:
+        return _add("AWeighting", data, self.weighting_db)
 
 
-class BWeighting(AbstractFramesScale):
+class BWeighting(AbstractScale):
     """Adds the B-weighting of each bin to a spectrum in dB: `S + B(f)`.
 
     The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
     [`B_weighting`][].
     """
 
+    scope: ClassVar[Scope] = "frame"
     frequencies: Any
     min_db: float | None = eqx.field(static=True)
     sr: float | None = eqx.field(static=True)
@@ -100,27 +95,20 @@ class BWeighting(AbstractFramesScale):
     @property
     def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
         """What is added to each bin, dB."""
-        return _weighting("B", self.frequencies, self.min_db, self.sr, self.n_fft)
+        return _weighting("B", self)
 
-    @property
-    def is_framewise(self) -> bool:
-        return True
-
-    def frames(
-        self,
-        S: Float[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows n_frames n_bins"]:
-        return _add("BWeighting", S, self.weighting_db)
+    def apply(self, data: Spectra) -> Spectra:
+        return _add("BWeighting", data, self.weighting_db)
 
 
-class CWeighting(AbstractFramesScale):
+class CWeighting(AbstractScale):
     """Adds the C-weighting of each bin to a spectrum in dB: `S + C(f)`.
 
     The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
     [`C_weighting`][].
     """
 
+    scope: ClassVar[Scope] = "frame"
     frequencies: Any
     min_db: float | None = eqx.field(static=True)
     sr: float | None = eqx.field(static=True)
@@ -142,27 +130,20 @@ class CWeighting(AbstractFramesScale):
     @property
     def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
         """What is added to each bin, dB."""
-        return _weighting("C", self.frequencies, self.min_db, self.sr, self.n_fft)
+        return _weighting("C", self)
 
-    @property
-    def is_framewise(self) -> bool:
-        return True
-
-    def frames(
-        self,
-        S: Float[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows n_frames n_bins"]:
-        return _add("CWeighting", S, self.weighting_db)
+    def apply(self, data: Spectra) -> Spectra:
+        return _add("CWeighting", data, self.weighting_db)
 
 
-class DWeighting(AbstractFramesScale):
+class DWeighting(AbstractScale):
     """Adds the D-weighting of each bin to a spectrum in dB: `S + D(f)`.
 
     The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
     [`D_weighting`][].
     """
 
+    scope: ClassVar[Scope] = "frame"
     frequencies: Any
     min_db: float | None = eqx.field(static=True)
     sr: float | None = eqx.field(static=True)
@@ -184,18 +165,10 @@ class DWeighting(AbstractFramesScale):
     @property
     def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
         """What is added to each bin, dB."""
-        return _weighting("D", self.frequencies, self.min_db, self.sr, self.n_fft)
+        return _weighting("D", self)
 
-    @property
-    def is_framewise(self) -> bool:
-        return True
-
-    def frames(
-        self,
-        S: Float[Array, "*rows n_frames n_bins"],
-        n_frames: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows n_frames n_bins"]:
-        return _add("DWeighting", S, self.weighting_db)
+    def apply(self, data: Spectra) -> Spectra:
+        return _add("DWeighting", data, self.weighting_db)
 
 
 def _check(
@@ -239,25 +212,17 @@ def _check_frequencies(owner: str, frequencies: Any) -> Any:
     checks.refuse(owner, "frequencies", rule, frequencies)
 
 
-def _weighting(
-    curve: Curve,
-    frequencies: Any,
-    min_db: float | None,
-    sr: float | None,
-    n_fft: int | None,
-) -> Float[Array | np.ndarray, " n_bins"]:
-    bins = frequencies
-    if bins is None and sr is not None and n_fft is not None:
-        bins = fft_frequencies_table(sr, n_fft)
-    return weighting_values(curve, bins, min_db)
+def _weighting(curve: Curve, scale: Any) -> Float[Array | np.ndarray, " n_bins"]:
+    bins = scale.frequencies
+    if bins is None:
+        bins = fft_frequencies_table(scale.sr, scale.n_fft)
+    return weighting_values(curve, bins, scale.min_db)
 
 
 def _add(
-    owner: str,
-    S: Float[Array, "*rows n_frames n_bins"],
-    weighting_db: Float[Array | np.ndarray, " n_bins"],
-) -> Float[Array, "*rows n_frames n_bins"]:
-    S = checks.scale_input(owner, S, bins_last=True)
+    owner: str, data: Spectra, weighting_db: Float[Array | np.ndarray, " n_bins"]
+) -> Spectra:
+    S = checks.scale_input(owner, data.S, bins_last=True)
     (n_bins,) = weighting_db.shape
     if S.shape[-1] != n_bins:
         raise ValueError(
@@ -267,4 +232,4 @@ def _add(
             "FFT spectrum use its `sr` and `n_fft`, for mel bands "
             "`frequencies=MelScale(...).frequencies`."
         )
-    return S + jnp.asarray(weighting_db, S.dtype)
+    return data.holding(S + jnp.asarray(weighting_db, S.dtype))

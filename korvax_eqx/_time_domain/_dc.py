@@ -1,14 +1,18 @@
 """The error of the mean of a signal."""
 
+from typing import ClassVar
+
 import equinox as eqx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._evaluation._signals import AbstractFusedWaveformLoss, counted
+from korvax_eqx._core._loss import AbstractWaveformLoss
+from korvax_eqx._core._steps import Scope
+from korvax_eqx._data import Signals
 from korvax_eqx._numerics._waveform import dc_error
 
 
-class DCLoss(AbstractFusedWaveformLoss):
+class DCLoss(AbstractWaveformLoss):
     r"""Squared offset over power, $m^2 / (\frac1n \sum y^2 + \epsilon)$.
 
     $m = \frac1n \sum (y - x)$ is the mean error of each signal. See Wright, Välimäki
@@ -17,6 +21,7 @@ class DCLoss(AbstractFusedWaveformLoss):
     as that.
     """
 
+    scope: ClassVar[Scope] = "value"
     eps: float = eqx.field(static=True)
 
     def __init__(self, eps: float = 1e-8):
@@ -28,10 +33,5 @@ class DCLoss(AbstractFusedWaveformLoss):
         """
         self.eps = checks.non_negative("DCLoss", "eps", eps)
 
-    def values(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        y: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
-        return dc_error(x, y, counted(x, n_samples), self.eps)
+    def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
+        return dc_error(x.x, y.x, x.count, self.eps)

@@ -1,14 +1,18 @@
 """The error of a signal relative to its target."""
 
+from typing import ClassVar
+
 import equinox as eqx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._evaluation._signals import AbstractFusedWaveformLoss, counted
+from korvax_eqx._core._loss import AbstractWaveformLoss
+from korvax_eqx._core._steps import Scope
+from korvax_eqx._data import Signals
 from korvax_eqx._numerics._waveform import error_to_signal
 
 
-class ESRLoss(AbstractFusedWaveformLoss):
+class ESRLoss(AbstractWaveformLoss):
     r"""Error-to-signal ratio $\sum (y - x)^2 / (\sum y^2 + \epsilon)$ of each signal.
 
     See Wright, Välimäki (2020), "Perceptual loss function for neural modeling of audio
@@ -16,6 +20,7 @@ class ESRLoss(AbstractFusedWaveformLoss):
     largest number counts as that.
     """
 
+    scope: ClassVar[Scope] = "value"
     eps: float = eqx.field(static=True)
 
     def __init__(self, eps: float = 1e-8):
@@ -27,10 +32,5 @@ class ESRLoss(AbstractFusedWaveformLoss):
         """
         self.eps = checks.non_negative("ESRLoss", "eps", eps)
 
-    def values(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        y: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
-        return error_to_signal(x, y, counted(x, n_samples), self.eps)
+    def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
+        return error_to_signal(x.x, y.x, x.count, self.eps)

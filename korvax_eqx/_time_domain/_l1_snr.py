@@ -1,14 +1,18 @@
 """Signal-to-noise ratio of absolute differences."""
 
+from typing import ClassVar
+
 import equinox as eqx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._evaluation._signals import AbstractFusedWaveformLoss, counted
+from korvax_eqx._core._loss import AbstractWaveformLoss
+from korvax_eqx._core._steps import Scope
+from korvax_eqx._data import Signals
 from korvax_eqx._numerics._waveform import l1_snr, level_penalty
 
 
-class L1SNRLoss(AbstractFusedWaveformLoss):
+class L1SNRLoss(AbstractWaveformLoss):
     r"""Ratio of mean absolute error and mean absolute target, in dB.
 
     $$D = 10 \log_{10} \frac{\frac1n\sum |x - y| + \epsilon}{\frac1n\sum |y| + \epsilon}
@@ -21,6 +25,7 @@ class L1SNRLoss(AbstractFusedWaveformLoss):
     neural network for cinematic audio source separation", and its package torch-l1-snr.
     """
 
+    scope: ClassVar[Scope] = "value"
     eps: float = eqx.field(static=True)
     level: bool = eqx.field(static=True)
 
@@ -35,12 +40,6 @@ class L1SNRLoss(AbstractFusedWaveformLoss):
         self.eps = checks.non_negative("L1SNRLoss", "eps", eps)
         self.level = checks.boolean("L1SNRLoss", "level", level)
 
-    def values(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        y: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
-        n = counted(x, n_samples)
-        value = l1_snr(x, y, n, self.eps)
-        return value + level_penalty(x, y, n) if self.level else value
+    def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
+        value = l1_snr(x.x, y.x, x.count, self.eps)
+        return value + level_penalty(x.x, y.x, x.count) if self.level else value

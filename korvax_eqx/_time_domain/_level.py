@@ -1,14 +1,18 @@
 """The difference of the levels of signals."""
 
+from typing import ClassVar
+
 import equinox as eqx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._evaluation._signals import AbstractFusedWaveformLoss, counted
+from korvax_eqx._core._loss import AbstractWaveformLoss
+from korvax_eqx._core._steps import Scope
+from korvax_eqx._data import Signals
 from korvax_eqx._numerics._waveform import level_penalty
 
 
-class LevelLoss(AbstractFusedWaveformLoss):
+class LevelLoss(AbstractWaveformLoss):
     r"""Penalty of a wrong level, $\lambda |L_x - L_y|$ in dB, for each signal.
 
     $L = 10 \log_{10}(\frac1n\sum x^2 + \epsilon)$. The weight $\lambda$ carries no
@@ -21,6 +25,7 @@ class LevelLoss(AbstractFusedWaveformLoss):
     this.
     """
 
+    scope: ClassVar[Scope] = "value"
     lambda0: float = eqx.field(static=True)
     delta_lambda: float = eqx.field(static=True)
     lmin: float = eqx.field(static=True)
@@ -48,11 +53,6 @@ class LevelLoss(AbstractFusedWaveformLoss):
         self.lmin = checks.real(owner, "lmin", lmin)
         self.eps = checks.non_negative(owner, "eps", eps)
 
-    def values(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        y: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
+    def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
         weights = self.lambda0, self.delta_lambda
-        return level_penalty(x, y, counted(x, n_samples), *weights, self.lmin, self.eps)
+        return level_penalty(x.x, y.x, x.count, *weights, self.lmin, self.eps)

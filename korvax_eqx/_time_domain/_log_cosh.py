@@ -3,10 +3,11 @@
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._evaluation._signals import AbstractWaveformLoss, counted
+from korvax_eqx._core._loss import AbstractWaveformLoss
+from korvax_eqx._data import Signals
 from korvax_eqx._numerics._waveform import log_cosh
 
 
@@ -36,10 +37,5 @@ class LogCoshLoss(AbstractWaveformLoss):
         self.a = checks.number_or_leaf("LogCoshLoss", "a", a)
         self.eps = checks.non_negative("LogCoshLoss", "eps", eps)
 
-    def values(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        y: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
-        return log_cosh(x, y, counted(x, n_samples), self.a, self.eps)
+    def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
+        return log_cosh(x.x, y.x, x.count, self.a, self.eps)

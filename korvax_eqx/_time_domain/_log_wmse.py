@@ -7,12 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._evaluation._comparison import AbstractComparison
-from korvax_eqx._evaluation._loss import AbstractLoss
-from korvax_eqx._evaluation._signals import WaveformComparison, counted
+from korvax_eqx._core._loss import AbstractWaveformLoss
+from korvax_eqx._core._steps import Scope
+from korvax_eqx._data import Signals
 from korvax_eqx._maps._fields import table_or_leaf
 from korvax_eqx._numerics._fir import correlate, filtered_energy
 from korvax_eqx._numerics._padding import cut_off
@@ -23,7 +23,7 @@ Mixture = Literal["target", "sum", "last"]
 _LEAST_POWER = 1e-16
 
 
-class LogWMSELoss(AbstractLoss):
+class LogWMSELoss(AbstractWaveformLoss):
     r"""Logarithm of the filtered squared error, relative to a mixture's filtered power.
 
     $$4 \ln\left(\frac{\frac1n \sum (h * (x - y))^2}{\max(\frac1n \sum (h * u)^2,
@@ -77,68 +77,53 @@ class LogWMSELoss(AbstractLoss):
             threshold_db = checks.real(owner, "threshold_db", threshold_db)
         self.threshold_db = threshold_db
 
-    def comparisons(
-        self, *, key: PRNGKeyArray | None = None
-    ) -> tuple[AbstractComparison, ...]:
-        event_ndim = 1 if self.mixture == "target" else 2
-        return (
-            WaveformComparison(
-                losses=(self,),
-                names=("log_wmse",),
-                piece_size="signals",
-                event_ndim=event_ndim,
-            ),
-        )
+    @property
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "signal" if self.mixture == "target" else "channels"
 
-    def values(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        y: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, " rows"] | None = None,
-    ) -> Float[Array, " rows"]:
-        """Return the loss of each row: a signal, or the sources of a recording."""
-        mixture, n_mixture = y, n_samples
-        if self.mixture != "target":
-            n_mixture = None if n_samples is None else n_samples[:, None]
-            if self.mixture == "sum":
-                mixture = jnp.sum(y, axis=-2, keepdims=True)
-            else:
-                x, y, mixture = self._split(x, y)
-            if n_samples is not None:
-                n_samples = jnp.broadcast_to(n_samples[:, None], y.shape[:-1])
-        n = jnp.maximum(counted(mixture, n_mixture), 1)
-        power = jax.lax.stop_gradient(self._energy(mixture, n_mixture) / n)
+    def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
+        """Return the loss of each signal, or of the sources of a recording."""
+        mixture = y
+        if self.mixture == "sum":
+            mixture = Signals(jnp.sum(y.x, axis=-2, keepdims=True), _first(y.n_samples))
+        elif self.mixture == "last":
+            x, y, mixture = self._split(x, y)
+        power = self._energy(mixture) / mixture.count
+        power = jax.lax.stop_gradient(power)
         power = jnp.where(power < _LEAST_POWER, _LEAST_POWER, power)
-        n = jnp.maximum(counted(x, n_samples), 1)
-        error = self._energy(x - y, n_samples, jnp.sqrt(power)) / n
+        error = self._energy(Signals(x.x - y.x, y.n_samples), jnp.sqrt(power)) / x.count
         value = 4 * log_ratio(error + self.eps * power, power)
         return value if self.mixture == "target" else jnp.mean(value, axis=-1)
 
-    def _split(
-        self, x: Float[Array, "*rows n_samples"], y: Float[Array, "*rows n_samples"]
-    ) -> tuple[Array, Array, Array]:
-        if y.shape[-2] < 2:
+    def _split(self, x: Signals, y: Signals) -> tuple[Signals, Signals, Signals]:
+        if y.x.shape[-2] < 2:
             raise ValueError(
                 '`LogWMSELoss(mixture="last")`: signals must have at least two entries '
                 "in the axis before the samples, the sources and then the mixture. Got "
-                f"the shape {y.shape[1:]}."
+                f"the shape {y.x.shape[1:]}."
             )
-        return x[..., :-1, :], y[..., :-1, :], y[..., -1:, :]
+        n = y.n_samples
+        lengths = (None, None) if n is None else (n[..., :-1], n[..., -1:])
+        x, mixture = Signals(x.x[..., :-1, :], lengths[0]), y.x[..., -1:, :]
+        return x, Signals(y.x[..., :-1, :], lengths[0]), Signals(mixture, lengths[1])
 
     def _energy(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None,
-        scale: Float[Array, "*rows"] | None = None,
+        self, data: Signals, scale: Float[Array, "*rows"] | None = None
     ) -> Float[Array, "*rows"]:
         """Return the energy of filtered signals; what is below `scale` and dB is 0."""
+        x = data.x
         if self.threshold_db is None:
             return filtered_energy(x, self.taps)
         # `correlate` takes taps as they are; reversed, it convolves.
         taps = jnp.asarray(self.taps, x.dtype)[::-1]
-        filtered = cut_off(correlate(x, taps), n_samples)
+        filtered = cut_off(correlate(x, taps), data.n_samples)
         if scale is not None:
             least = scale * 10 ** (self.threshold_db / 20)
             is_gated = jnp.abs(filtered) < least[..., None]
             filtered = jnp.where(is_gated, 0, filtered)
         return jnp.sum(jnp.square(filtered), axis=-1)
+
+
+def _first(n_samples: Int[Array, "*rows channels"] | None) -> Any:
+    """Return the length of each recording, with an axis for channels."""
+    return None if n_samples is None else n_samples[..., :1]

@@ -1,10 +1,11 @@
 """Scale-dependent signal-to-distortion ratio."""
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._evaluation._signals import AbstractWaveformLoss, counted
+from korvax_eqx._core._loss import AbstractWaveformLoss
+from korvax_eqx._data import Signals
 from korvax_eqx._numerics._waveform import sd_sdr
 
 
@@ -33,10 +34,5 @@ class SDSDRLoss(AbstractWaveformLoss):
         self.zero_mean = checks.boolean("SDSDRLoss", "zero_mean", zero_mean)
         self.eps = checks.non_negative("SDSDRLoss", "eps", eps)
 
-    def values(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        y: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
-        return sd_sdr(x, y, counted(x, n_samples), self.zero_mean, self.eps)
+    def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
+        return sd_sdr(x.x, y.x, x.count, self.zero_mean, self.eps)

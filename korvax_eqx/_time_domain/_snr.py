@@ -1,10 +1,11 @@
 """Signal-to-noise ratio."""
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._evaluation._signals import AbstractWaveformLoss, counted
+from korvax_eqx._core._loss import AbstractWaveformLoss
+from korvax_eqx._data import Signals
 from korvax_eqx._numerics._waveform import snr
 
 
@@ -30,10 +31,5 @@ class SNRLoss(AbstractWaveformLoss):
         self.zero_mean = checks.boolean("SNRLoss", "zero_mean", zero_mean)
         self.eps = checks.non_negative("SNRLoss", "eps", eps)
 
-    def values(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        y: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
-        return snr(x, y, counted(x, n_samples), self.zero_mean, self.eps)
+    def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
+        return snr(x.x, y.x, x.count, self.zero_mean, self.eps)

@@ -1,21 +1,24 @@
 """Mean absolute and mean squared difference of signals."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._evaluation._signals import AbstractFusedWaveformLoss, counted
+from korvax_eqx._core._loss import AbstractWaveformLoss
+from korvax_eqx._core._steps import Scope
+from korvax_eqx._data import Signals
 from korvax_eqx._numerics._waveform import waveform_l1, waveform_l2
 
 
-class WaveformLoss(AbstractFusedWaveformLoss):
+class WaveformLoss(AbstractWaveformLoss):
     r"""Mean over samples of $|x - y|$ (L1) or $(x - y)^2$ (L2).
 
     The derivative of the absolute value at 0 is 0: equal signals have zero gradient.
     """
 
+    scope: ClassVar[Scope] = "value"
     metric: Literal["L1", "L2"] = eqx.field(static=True)
 
     def __init__(self, metric: Literal["L1", "L2"] = "L1"):
@@ -26,11 +29,6 @@ class WaveformLoss(AbstractFusedWaveformLoss):
         options = ("L1", "L2")
         self.metric = checks.one_of("WaveformLoss", "metric", metric, options)
 
-    def values(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        y: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows"]:
+    def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
         distance = waveform_l1 if self.metric == "L1" else waveform_l2
-        return distance(x, y, counted(x, n_samples))
+        return distance(x.x, y.x, x.count)

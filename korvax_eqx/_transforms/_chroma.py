@@ -2,21 +2,27 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
-from korvax_eqx import _warnings
 from korvax_eqx._axes import Axes
-from korvax_eqx._base import AbstractLocalTransform, Count
+from korvax_eqx._core._steps import (
+    AbstractFramesTransform,
+    AbstractScale,
+    AbstractStep,
+    Count,
+    Scope,
+    applied,
+)
+from korvax_eqx._data import Signals, Spectra
 from korvax_eqx._numerics._safe import FloorMode
 from korvax_eqx._numerics._safe import norm as two_norm
-from korvax_eqx._sharding._segments import Framing
 from korvax_eqx._tables._chroma import (
     check_chroma,
     chroma_frequencies,
@@ -26,11 +32,12 @@ from korvax_eqx._tables._chroma import (
 from korvax_eqx._transforms._framing import Padding
 from korvax_eqx._transforms._spectrogram import Spectrogram
 from korvax_eqx._transforms._stft import Normalized
+from korvax_eqx._tree import part_of
 
 NORMS = (None, 1, 2, 1.0, 2.0, math.inf)
 
 
-class Chroma(AbstractLocalTransform):
+class Chroma(AbstractFramesTransform):
     r"""Chromagram $C |X|^p$: the energy of each pitch class, whatever its octave.
 
     $C$ is librosa's chroma filter bank: a Gaussian of the distance around the octave
@@ -144,30 +151,17 @@ class Chroma(AbstractLocalTransform):
     @property
     def spectrogram(self) -> Spectrogram:
         """The spectrogram whose bins are summed."""
-        with _warnings.remade("Chroma"):
-            return Spectrogram(
-                self.n_fft,
-                self.hop_length,
-                self.win_length,
-                self.window,
-                self.center,
-                self.power,
-                self.pad_mode,
-                padding=self.padding,
-                extra_padding=self.extra_padding,
-                normalized=self.normalized,
-                floor=self.floor,
-                floor_mode=self.floor_mode,
-            )
+        return part_of(self, Spectrogram)
 
     @property
-    def label(self) -> str:
-        return str(self.n_fft)
+    def path(self) -> tuple[AbstractStep, ...]:
+        fold = ChromaFold(self.matrix_key, self.norm, self.eps)
+        return (*self.spectrogram.path, fold)
 
     @property
-    def matrix(self) -> Float[np.ndarray, "n_chroma n_bins"]:
-        """The weights that sum bins, shape `(n_chroma, n_fft // 2 + 1)`."""
-        return chroma_matrix(
+    def matrix_key(self) -> tuple[Any, ...]:
+        """The arguments of the table that sums bins."""
+        return (
             self.sr,
             self.n_fft,
             self.n_chroma,
@@ -176,6 +170,11 @@ class Chroma(AbstractLocalTransform):
             self.octwidth,
             self.base_c,
         )
+
+    @property
+    def matrix(self) -> Float[np.ndarray, "n_chroma n_bins"]:
+        """The weights that sum bins, shape `(n_chroma, n_fft // 2 + 1)`."""
+        return chroma_matrix(*self.matrix_key)
 
     @property
     def frequencies(self) -> Float[np.ndarray, " n_chroma"]:
@@ -206,28 +205,30 @@ class Chroma(AbstractLocalTransform):
     def n_frames(self, n_samples: Count) -> Count:
         return self.spectrogram.n_frames(n_samples)
 
-    def framing(self) -> tuple[Framing, "Chroma"]:
-        framing, _ = self.spectrogram.framing()
-        with _warnings.remade("Chroma"):
-            inside = dataclasses.replace(self, padding=(0, 0), extra_padding=False)
-        return framing, inside
+    def apply(self, data: Signals) -> Spectra:
+        return applied(self.path, data)
 
-    def frames(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows n_frames n_chroma"]:
-        S = self.spectrogram.frames(x, n_samples)
-        weights = jnp.asarray(self.matrix, S.dtype)
+
+class ChromaFold(AbstractScale):
+    """Sums the bins of each pitch class, and divides each frame by its norm."""
+
+    scope: ClassVar[Scope] = "frame"
+    matrix_key: tuple[Any, ...] = eqx.field(static=True)
+    norm: float | None = eqx.field(static=True)
+    eps: float = eqx.field(static=True)
+
+    def apply(self, data: Spectra) -> Spectra:
+        S = data.S
+        weights = jnp.asarray(chroma_matrix(*self.matrix_key), S.dtype)
         precision = jax.lax.Precision.HIGHEST
         C = jnp.einsum("...f,cf->...c", S, weights, precision=precision)
         if self.norm is None:
-            return C
+            return data.holding(C)
         # The sums are not negative, so `abs` changes no value. It keeps XLA from fusing
         # the quotient, as a product, into the difference that a loss takes, in one
         # rounding: two equal spectra then differed by 1e-17 (CPU; a barrier was no
         # help).
-        return jax.lax.abs(C / self._sizes(C))
+        return data.holding(jax.lax.abs(C / self._sizes(C)))
 
     def _sizes(
         self, C: Float[Array, "*rows n_frames n_chroma"]

@@ -1,22 +1,27 @@
 """The constant-Q transform."""
 
-import dataclasses
 from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Float, Inexact
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._axes import Axes
-from korvax_eqx._base import AbstractStagedTransform, Count
-from korvax_eqx._sharding._segments import Framing
+from korvax_eqx._core._steps import (
+    AbstractFramesTransform,
+    AbstractStep,
+    Count,
+    applied,
+)
+from korvax_eqx._data import Signals, Spectra
 from korvax_eqx._tables._cqt_kernels import Normalization, VQTKernels
+from korvax_eqx._tree import part_of
 
 from ._vqt import VQT, vqt
 
 
-class CQT(AbstractStagedTransform):
+class CQT(AbstractFramesTransform):
     """Constant-Q transform: logarithmically spaced bins of constant relative width.
 
     `VQT` with `gamma=0`; see there for the definition. J. C. Brown (1991),
@@ -81,21 +86,11 @@ class CQT(AbstractStagedTransform):
     @property
     def vqt(self) -> VQT:
         """The same transform as a `VQT`."""
-        return VQT(
-            sr=self.sr,
-            hop_length=self.hop_length,
-            fmin=self.fmin,
-            fmax=self.fmax,
-            n_bins=self.n_bins,
-            bins_per_octave=self.bins_per_octave,
-            filter_scale=self.filter_scale,
-            norm_kernels=self.norm_kernels,
-            power=self.power,
-            window=self.window,
-            center=self.center,
-            normalization_type=self.normalization_type,
-            pad_mode=self.pad_mode,
-        )
+        return part_of(self, VQT, gamma=0.0)
+
+    @property
+    def path(self) -> tuple[AbstractStep, ...]:
+        return self.vqt.path
 
     @property
     def kernels(self) -> VQTKernels:
@@ -108,31 +103,14 @@ class CQT(AbstractStagedTransform):
         return self.vqt.frequencies
 
     @property
-    def linear_part(self) -> VQT | None:
-        """The complex coefficients; `None` if they are what is returned."""
-        return self.vqt.linear_part
-
-    @property
-    def label(self) -> str:
-        return "cqt"
-
-    @property
     def axes(self) -> Axes:
         return self.vqt.axes
 
     def n_frames(self, n_samples: Count) -> Count:
         return self.vqt.n_frames(n_samples)
 
-    def framing(self) -> tuple[Framing, "CQT"]:
-        framing, _ = self.vqt.framing()
-        return framing, dataclasses.replace(self, center=False, pad_mode="constant")
-
-    def frames(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None = None,
-    ) -> Inexact[Array, "*rows n_frames n_bins"]:
-        return self.vqt.frames(x, n_samples)
+    def apply(self, data: Signals) -> Spectra:
+        return applied(self.path, data)
 
 
 def cqt(

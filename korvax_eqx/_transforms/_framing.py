@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from korvax_eqx import _checks as checks
-from korvax_eqx._base import Count
+from korvax_eqx._core._steps import Count
 
 Padding = Literal["torch", "same", "end"] | tuple[int, int] | None
 

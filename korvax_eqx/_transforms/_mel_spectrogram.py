@@ -5,22 +5,28 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
 from korvax_eqx import _warnings
 from korvax_eqx._axes import Axes
-from korvax_eqx._base import AbstractLocalTransform, Count
+from korvax_eqx._core._steps import (
+    AbstractFramesTransform,
+    AbstractStep,
+    Count,
+    applied,
+)
+from korvax_eqx._data import Signals, Spectra
 from korvax_eqx._numerics._safe import FloorMode
 from korvax_eqx._scales._mel import MelScale, to_mel_scale
-from korvax_eqx._sharding._segments import Framing
 from korvax_eqx._tables._mel import MelNorm
 from korvax_eqx._transforms._framing import Padding
 from korvax_eqx._transforms._spectrogram import Spectrogram, spectrogram
 from korvax_eqx._transforms._stft import Normalized
+from korvax_eqx._tree import part_of
 
 
-class MelSpectrogram(AbstractLocalTransform):
+class MelSpectrogram(AbstractFramesTransform):
     r"""Mel spectrogram $M |X|^p$: a `Spectrogram`, then a `MelScale`."""
 
     window: Any
@@ -108,40 +114,16 @@ class MelSpectrogram(AbstractLocalTransform):
     @property
     def spectrogram(self) -> Spectrogram:
         """The spectrogram whose bins are summed."""
-        with _warnings.remade("MelSpectrogram"):
-            return Spectrogram(
-                self.n_fft,
-                self.hop_length,
-                self.win_length,
-                self.window,
-                self.center,
-                self.power,
-                self.pad_mode,
-                padding=self.padding,
-                extra_padding=self.extra_padding,
-                normalized=self.normalized,
-                floor=self.floor,
-                floor_mode=self.floor_mode,
-            )
+        return part_of(self, Spectrogram)
 
     @property
     def mel_scale(self) -> MelScale:
         """The scale that sums them."""
-        with _warnings.remade("MelSpectrogram"):
-            return MelScale(
-                self.sr,
-                self.n_fft,
-                self.n_mels,
-                self.fmin,
-                self.fmax,
-                self.htk,
-                self.norm,
-                basis=self.basis,
-            )
+        return part_of(self, MelScale)
 
     @property
-    def label(self) -> str:
-        return str(self.n_fft)
+    def path(self) -> tuple[AbstractStep, ...]:
+        return (*self.spectrogram.path, self.mel_scale)
 
     @property
     def window_values(self) -> np.ndarray | Float[Array, " n_fft"]:
@@ -171,18 +153,8 @@ class MelSpectrogram(AbstractLocalTransform):
     def n_frames(self, n_samples: Count) -> Count:
         return self.spectrogram.n_frames(n_samples)
 
-    def framing(self) -> tuple[Framing, "MelSpectrogram"]:
-        framing, _ = self.spectrogram.framing()
-        with _warnings.remade("MelSpectrogram"):
-            inside = dataclasses.replace(self, padding=(0, 0), extra_padding=False)
-        return framing, inside
-
-    def frames(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows n_frames n_mels"]:
-        return self.mel_scale.frames(self.spectrogram.frames(x, n_samples))
+    def apply(self, data: Signals) -> Spectra:
+        return applied(self.path, data)
 
 
 def mel_spectrogram(

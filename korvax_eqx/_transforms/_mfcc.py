@@ -2,19 +2,27 @@
 
 import dataclasses
 import functools
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.fft
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
 from korvax_eqx import _warnings
 from korvax_eqx._axes import Axes
-from korvax_eqx._base import AbstractFramesTransform, Count, frames_in_pieces, is_long
+from korvax_eqx._core._steps import (
+    AbstractFramesTransform,
+    AbstractScale,
+    AbstractStep,
+    Count,
+    Scope,
+    applied,
+)
+from korvax_eqx._data import Signals, Spectra
 from korvax_eqx._numerics._safe import FloorMode
 from korvax_eqx._scales._decibel import PowerToDB, power_to_db
 from korvax_eqx._scales._log import Log
@@ -23,6 +31,7 @@ from korvax_eqx._tables._mel import MelNorm
 from korvax_eqx._transforms._framing import Padding
 from korvax_eqx._transforms._mel_spectrogram import MelSpectrogram, mel_spectrogram
 from korvax_eqx._transforms._stft import Normalized
+from korvax_eqx._tree import part_of
 
 DCTNorm = Literal["backward", "ortho"] | None
 MagScale = Literal["linear", "log", "db"]
@@ -156,32 +165,17 @@ class MFCC(AbstractFramesTransform):
     @property
     def mel_spectrogram(self) -> MelSpectrogram:
         """The spectrogram whose cosine transform is taken."""
-        with _warnings.remade("MFCC", norm="mel_norm"):
-            return MelSpectrogram(
-                self.sr,
-                self.n_fft,
-                self.n_mels,
-                self.fmin,
-                self.fmax,
-                self.hop_length,
-                self.win_length,
-                self.window,
-                self.center,
-                self.power,
-                self.pad_mode,
-                htk=self.htk,
-                norm=self.mel_norm,
-                basis=self.basis,
-                padding=self.padding,
-                extra_padding=self.extra_padding,
-                normalized=self.normalized,
-                floor=self.floor,
-                floor_mode=self.floor_mode,
-            )
+        return part_of(self, MelSpectrogram, norm=self.mel_norm)
 
     @property
-    def label(self) -> str:
-        return str(self.n_fft)
+    def path(self) -> tuple[AbstractStep, ...]:
+        scales: dict[str, tuple[AbstractStep, ...]] = {
+            "linear": (),
+            "log": (Log(eps=_FLOOR),),
+            "db": (PowerToDB(amin=_FLOOR),),
+        }
+        scale = scales[self.mag_scale]
+        return *self.mel_spectrogram.path, *scale, part_of(self, CosineTransform)
 
     @property
     def dct_matrix(self) -> Float[np.ndarray, "n_mfcc n_mels"]:
@@ -200,23 +194,22 @@ class MFCC(AbstractFramesTransform):
     def n_frames(self, n_samples: Count) -> Count:
         return self.mel_spectrogram.n_frames(n_samples)
 
-    def frames(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None = None,
-    ) -> Float[Array, "*rows n_frames n_mfcc"]:
-        mel = self.mel_spectrogram
-        if n_samples is None and is_long(x.shape[-1]):
-            # The limit below the maximum needs all frames, but of mel bands alone.
-            S = frames_in_pieces(mel, x)
-        else:
-            S = mel.frames(x, n_samples)
-        if self.mag_scale == "log":
-            S = Log(eps=_FLOOR)(S)
-        elif self.mag_scale == "db":
-            n_frames: Any = None if n_samples is None else mel.n_frames(n_samples)
-            S = PowerToDB(amin=_FLOOR).frames(S, n_frames)
-        return _product(self.dct_matrix, S)
+    def apply(self, data: Signals) -> Spectra:
+        return applied(self.path, data)
+
+
+class CosineTransform(AbstractScale):
+    """The first rows of the liftered cosine transform of the bins of each frame."""
+
+    scope: ClassVar[Scope] = "frame"
+    n_mfcc: int = eqx.field(static=True)
+    n_mels: int = eqx.field(static=True)
+    norm: DCTNorm = eqx.field(static=True)
+    lifter: float = eqx.field(static=True)
+
+    def apply(self, data: Spectra) -> Spectra:
+        matrix = dct_matrix(self.n_mfcc, self.n_mels, self.norm, self.lifter)
+        return data.map(lambda S: _product(matrix, S))
 
 
 def cepstral_coefficients(

@@ -5,19 +5,26 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Float, Inexact
 
 from korvax_eqx import _checks as checks
 from korvax_eqx import _warnings
 from korvax_eqx._axes import Axes
-from korvax_eqx._base import AbstractLocalTransform, Count
-from korvax_eqx._numerics._safe import FloorMode, floored_power, magnitude_power
-from korvax_eqx._sharding._segments import Framing
+from korvax_eqx._core._steps import (
+    AbstractFramesTransform,
+    AbstractStep,
+    Count,
+    applied,
+)
+from korvax_eqx._data import Signals, Spectra
+from korvax_eqx._numerics._safe import FloorMode
+from korvax_eqx._scales._magnitude import Magnitude
 from korvax_eqx._transforms._framing import Padding
 from korvax_eqx._transforms._stft import STFT, Normalized, pad_for_frames
+from korvax_eqx._tree import part_of
 
 
-class Spectrogram(AbstractLocalTransform):
+class Spectrogram(AbstractFramesTransform):
     r"""Spectrogram $|X|^p$ of the short-time Fourier transform $X$.
 
     With a floor $\epsilon$ it is $\max(|X|^2, \epsilon)^{p/2}$, as in auraloss (1e-8)
@@ -95,22 +102,13 @@ class Spectrogram(AbstractLocalTransform):
     @property
     def stft(self) -> STFT:
         """The transform whose magnitudes are taken."""
-        with _warnings.remade("Spectrogram"):
-            return STFT(
-                self.n_fft,
-                self.hop_length,
-                self.win_length,
-                self.window,
-                self.center,
-                self.pad_mode,
-                padding=self.padding,
-                extra_padding=self.extra_padding,
-                normalized=self.normalized,
-            )
+        return part_of(self, STFT)
 
     @property
-    def label(self) -> str:
-        return str(self.n_fft)
+    def path(self) -> tuple[AbstractStep, ...]:
+        if self.power is None:
+            return (self.stft,)
+        return self.stft, part_of(self, Magnitude)
 
     @property
     def window_values(self) -> np.ndarray | Float[Array, " n_fft"]:
@@ -129,23 +127,8 @@ class Spectrogram(AbstractLocalTransform):
     def n_frames(self, n_samples: Count) -> Count:
         return self.stft.n_frames(n_samples)
 
-    def framing(self) -> tuple[Framing, "Spectrogram"]:
-        framing, _ = self.stft.framing()
-        with _warnings.remade("Spectrogram"):
-            inside = dataclasses.replace(self, padding=(0, 0), extra_padding=False)
-        return framing, inside
-
-    def frames(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None = None,
-    ) -> Inexact[Array, "*rows n_frames n_bins"]:
-        X = self.stft.frames(x, n_samples)
-        if self.power is None:
-            return X
-        if self.floor > 0:
-            return floored_power(X, self.power, self.floor, self.floor_mode)
-        return magnitude_power(X, self.power)
+    def apply(self, data: Signals) -> Spectra:
+        return applied(self.path, data)
 
 
 def spectrogram(

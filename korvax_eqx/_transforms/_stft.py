@@ -1,6 +1,5 @@
 """The short-time Fourier transform."""
 
-import dataclasses
 from typing import Any, Literal
 
 import equinox as eqx
@@ -12,12 +11,12 @@ from jaxtyping import Array, Complex, Float, Int
 from korvax_eqx import _checks as checks
 from korvax_eqx import _warnings
 from korvax_eqx._axes import Axes
-from korvax_eqx._base import AbstractLocalTransform, Count
+from korvax_eqx._core._steps import AbstractFramesTransform, Count
+from korvax_eqx._data import Framing, Signals, Spectra
 from korvax_eqx._numerics._fft import rfft
 from korvax_eqx._numerics._frames import windowed_frames
 from korvax_eqx._numerics._padding import extended
 from korvax_eqx._numerics._safe import norm, reciprocal_or_zero
-from korvax_eqx._sharding._segments import Framing
 from korvax_eqx._static import is_leaf, static_or_leaf
 from korvax_eqx._tables._frequencies import fft_frequencies_table
 from korvax_eqx._tables._windows import window_values
@@ -27,6 +26,7 @@ from korvax_eqx._transforms._framing import (
     count_frames,
     pad_widths,
 )
+from korvax_eqx._tree import unchecked
 
 Normalized = bool | Literal["window", "frame_length"]
 
@@ -45,7 +45,7 @@ PAD_MODES = (
 )
 
 
-class STFT(AbstractLocalTransform):
+class STFT(AbstractFramesTransform):
     r"""Short-time Fourier transform: the complex spectra of windowed frames.
 
     $$X_{k,t} = \sum_{n=0}^{N-1} w_n\, x_{n + tH}\, e^{-2\pi i k n / N}$$
@@ -145,10 +145,6 @@ class STFT(AbstractLocalTransform):
         self.window_values  # noqa: B018 an unknown window is refused here
 
     @property
-    def label(self) -> str:
-        return str(self.n_fft)
-
-    @property
     def window_values(self) -> np.ndarray | Float[Array, " n_fft"]:
         """The window as it is applied, shape `(n_fft,)`."""
         if is_leaf(self.window):
@@ -202,17 +198,21 @@ class STFT(AbstractLocalTransform):
             self.extra_padding,
         )
 
-    def framing(self) -> tuple[Framing, "STFT"]:
+    def framing(self) -> Framing:
         left, right = self.pad_widths
-        framing = Framing(self.hop_length, self.n_fft, left, right, self.pad_mode)
-        with _warnings.remade("STFT"):
-            inside = dataclasses.replace(self, padding=(0, 0), extra_padding=False)
-        return framing, inside
+        return Framing(self.hop_length, self.n_fft, left, right, self.pad_mode)
 
-    def frames(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None = None,
+    def unpadded(self) -> "STFT":
+        """Return the transform of signals that are padded already."""
+        return unchecked(self, padding=(0, 0), extra_padding=False)
+
+    def apply(self, data: Signals) -> Spectra:
+        n_samples = data.n_samples
+        S = self._frames(data.x, n_samples)
+        return Spectra(S, None if n_samples is None else self.n_frames(n_samples))
+
+    def _frames(
+        self, x: Float[Array, "*rows n_samples"], n_samples: Int[Array, "*rows"] | None
     ) -> Complex[Array, "*rows n_frames n_bins"]:
         left, right = self.pad_widths
         n_given, n_needed = x.shape[-1], self.n_fft - left - right

@@ -1,32 +1,33 @@
 """The variable-Q transform."""
 
-import dataclasses
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Complex, Float, Inexact, Int
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._axes import Axes
-from korvax_eqx._base import (
-    AbstractStagedTransform,
+from korvax_eqx._core._steps import (
+    AbstractFramesTransform,
+    AbstractStep,
     Count,
-    frames_in_pieces,
+    applied,
 )
+from korvax_eqx._data import Framing, Signals, Spectra
 from korvax_eqx._numerics._padding import extended
-from korvax_eqx._numerics._safe import magnitude_power
 from korvax_eqx._numerics._vqt import vqt_coefficients
-from korvax_eqx._sharding._segments import Framing
+from korvax_eqx._scales._magnitude import Magnitude
 from korvax_eqx._static import freeze
 from korvax_eqx._tables._cqt_kernels import Normalization, VQTKernels, vqt_kernels
+from korvax_eqx._tree import part_of, unchecked
 
 from ._stft import PAD_MODES
 
 
-class VQT(AbstractStagedTransform):
+class VQT(AbstractFramesTransform):
     r"""Variable-Q transform: logarithmically spaced bins of variable bandwidth.
 
     Bin $k$ at $f_k = f_\mathrm{min} 2^{k/B}$ correlates the signal with a windowed
@@ -129,13 +130,11 @@ class VQT(AbstractStagedTransform):
         return self.kernels.frequencies
 
     @property
-    def linear_part(self) -> "VQT | None":
-        """The complex coefficients; `None` if they are what is returned."""
-        return None if self.power is None else dataclasses.replace(self, power=None)
-
-    @property
-    def label(self) -> str:
-        return "vqt"
+    def path(self) -> tuple[AbstractStep, ...]:
+        if self.power is None:
+            return (self,)
+        linear = unchecked(self, power=None)
+        return linear, part_of(self, Magnitude, floor=0.0, floor_mode="clip")
 
     @property
     def axes(self) -> Axes:
@@ -149,24 +148,25 @@ class VQT(AbstractStagedTransform):
         count = 1 + (n_samples - self.kernels.frame_length) // self.hop_length
         return max(0, count) if isinstance(count, int) else jnp.maximum(0, count)
 
-    def framing(self) -> tuple[Framing, "VQT"]:
+    def framing(self) -> Framing:
         length = self.kernels.frame_length
         left = length // 2 if self.center else 0
-        framing = Framing(self.hop_length, length, left, left, self.pad_mode)
-        return framing, dataclasses.replace(self, center=False, pad_mode="constant")
+        return Framing(self.hop_length, length, left, left, self.pad_mode)
 
-    def frames(
-        self,
-        x: Float[Array, "*rows n_samples"],
-        n_samples: Int[Array, "*rows"] | None = None,
-    ) -> Inexact[Array, "*rows n_frames n_bins"]:
-        linear = self.linear_part
-        if linear is not None and self.power is not None:
-            if n_samples is None:
-                C = frames_in_pieces(linear, x)
-            else:
-                C = linear.frames(x, n_samples)
-            return magnitude_power(C, self.power)
+    def unpadded(self) -> "VQT":
+        """Return the transform of signals that are padded already."""
+        return unchecked(self, center=False, pad_mode="constant")
+
+    def apply(self, data: Signals) -> Spectra:
+        if self.power is not None:
+            return applied(self.path, data)
+        n_samples = data.n_samples
+        S = self._frames(data.x, n_samples)
+        return Spectra(S, None if n_samples is None else self.n_frames(n_samples))
+
+    def _frames(
+        self, x: Float[Array, "*rows n_samples"], n_samples: Int[Array, "*rows"] | None
+    ) -> Complex[Array, "*rows n_frames n_bins"]:
         center = self.center
         if center and self.pad_mode != "constant":
             half = self.kernels.frame_length // 2

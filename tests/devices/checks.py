@@ -21,9 +21,9 @@ import numpy as np
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from korvax_eqx._sharding._devices import keep_sharded, map_rows
 
 from korvax_eqx._numerics._fft import rfft
-from korvax_eqx._sharding._devices import keep_sharded, map_rows
 
 N = 64
 N_BINS = N // 2 + 1

@@ -17,9 +17,9 @@ from checks import KINDS, agree, collectives, compiled, make_mesh, put, spec_of
 from jax import Array
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
+from korvax_eqx._evaluation._pieces import SAMPLES
 
 import korvax_eqx as ke
-from korvax_eqx._evaluation._pieces import SAMPLES
 
 SHAPE = (16, 2, 1500)
 X, Y = 0.3 * np.random.default_rng(0).standard_normal((2, *SHAPE))

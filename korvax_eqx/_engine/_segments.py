@@ -1,19 +1,18 @@
 """Cutting long rows into overlapping segments of so many frames each."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ._pieces import limit_of
-from ._rows import Arrays
+from korvax_eqx._data import Framing
+from korvax_eqx._numerics._frames import padded
+from korvax_eqx._numerics._padding import extended
 
-# The modes of `jax.numpy.pad` in which what is padded at an end depends on the samples
-# next to it alone.
-_LOCAL_MODES = ("constant", "edge", "reflect", "symmetric")
+from ._devices import varying_like
+from ._functions import Arrays
 
 Kind = Literal["signal", "frames"]
 
@@ -37,33 +36,6 @@ class SegmentFunction(PieceFunction, Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Framing:
-    """Where the frames of a transform lie: t begins at sample `t * hop_length - left`.
-
-    **Arguments:**
-
-    - `hop_length`, `frame_length`: samples.
-    - `left`, `right`: how many samples are padded at most; zeros follow after those
-        on the right.
-    - `pad_mode`: how to pad, a mode of `jax.numpy.pad`.
-    """
-
-    hop_length: int
-    frame_length: int
-    left: int
-    right: int
-    pad_mode: str
-
-    @property
-    def is_local(self) -> bool:
-        return self.pad_mode in _LOCAL_MODES
-
-    def samples(self, n_frames: int) -> int:
-        """Return how many samples so many frames see."""
-        return (n_frames - 1) * self.hop_length + self.frame_length
-
-
-@dataclasses.dataclass(frozen=True)
 class Segments:
     """A function of segments, and how segments and what is made of them are cut.
 
@@ -74,36 +46,40 @@ class Segments:
         the frames of its segments side by side, or the sums of what they make.
     - `framing`: where the frames lie.
     - `n_frames`: how many frames a row has.
+    - `samples`: of a segment, about.
     - `row_kinds`, `output_kinds`: along what its arrays lie.
     """
 
     fn: SegmentFunction
     framing: Framing
     n_frames: int
+    samples: int
     row_kinds: tuple[Kind, ...] = ("signal",)
     output_kinds: tuple[Kind, ...] = ("frames",)
 
-    def cuts(self, n_samples: Any, limits: Mapping[str, int]) -> bool:
-        """Whether rows of so many samples are cut.
+    @property
+    def cuts(self) -> bool:
+        """Whether rows are cut.
 
         Not for less than four segments, nor for segments of a few frames, of which an
         end might see no sample at all.
         """
-        if not isinstance(n_samples, int) or not self.framing.is_local:
+        if not self.framing.is_local:
             return False
-        n_each = self.frames_at_once(limits)
+        n_each = self.frames_at_once
         return n_each >= 8 and self.n_frames >= 4 * n_each
 
-    def frames_at_once(self, limits: Mapping[str, int]) -> int:
+    @property
+    def frames_at_once(self) -> int:
         framing = self.framing
         # The overlap of two segments is computed twice: it must not be much.
         least = 8 * max(framing.frame_length, framing.left, framing.right)
-        samples = max(limit_of(limits), least)
+        samples = max(self.samples, least)
         return -(-samples // framing.hop_length)
 
 
 def in_segments(
-    segments: Segments, shared: Arrays, rows: Arrays, limits: Mapping[str, int]
+    segments: Segments, shared: Arrays, rows: Arrays
 ) -> tuple[Arrays, Arrays]:
     """Apply a function to the segments of all rows, one after another.
 
@@ -111,7 +87,7 @@ def in_segments(
     padded, are programs of their own.
     """
     n_rows, n_samples = rows[0].shape
-    n_each = segments.frames_at_once(limits)
+    n_each = segments.frames_at_once
     n_inner = segments.n_frames // n_each - 1
     cuts = _Cuts(segments, n_samples, n_each, n_inner)
     row_indices = jnp.arange(n_rows, dtype=jnp.int32)
@@ -138,63 +114,28 @@ _Carry = tuple[Arrays, Arrays]
 
 
 def added_in_segments(
-    many: Sequence[Segments],
-    shared: Arrays,
-    rows: Arrays,
-    outputs: Arrays,
-    sums: Arrays,
-    limits: Mapping[str, int],
+    segments: Segments, shared: Arrays, rows: Arrays, outputs: Arrays, sums: Arrays
 ) -> _Carry:
-    """Add what several functions make of the segments of one long row.
-
-    They go along the row together, each in segments of its own frames, which are about
-    as long.
+    """Add what a function makes of the segments of one long row.
 
     **Arguments:**
 
-    - `many`: their functions take and return arrays along a signal and sums, each as
-        many as there are `outputs` and `sums`; `None` adds nothing.
+    - `segments`: its function takes and returns arrays along a signal, and sums, each
+        as many as there are `outputs` and `sums`.
     - `rows`: arrays of shape `(1, n_samples)`.
     - `outputs`, `sums`: what to add to, `outputs` of shape `(1, n_samples)`.
     """
-    n_samples = rows[0].shape[-1]
-    most = min(s.n_frames // s.frames_at_once(limits) - 1 for s in many)
-    n_inner = min(
-        range(most, most + most // 8 + 1), key=lambda n: _longest_end(many, n)
-    )
-    cuts = [_Cuts(s, n_samples, s.n_frames // (n_inner + 1), n_inner) for s in many]
-
-    def added(carry: _Carry, segment: _Segment, place: tuple[Array, Array]) -> _Carry:
-        outputs, sums = carry
-        parts, more = segment.results(shared, rows, _int(0), *place)
-        at = (_int(0), place[1])
-        outputs = tuple(
-            o
-            if p is None
-            else lax.dynamic_update_slice(o, p + lax.dynamic_slice(o, at, p.shape), at)
-            for o, p in zip(outputs, parts, strict=True)
-        )
-        pairs = zip(sums, more, strict=True)
-        return outputs, tuple(a if b is None else a + b for a, b in pairs)
+    n_each = segments.frames_at_once
+    n_inner = segments.n_frames // n_each - 1
+    cuts = _Cuts(segments, rows[0].shape[-1], n_each, n_inner)
+    row = _int(0)
 
     def inside(carry: _Carry, index: Array) -> tuple[_Carry, None]:
-        for cut in cuts:
-            carry = added(carry, cut.inner, cut.place(index))
-        return carry, None
+        return cuts.inner.added(carry, shared, rows, row, *cuts.place(index)), None
 
-    carry = outputs, sums
-    for cut in cuts:
-        carry = added(carry, cut.first, (_int(0), _int(0)))
+    carry = cuts.first.added((outputs, sums), shared, rows, row, _int(0), _int(0))
     carry, _ = lax.scan(inside, carry, jnp.arange(n_inner, dtype=jnp.int32))
-    for cut in cuts:
-        carry = added(carry, cut.end, cut.place(n_inner))
-    return carry
-
-
-def _longest_end(many: Sequence[Segments], n_inner: int) -> int:
-    """Return the samples that are left to both ends by so many segments of a length."""
-    rests = (s.n_frames - n_inner * (s.n_frames // (n_inner + 1)) for s in many)
-    return max(r * s.framing.hop_length for r, s in zip(rests, many, strict=True))
+    return cuts.end.added(carry, shared, rows, row, *cuts.place(n_inner))
 
 
 class _Cuts:
@@ -296,8 +237,18 @@ def _int(value: Any) -> Array:
 
 def zero_like(x: Array) -> Array:
     """A zero that is where `x` is."""
-    return jnp.zeros_like(x[(slice(0, 1),) * x.ndim]).reshape(())
+    zero = jnp.zeros_like(x[(slice(0, 1),) * x.ndim]).reshape(())
+    return varying_like(zero, x)
 
 
 def filled(value: Array, shape: tuple[int, ...], dtype: Any) -> Array:
     return jnp.broadcast_to(value.astype(dtype), shape)
+
+
+def padded_at_ends(x: Array, framing: Framing, before: int, after: int) -> Array:
+    """Return a segment at an end of a signal with what the transform pads there."""
+    if before + after == 0:
+        return x
+    by_mode = min(after, framing.right)
+    x = extended(x, None, before, by_mode, framing.pad_mode)
+    return padded(x, 0, after - by_mode)

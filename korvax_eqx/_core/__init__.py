@@ -1,0 +1,1 @@
+"""The kinds of parts of a loss, as bases to extend."""

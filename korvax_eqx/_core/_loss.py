@@ -1,0 +1,249 @@
+"""Losses on signals: what a user calls."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Inexact, Int, PRNGKeyArray
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._compile import compiled
+from korvax_eqx._data import Signals, Term
+from korvax_eqx._data._kept import Kept
+from korvax_eqx._engine._evaluate import Terms, Wants, evaluate, kept_targets
+from korvax_eqx._engine._plan import active
+from korvax_eqx._names import snake_name
+from korvax_eqx._repr import constructor_call
+from korvax_eqx._static import Fixed
+
+from ._losses import check_values
+from ._steps import Scope
+
+
+class AbstractLoss(eqx.Module):
+    """Two signals to one number, averaged over the leading axes.
+
+    A class says of which terms it is made; everything that a user calls follows.
+    """
+
+    @abstractmethod
+    def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
+        """Return the terms, e.g. those of another loss.
+
+        **Arguments:**
+
+        - `key`: for losses that draw.
+        """
+
+    def __call__(
+        self,
+        x: Float[Array, "*channels n_samples"],
+        y: Float[Array, "*channels n_samples"] | None = None,
+        *,
+        lengths: Int[ArrayLike, "..."] | None = None,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, ""]:
+        """Return the loss of the estimate `x` for the target `y`.
+
+        **Arguments:**
+
+        - `x`, `y`: signals of one shape. A loss that `bind` has made has its target,
+            and is called with `x` alone.
+        - `lengths`: the number of samples of each signal, if the batch is padded:
+            integers of the shape of the leading axes, or broadcasting to it. The value
+            is the mean over the losses of the signals cut to their lengths. Signals of
+            length 0 do not count; one too short for a frame gives NaN.
+        - `key`: a key of `jax.random`, for losses that draw; the others ignore it.
+
+        **Raises:** `ValueError` for signals of different shapes, or not real floats.
+        """
+        return _called(self, x, y, lengths, key, "total")[0]
+
+    def with_terms(
+        self,
+        x: Float[Array, "*channels n_samples"],
+        y: Float[Array, "*channels n_samples"] | None = None,
+        *,
+        lengths: Int[ArrayLike, "..."] | None = None,
+        key: PRNGKeyArray | None = None,
+    ) -> tuple[Float[Array, ""], Terms]:
+        """Return the loss and its weighted terms by name, which add up to it.
+
+        The arguments are those of a call. The terms are a plain dictionary in the order
+        of the loss; JAX sorts its keys where it leaves a function of the user's that is
+        compiled. A training step takes the terms along for a
+        log at no cost, `jax.value_and_grad(loss.with_terms, has_aux=True)`; if they are
+        differentiated themselves, it costs a pass of its own.
+        """
+        return _called(self, x, y, lengths, key, "both")
+
+    def parts(
+        self,
+        x: Float[Array, "*channels n_samples"],
+        y: Float[Array, "*channels n_samples"] | None = None,
+        *,
+        lengths: Int[ArrayLike, "..."] | None = None,
+        key: PRNGKeyArray | None = None,
+    ) -> Terms:
+        """Return what each part adds to the loss, for weighing by hand.
+
+        The parts are those of a `SumLoss`, or the resolutions of a loss of several; of
+        others the terms. The arguments are those of a call. Differentiating their
+        combination costs about a third more than a call's gradient: weights inside of
+        the loss, as a JAX array, cost nothing.
+        """
+        _, terms = _called(self, x, y, lengths, key, "terms")
+        parts: Terms = {}
+        for name, value in terms.items():
+            part = name.split("/")[0]
+            parts[part] = parts[part] + value if part in parts else value
+        return parts
+
+    def bind(
+        self,
+        y: Float[Array, "*channels n_samples"],
+        *,
+        lengths: Int[ArrayLike, "..."] | None = None,
+        key: PRNGKeyArray | None = None,
+    ) -> "BoundLoss":
+        """Return the loss of `x` alone, with all about the target computed once.
+
+        The arguments are those of a call. What is drawn by `key` here may be drawn anew
+        in every call of the result.
+        """
+        name = type(self).__name__
+        checks.signal_type(name, "y", y)
+        lengths = checks.lengths(name, lengths, y)
+        targets, places = _bound(self, y, lengths, key)
+        dtype = checks.signal(name, "y", y).dtype
+        return BoundLoss(self, targets, lengths, jnp.shape(y), dtype, places.value)
+
+    def __repr__(self) -> str:
+        return constructor_call(self)
+
+
+class BoundLoss(AbstractLoss):
+    """A loss of the estimate alone, made by `bind` from a loss and a target.
+
+    Everything about the target is computed once, when it is bound: its spectra are
+    array leaves of this module. They are data, not parameters: keep them out of an
+    optimiser (`eqx.partition`), or bind inside the function that is differentiated.
+    """
+
+    loss: AbstractLoss
+    targets: tuple[Inexact[Array, "..."], ...]
+    lengths: Int[Array, "..."] | None
+    shape: tuple[int, ...] = eqx.field(static=True)
+    dtype: Any = eqx.field(static=True)
+    places: tuple[int, ...] = eqx.field(static=True)
+
+    def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
+        kept = [Kept(t, self.lengths, self.shape, self.dtype) for t in self.targets]
+        pairs = zip(active(self.loss.terms(key=key)), self.places, strict=True)
+        return tuple(term.against(kept[i]) for term, i in pairs)
+
+
+class AbstractWaveformLoss(AbstractLoss):
+    """A loss on signals in the time domain, which is a mean over signals.
+
+    A class defines `values`: one number for each signal. `scope` declares what that is:
+    `"value"`, sums over samples, each on its own, for which XLA's loops keep nothing;
+    `"signal"`, the default, a number of one signal; `"channels"`, of all signals along
+    the axis before the samples.
+    """
+
+    scope: ClassVar[Scope] = "signal"
+    base_name: ClassVar[str] = "AbstractWaveformLoss"
+    is_of_batch: ClassVar[bool] = False
+
+    @abstractmethod
+    def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
+        """Return the loss of each signal.
+
+        **Arguments:** `x`, `y`: estimates and targets, zero beyond their ends.
+        """
+
+    def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
+        return (Term((), self, name=snake_name(self)),)
+
+    def check(self, x: Any, values: Array) -> None:
+        """Check what `values` has returned, for classes of the user's."""
+        check_values(self, x, values)
+
+
+def _called(
+    loss: AbstractLoss, x: Any, y: Any, lengths: Any, key: Any, wants: Wants
+) -> tuple[Float[Array, ""], Terms]:
+    # Before `jax.jit`, which would convert lists or refuse in words of its own.
+    name = type(loss).__name__
+    checks.signal_type(name, "x", x)
+    if y is not None:
+        checks.signal_type(name, "y", y)
+    lengths = checks.lengths(name, lengths, x)
+    value, terms, names = _evaluated(loss, x, y, lengths, key, Fixed(wants))
+    return value, dict(zip(names.value, terms, strict=True))
+
+
+@compiled
+def _evaluated(
+    loss: AbstractLoss, x: Any, y: Any, lengths: Any, key: Any, wants: Fixed
+) -> tuple[Float[Array, ""], list[Float[Array, ""]], Fixed]:
+    """Return the loss, its terms and their names: JAX sorts the keys of dictionaries."""
+    name = type(loss).__name__
+    with jax.named_scope(f"korvax_eqx.{name}"):
+        x = checks.signal(name, "x", x)
+        dtype = x.dtype
+        if y is not None:
+            y = checks.signal(name, "y", y)
+            checks.pair(name, x, y)
+            dtype = checks.wider(dtype, y.dtype)
+        terms = loss.terms(key=key)
+        targets = [term.target for term in terms if term.target is not None]
+        for kept in targets:
+            if x.shape != kept.shape:
+                checks.pair(name, x, jax.ShapeDtypeStruct(kept.shape, kept.dtype))
+            dtype = checks.wider(dtype, kept.dtype)
+        lengths = _lengths(name, terms, y, lengths)
+        x = x.astype(dtype)
+        y = None if y is None else y.astype(dtype)
+        value, found = evaluate(terms, x, y, lengths, wants.value)
+        return value, list(found.values()), Fixed(tuple(found))
+
+
+def _lengths(name: str, terms: Any, y: Any, lengths: Any) -> Any:
+    """Return the lengths of the call, or of the targets that were bound.
+
+    **Raises:** `ValueError` for a target too few or too many, and for lengths that are
+    not the same for all.
+    """
+    bound = [term.target for term in terms if term.target is not None]
+    if y is None and len(bound) < len(terms):
+        raise ValueError(
+            f"`{name}`: a target `y` is missing. Call `loss(x, y)`, or bind one, "
+            "`loss.bind(y)(x)`."
+        )
+    if y is not None and bound and len(bound) == len(terms):
+        raise ValueError(
+            f"`{name}`: it has its target already, which `bind` was given. Call it with "
+            "the estimate alone, `loss(x)`."
+        )
+    if not bound:
+        return lengths
+    own = bound[0].lengths
+    if lengths is not None or any(kept.lengths is not own for kept in bound):
+        raise ValueError(
+            f"`{name}`: `lengths` are those of the targets, the same for all parts. "
+            "Give them to `bind`, once."
+        )
+    return own
+
+
+@compiled
+def _bound(
+    loss: AbstractLoss, y: Any, lengths: Any, key: Any
+) -> tuple[tuple[Array, ...], Fixed]:
+    y = checks.signal(type(loss).__name__, "y", y)
+    targets, places = kept_targets(loss.terms(key=key), y, lengths)
+    return targets, Fixed(places)

@@ -1,0 +1,133 @@
+"""Losses on spectra."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._compile import compiled
+from korvax_eqx._data import Spectra
+from korvax_eqx._names import name_of
+from korvax_eqx._repr import constructor_call
+
+from ._steps import Scope
+
+
+class AbstractSpectralLoss(eqx.Module):
+    """Two spectra to one number, which is averaged over the leading axes.
+
+    A class defines `values`: one number for each spectrum. `scope` declares what that
+    is: `"frame"`, a mean or a sum over frames of what is made of one frame each, by
+    `Spectra.mean` or `Spectra.sum`, so that a long signal may be cut; `"signal"`, the
+    default, a number of one signal.
+    """
+
+    scope: ClassVar[Scope] = "signal"
+    base_name: ClassVar[str] = "AbstractSpectralLoss"
+    is_of_batch: ClassVar[bool] = False
+
+    @abstractmethod
+    def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
+        """Return the loss of each spectrum.
+
+        **Arguments:** `x`, `y`: spectra of the estimate and the target, bins along the
+        last axis. Frames that are not valid are zero in both.
+        """
+
+    def __call__(
+        self,
+        S_x: Inexact[Array, "*channels n_bins n_frames"],
+        S_y: Inexact[Array, "*channels n_bins n_frames"],
+    ) -> Float[Array, ""]:
+        """Return the mean over the leading axes.
+
+        **Raises:** `ValueError` if the shapes differ or have less than two axes.
+        """
+        return _compared(self, *_checked(self, S_x, S_y))
+
+    def check(self, x: Any, values: Array) -> None:
+        """Check what `values` has returned, for classes of the user's."""
+        check_values(self, x, values)
+
+    def __repr__(self) -> str:
+        return constructor_call(self)
+
+
+class AbstractBatchLoss(eqx.Module):
+    """Two spectra to one number that is no mean over the leading axes.
+
+    It is a function of means: every row has some values of its own, and the loss is
+    made of their means over all rows. It mixes the examples of a batch, so that
+    `jax.vmap` and cutting a batch in two change it. `scope` is that of the values.
+    """
+
+    scope: ClassVar[Scope] = "signal"
+    base_name: ClassVar[str] = "AbstractBatchLoss"
+    is_of_batch: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def n_sums(self) -> int:
+        """How many values a row has."""
+
+    @abstractmethod
+    def sums(self, x: Spectra, y: Spectra) -> tuple[Float[Array, "*rows"], ...]:
+        """Return what is averaged over rows; the arguments are those of `values`."""
+
+    @abstractmethod
+    def finish(self, means: tuple[Float[Array, ""], ...]) -> Float[Array, ""]:
+        """Return the loss, given the means over rows of what `sums` returned."""
+
+    def __call__(
+        self,
+        S_x: Inexact[Array, "*channels n_bins n_frames"],
+        S_y: Inexact[Array, "*channels n_bins n_frames"],
+    ) -> Float[Array, ""]:
+        """Compare all spectra together.
+
+        **Raises:** `ValueError` if the shapes differ or have less than two axes.
+        """
+        return _compared(self, *_checked(self, S_x, S_y))
+
+    def __repr__(self) -> str:
+        return constructor_call(self)
+
+
+def check_values(loss: Any, x: Any, values: Any) -> None:
+    """Check that a loss has returned one number for each signal."""
+    array = x.S if isinstance(x, Spectra) else x.x
+    n_own = 2 if isinstance(x, Spectra) else 1
+    lead = array.shape[: array.ndim - n_own - (loss.scope == "channels")]
+    if jnp.shape(values) != lead:
+        axes = "axis=(-2, -1)" if n_own == 2 else "axis=-1"
+        raise ValueError(
+            f"The loss `{name_of(loss)}` must return one value for each signal, here "
+            f"the shape {lead}. Got {jnp.shape(values)}. Reduce over the values of each "
+            f"signal alone, `{axes}`."
+        )
+
+
+def _checked(loss: Any, S_x: Any, S_y: Any) -> tuple[Any, Any]:
+    name = type(loss).__name__
+    checks.pair(name, S_x, S_y)
+    checks.spectrum(name, "S_x", S_x)
+    return S_x, S_y
+
+
+@compiled
+def _compared(
+    loss: Any,
+    S_x: Inexact[Array, "*channels n_bins n_frames"],
+    S_y: Inexact[Array, "*channels n_bins n_frames"],
+) -> Float[Array, ""]:
+    with jax.named_scope(f"korvax_eqx.{type(loss).__name__}"):
+        x, y = (Spectra(jnp.swapaxes(S, -1, -2)) for S in (S_x, S_y))
+        if loss.is_of_batch:
+            return loss.finish(tuple(map(jnp.mean, loss.sums(x, y))))
+        values = jnp.asarray(loss.values(x, y))
+        loss.check(x, values)
+        return jnp.mean(values)

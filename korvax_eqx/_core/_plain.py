@@ -1,0 +1,113 @@
+"""Functions of the user's as parts: each sees the whole batch, in the public order."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from korvax_eqx._data import Signals, Spectra
+from korvax_eqx._names import name_of
+
+from ._losses import AbstractBatchLoss, AbstractSpectralLoss
+from ._steps import AbstractScale, AbstractSignalMap, AbstractTransform, Scope
+
+
+class MapFunction(AbstractSignalMap):
+    """A function of signals to signals of the same shape."""
+
+    fn: Callable[..., Any]
+    scope: ClassVar[Scope] = "batch"
+
+    def apply(self, data: Signals) -> Signals:
+        out = jnp.asarray(self.fn(data.x))
+        if out.shape != data.x.shape:
+            raise ValueError(
+                f"The signal map `{name_of(self.fn)}` must return signals of the shape "
+                f"that it was given, {data.x.shape}. Got the shape {out.shape}. A map "
+                "that changes it derives from `AbstractSignalMap`."
+            )
+        return Signals(out)
+
+
+class TransformFunction(AbstractTransform):
+    """A function of signals to spectra of shape (*channels, n_bins, n_frames)."""
+
+    fn: Callable[..., Any]
+    scope: ClassVar[Scope] = "batch"
+
+    def apply(self, data: Signals) -> Spectra:
+        return _spectra(self.fn(data.x))
+
+
+class ScaleFunction(AbstractScale):
+    """A function of spectra to spectra of shape (*channels, n_bins, n_frames)."""
+
+    fn: Callable[..., Any]
+    scope: ClassVar[Scope] = "batch"
+
+    def apply(self, data: Spectra) -> Spectra:
+        return _spectra(self.fn(jnp.swapaxes(data.S, -1, -2)))
+
+
+def _spectra(S: Any) -> Spectra:
+    return Spectra(jnp.swapaxes(S, -1, -2) if jnp.ndim(S) > 1 else S)
+
+
+class SpectralLossFunction(AbstractSpectralLoss):
+    """A function of two spectra of shape (*channels, n_bins, n_frames)."""
+
+    fn: Callable[..., Any]
+    scope: ClassVar[Scope] = "batch"
+
+    def values(self, x: Spectra, y: Spectra) -> Float[Array, ""]:
+        return self.fn(jnp.swapaxes(x.S, -1, -2), jnp.swapaxes(y.S, -1, -2))
+
+    def check(self, x: Any, values: Array) -> None:
+        _check_scalar(self.fn, values)
+
+
+class LossFunction(eqx.Module):
+    """A function of two batches of signals."""
+
+    fn: Callable[..., Any]
+    scope: ClassVar[Scope] = "batch"
+    base_name: ClassVar[str] = "AbstractWaveformLoss"
+    is_of_batch: ClassVar[bool] = False
+
+    def values(self, x: Signals, y: Signals) -> Float[Array, ""]:
+        return self.fn(x.x, y.x)
+
+    def check(self, x: Any, values: Array) -> None:
+        _check_scalar(self.fn, values)
+
+
+def _check_scalar(fn: Any, values: Array) -> None:
+    if jnp.shape(values) != ():
+        raise ValueError(
+            f"The loss `{name_of(fn)}` must return a scalar. Got the shape "
+            f"{jnp.shape(values)}. Average over the axes that are left."
+        )
+
+
+def as_map(part: Any) -> AbstractSignalMap:
+    """Return a part as a signal map."""
+    return part if isinstance(part, AbstractSignalMap) else MapFunction(part)
+
+
+def as_transform(part: Any) -> AbstractTransform:
+    """Return a part as a transform."""
+    return part if isinstance(part, AbstractTransform) else TransformFunction(part)
+
+
+def as_scale(part: Any) -> AbstractScale:
+    """Return a part as a scale."""
+    return part if isinstance(part, AbstractScale) else ScaleFunction(part)
+
+
+def as_spectral_loss(part: Any) -> AbstractSpectralLoss | AbstractBatchLoss:
+    """Return a part as a loss on spectra."""
+    if isinstance(part, AbstractSpectralLoss | AbstractBatchLoss):
+        return part
+    return SpectralLossFunction(part)

@@ -1,0 +1,241 @@
+"""Steps of a path: signal maps, transforms and scales."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact, Int
+
+from korvax_eqx import _checks as checks
+from korvax_eqx._axes import Axes
+from korvax_eqx._compile import compiled
+from korvax_eqx._data import Framing, Signals, Spectra
+from korvax_eqx._engine._alone import signals_of, spectra_of
+from korvax_eqx._engine._walk import step_on
+from korvax_eqx._names import name_of
+from korvax_eqx._repr import constructor_call
+
+Scope: TypeAlias = Literal["value", "frame", "signal", "channels", "batch"]
+Count: TypeAlias = int | Int[Array, "*rows"]
+
+
+class AbstractStep(eqx.Module):
+    """A step of the path that signals take to a loss.
+
+    `scope` declares what one number of its output depends on, at most: `"value"`, the
+    same number before; `"frame"`, one frame; `"signal"`, one signal, which is the
+    default; `"channels"`, all signals along the axis before the samples; `"batch"`,
+    everything. Pieces, segments of long signals, devices, padded batches and `jax.vmap`
+    follow from it: a class that declares too little is evaluated wrongly.
+    """
+
+    scope: ClassVar[Scope] = "signal"
+    base_name: ClassVar[str] = "AbstractStep"
+    makes_signals: ClassVar[bool] = False
+    takes_spectra: ClassVar[bool] = False
+
+    @abstractmethod
+    def apply(self, data: Any) -> Any:
+        """Return what the step makes of `Signals` or `Spectra`, which it returns."""
+
+    @property
+    def path(self) -> tuple["AbstractStep", ...]:
+        """The steps that this one is made of, which may be shared: itself, if none."""
+        return (self,)
+
+    def framing(self) -> Framing | None:
+        """Return where frames lie that see the samples of one frame alone, each.
+
+        A long signal may then be cut in segments. `None` says nothing.
+        """
+        return None
+
+    @abstractmethod
+    def check(self, data: Any, out: Any) -> None:
+        """Check what `apply` has returned, for classes of the user's."""
+
+    def __repr__(self) -> str:
+        return constructor_call(self)
+
+
+class AbstractSignalMap(AbstractStep):
+    """Signals to signals: what may come before a transform or a loss.
+
+    A class defines `apply`, from `Signals` to `Signals` with the same leading axes. One
+    that combines channels, the axis before the samples, declares `scope = "channels"`.
+    """
+
+    base_name: ClassVar[str] = "AbstractSignalMap"
+    makes_signals: ClassVar[bool] = True
+
+    @abstractmethod
+    def apply(self, data: Signals) -> Signals:
+        """Return the mapped signals, zero beyond their ends."""
+
+    def __call__(
+        self, x: Float[Array, "*channels n_samples"]
+    ) -> Float[Array, "*channels n_samples"]:
+        """Map every signal of `x`.
+
+        **Raises:** `ValueError` for what is no signal, or not what the class expects.
+        """
+        checks.signal_type(type(self).__name__, "x", x)
+        return _mapped(self, x)
+
+    def check(self, data: Signals, out: Any) -> None:
+        shape, own = data.x.shape, jnp.shape(getattr(out, "x", None))
+        n_kept = len(shape) - (2 if self.scope in ("channels", "batch") else 1)
+        is_right = isinstance(out, Signals) and len(own) == len(shape)
+        if not is_right or own[:n_kept] != shape[:n_kept]:
+            raise ValueError(
+                f"The signal map `{name_of(self)}` must return `Signals` with the "
+                f"leading axes that it was given, {shape[:-1]}. Got "
+                f"{_described(out, own)}. A map that mixes channels declares "
+                '`scope = "channels"`.'
+            )
+
+
+@compiled
+def _mapped(step: AbstractSignalMap, x: Array) -> Array:
+    name = type(step).__name__
+    with jax.named_scope(f"korvax_eqx.{name}"):
+        x = checks.signal(name, "x", x)
+        return signals_of(step, x)
+
+
+class AbstractTransform(AbstractStep):
+    """Signals to spectra.
+
+    A class defines `apply`, from `Signals` to `Spectra`. For signals that end early it
+    says how many frames of each are valid: `Spectra(S, n_frames)`.
+    """
+
+    base_name: ClassVar[str] = "AbstractTransform"
+
+    @abstractmethod
+    def apply(self, data: Signals) -> Spectra:
+        """Return the spectra of the signals, bins along the last axis."""
+
+    def __call__(
+        self, x: Float[Array, "*channels n_samples"]
+    ) -> Inexact[Array, "*channels n_bins n_frames"]:
+        """Transform every signal of `x` on its own.
+
+        **Raises:** `ValueError` for a signal that is not real floating point, or too
+        short for one frame where frames are not centred.
+        """
+        checks.signal_type(type(self).__name__, "x", x)
+        return _transformed(self, x)
+
+    def check(self, data: Signals, out: Any) -> None:
+        lead, shape = data.x.shape[:-1], jnp.shape(getattr(out, "S", None))
+        is_right = isinstance(out, Spectra) and len(shape) == len(lead) + 2
+        if not is_right or shape[:-2] != lead:
+            raise ValueError(
+                f"The transform `{name_of(self)}` must return spectra of shape "
+                "(*channels, n_bins, n_frames), with the leading axes of the signals: "
+                f"{lead}. Got {_described(out, shape)} for signals of shape "
+                f"{data.x.shape}."
+            )
+        if data.n_samples is not None and out.n_frames is None:
+            raise ValueError(
+                f"With `lengths`, the transform `{name_of(self)}` must say how many "
+                "frames of each signal are valid. Return `Spectra(S, n_frames)`, with "
+                "`n_frames` made of `data.n_samples`."
+            )
+
+
+@compiled
+def _transformed(step: AbstractTransform, x: Array) -> Array:
+    name = type(step).__name__
+    with jax.named_scope(f"korvax_eqx.{name}"):
+        x = checks.signal(name, "x", x)
+        return spectra_of(step, x)
+
+
+class AbstractFramesTransform(AbstractTransform):
+    """A transform that says where its frames and bins lie, as all of the library's."""
+
+    @property
+    @abstractmethod
+    def axes(self) -> Axes:
+        """Where bins and frames lie, for plots."""
+
+    @abstractmethod
+    def n_frames(self, n_samples: Count) -> Count:
+        """Return the number of frames of signals of `n_samples` samples."""
+
+
+class AbstractScale(AbstractStep):
+    """Spectra to spectra: a change of magnitude, of bins, of frames.
+
+    A class defines `apply`, from `Spectra` to `Spectra`; `data.map(fn)` keeps what there
+    is to know of frames.
+    """
+
+    base_name: ClassVar[str] = "AbstractScale"
+    takes_spectra: ClassVar[bool] = True
+
+    @abstractmethod
+    def apply(self, data: Spectra) -> Spectra:
+        """Return the scaled spectra, bins along the last axis."""
+
+    def __call__(
+        self, S: Inexact[Array, "*channels n_bins n_frames"]
+    ) -> Inexact[Array, "*channels n_bins_out n_frames_out"]:
+        """Scale every spectrum of `S` on its own.
+
+        **Raises:** `ValueError` for anything but spectra of the bins expected.
+        """
+        return _scaled(self, S)
+
+    def check(self, data: Spectra, out: Any) -> None:
+        S, shape = data.S, jnp.shape(getattr(out, "S", None))
+        is_right = isinstance(out, Spectra) and len(shape) == S.ndim
+        if not is_right or shape[:-2] != S.shape[:-2]:
+            raise ValueError(
+                f"The scale `{name_of(self)}` must return spectra of shape (*channels, "
+                "n_bins_out, n_frames), with the leading axes that it was given: "
+                f"{S.shape[:-2]}. Got {_described(out, shape)} for spectra of shape "
+                f"{checks.public_shape(S)}."
+            )
+        if data.n_frames is not None and out.n_frames is None:
+            raise ValueError(
+                f"With `lengths`, the scale `{name_of(self)}` must say how many frames "
+                "of each spectrum are valid. Return `data.map(...)`, or "
+                "`Spectra(S, n_frames)`."
+            )
+
+
+@compiled
+def _scaled(step: AbstractScale, S: Any) -> Any:
+    with jax.named_scope(f"korvax_eqx.{type(step).__name__}"):
+        if jnp.ndim(S) < 2:
+            return applied(step.path, Spectra(S)).S
+        return jnp.swapaxes(
+            applied(step.path, Spectra(jnp.swapaxes(S, -1, -2))).S, -1, -2
+        )
+
+
+def applied(path: Sequence[AbstractStep], data: Any) -> Any:
+    """Return what steps, one after another, make of signals or spectra."""
+    for step in path:
+        data = step_on(step, data)
+    return data
+
+
+_SCOPES: tuple[Scope, ...] = ("value", "frame", "signal", "channels", "batch")
+
+
+def widest(path: Sequence[AbstractStep]) -> Scope:
+    """Return the scope of several steps together."""
+    return max((step.scope for step in path), key=_SCOPES.index, default="value")
+
+
+def _described(out: Any, shape: tuple[int, ...]) -> str:
+    if isinstance(out, Spectra):
+        return f"the shape {(*shape[:-2], *shape[-2:][::-1])}"
+    return f"the shape {shape}" if isinstance(out, Signals) else checks.describe(out)

@@ -1,0 +1,39 @@
+"""Where the frames of a transform lie."""
+
+import dataclasses
+
+# The modes of `jax.numpy.pad` in which what is padded at an end depends on the samples
+# next to it alone.
+_LOCAL_MODES = ("constant", "edge", "reflect", "symmetric")
+
+
+@dataclasses.dataclass(frozen=True)
+class Framing:
+    """Where the frames of a transform lie: t begins at sample `t * hop_length - left`.
+
+    **Arguments:**
+
+    - `hop_length`, `frame_length`: samples.
+    - `left`, `right`: how many samples are padded at most; zeros follow after those
+        on the right.
+    - `pad_mode`: how to pad, a mode of `jax.numpy.pad`.
+    """
+
+    hop_length: int
+    frame_length: int
+    left: int
+    right: int
+    pad_mode: str
+
+    @property
+    def is_local(self) -> bool:
+        return self.pad_mode in _LOCAL_MODES
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether frames overlap so often that their spectra are much larger."""
+        return self.frame_length >= 6 * self.hop_length
+
+    def samples(self, n_frames: int) -> int:
+        """Return how many samples so many frames see."""
+        return (n_frames - 1) * self.hop_length + self.frame_length

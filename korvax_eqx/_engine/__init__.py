@@ -1,0 +1,1 @@
+"""Evaluating terms on signals: the only place that knows memory, devices, platforms."""

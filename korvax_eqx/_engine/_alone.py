@@ -1,0 +1,109 @@
+"""A transform, or a signal map, on its own."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+from korvax_eqx._data import Framing, Signals
+from korvax_eqx._platform import target
+from korvax_eqx._static import has_plain_callables
+from korvax_eqx._tree import Skeleton, take_arrays
+
+from ._call import call_rows
+from ._devices import whole_samples
+from ._functions import Arrays, Kinds, RowFunction
+from ._loop import pieces_of
+from ._segments import Segments, padded_at_ends
+from ._walk import step_on
+
+
+@dataclasses.dataclass(frozen=True)
+class RowPath(RowFunction):
+    """Signals to what a path makes of them; spectra in the public order of axes.
+
+    With a framing it is that of segments of long signals: the first step pads nothing
+    itself, and a segment at an end is padded by so many samples before and after.
+    """
+
+    skeleton: Skeleton
+    is_spectral: bool
+    framing: Framing | None = None
+    before: int = 0
+    after: int = 0
+
+    @functools.cached_property
+    def is_pure(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return not has_plain_callables(self.skeleton.leafless())
+
+    def rows_at_once(self, n_rows: Any, n_samples: int) -> int:
+        return pieces_of(n_rows, n_samples, target().transform_samples)
+
+    def kinds(self, shared: Kinds, rows: Kinds) -> tuple[Kinds, Kinds]:
+        (x,) = rows
+        out = jax.eval_shape(self._one, shared, jax.ShapeDtypeStruct(x.shape, x.dtype))
+        return (jax.ShapeDtypeStruct(out.shape, out.dtype),), ()
+
+    def _one(self, shared: Arrays, x: Array) -> Array:
+        return self(shared, (x[None],))[0][0][0]
+
+    def __call__(
+        self, shared: Arrays, rows: Arrays, is_all: bool = False
+    ) -> tuple[Arrays, Arrays]:
+        (x,) = rows
+        path = self.skeleton.filled(shared)
+        if self.framing is not None:
+            x = padded_at_ends(x, self.framing, self.before, self.after)
+            path = (path[0].unpadded(), *path[1:])
+        data: Any = Signals(x)
+        for step in path:
+            data = step_on(step, data)
+        if not self.is_spectral:
+            return (data.x,), ()
+        # Turned while the piece is in the cache, and not all spectra at the end.
+        return (jnp.swapaxes(data.S, -1, -2),), ()
+
+    def padding(self, before: int, after: int) -> "RowPath":
+        return dataclasses.replace(self, before=before, after=after)
+
+    def segments(self, n_samples: int) -> Segments | None:
+        path = self.skeleton.leafless()
+        framing = path[0].framing()
+        if framing is None or n_samples < 4 * target().transform_samples:
+            return None
+        if not all(step.scope in ("value", "frame") for step in path[1:]):
+            return None
+        inside = dataclasses.replace(self, framing=framing)
+        n_frames = int(path[0].n_frames(n_samples))
+        samples = target().transform_samples
+        segments = Segments(inside, framing, n_frames, samples)
+        return segments if segments.cuts else None
+
+
+def spectra_of(
+    step: Any, x: Float[Array, "*channels n_samples"]
+) -> Inexact[Array, "*channels n_bins n_frames"]:
+    """Return what a transform makes of signals, evaluated in pieces of the batch."""
+    return _along(step.path, x, True)
+
+
+def signals_of(
+    step: Any, x: Float[Array, "*channels n_samples"]
+) -> Float[Array, "*channels n_samples"]:
+    """Return what a signal map makes of signals, evaluated in pieces of the batch."""
+    if step.scope in ("channels", "batch"):
+        return step_on(step, Signals(x)).x  # pyright: ignore
+    return _along(step.path, x, False)
+
+
+def _along(path: tuple[Any, ...], x: Array, is_spectral: bool) -> Array:
+    skeleton, shared = take_arrays(path)
+    if not skeleton.is_hashable:  # holds what only the user knows
+        (out,), _ = RowPath(skeleton, is_spectral)(shared, (x,))
+        return out
+    fn = RowPath(skeleton, is_spectral)
+    (out,), _ = call_rows(fn, shared, (whole_samples(x),))
+    return out

@@ -1,0 +1,323 @@
+"""A function of rows as one operation of JAX, which is the only primitive there is.
+
+It buys four things that nothing else in JAX gives together: what it computes is traced
+when it is lowered, for the platform that it is lowered for; `jax.vmap` folds the mapped
+axis into the rows; its derivative is a function of rows again, so that it is evaluated
+in pieces too; and it costs nothing to trace where nobody uses it, so that the terms of
+a loss are differentiable for whoever differentiates them, and free for all others.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.extend.core import ClosedJaxpr, Primitive, jaxpr_as_fun
+from jax.interpreters import ad, batching, mlir
+
+from korvax_eqx._platform import compiling_for
+
+from ._devices import equally_varying, is_disabled, places
+from ._functions import Arrays, RowFunction, Wrt
+from ._loop import over_rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A row function together with what surrounds it.
+
+    **Arguments:**
+
+    - `fn`: the row function.
+    - `n_shared`: how many of the arrays are shared; the others are rows, of shape
+        `(*lead, ...)`, where a leading axis of size 1 is the same for all. The first
+        has one axis of its own.
+    - `n_sums`: how many of the outputs are sums.
+    - `levels`: one entry for each leading axis, outermost first, that is no axis of a
+        batch but one of independent calls, made by `jax.vmap`. It says which of the
+        shared arrays have that axis, too. Sums have all of them.
+    - `base`: of the change of another call: that call, and what changes. The arrays are
+        its shared ones, their changes, its rows, their changes.
+    """
+
+    fn: RowFunction
+    n_shared: int
+    n_sums: int
+    levels: tuple[tuple[bool, ...], ...] = ()
+    base: "tuple[Call, Wrt] | None" = None
+
+    def split(self, arrays: Any) -> tuple[Any, Any]:
+        return tuple(arrays[: self.n_shared]), tuple(arrays[self.n_shared :])
+
+    def lead(self, arrays: Any) -> tuple[int, ...]:
+        """Return the sizes of the leading axes."""
+        shared, rows = self.split(arrays)
+        n = len(rows[0].shape) - 1
+        lead = list(jnp.broadcast_shapes(*(row.shape[:n] for row in rows)))
+        for i, level in enumerate(self.levels):
+            outer = [
+                sum(other[k] for other in self.levels[:i]) for k in range(len(shared))
+            ]
+            sizes = [
+                s.shape[o] for s, o, m in zip(shared, outer, level, strict=True) if m
+            ]
+            lead[i] = max([lead[i], *sizes])
+        return tuple(lead)
+
+    def kinds(self, arrays: Any) -> list[jax.ShapeDtypeStruct]:
+        """Return shapes and dtypes of outputs and sums."""
+        shared, rows = self.split(arrays)
+        lead = self.lead(arrays)
+        counts = [sum(level[k] for level in self.levels) for k in range(len(shared))]
+        own_shared = [_without(s, n) for s, n in zip(shared, counts, strict=True)]
+        own_rows = [_without(row, len(lead)) for row in rows]
+        outputs, sums = self.fn.kinds(tuple(own_shared), tuple(own_rows))
+        outer = lead[: len(self.levels)]
+        with_lead = (
+            [(*lead, *k.shape) for k in outputs],
+            [(*outer, *k.shape) for k in sums],
+        )
+        shapes = [*with_lead[0], *with_lead[1]]
+        dtypes = [k.dtype for k in (*outputs, *sums)]
+        return [jax.ShapeDtypeStruct(s, d) for s, d in zip(shapes, dtypes, strict=True)]
+
+    def run(self, *arrays: Array) -> list[Array]:
+        """Compute outputs and sums of the rows that are here."""
+        shared, rows = self.split(arrays)
+        run = functools.partial(over_rows, self.fn)
+        for level in reversed(self.levels):
+            run = functools.partial(_one_by_one, run, level)
+        outputs, sums = run(shared, rows)
+        return [*outputs, *sums]
+
+    def local(self, *arrays: Array) -> list[Array]:
+        """`run` as one operation, on the device that it is called on."""
+        return rows_p.bind(*arrays, call=self, placed=None)
+
+    def bind(self, *arrays: Array) -> list[Array]:
+        """`run` as one operation, each device computing the rows that it holds."""
+        arrays = equally_varying(arrays)
+        return rows_p.bind(*arrays, call=self, placed=_placed(self, arrays))
+
+    def tangent(self, n_rows: int, wrt: Wrt) -> "Call":
+        fn = self.fn.tangent(self.n_shared, n_rows, wrt)
+        levels = tuple((*l, *(l[i] for i in wrt.shared)) for l in self.levels)
+        n_shared = self.n_shared + len(wrt.shared)
+        return Call(fn, n_shared, self.n_sums, levels, (self, wrt))
+
+    def cotangent(self, n_rows: int, wrt: Wrt) -> "Call":
+        fn = self.fn.cotangent(self.n_shared, n_rows, wrt)
+        levels = tuple((*l, *[True] * self.n_sums) for l in self.levels)
+        return Call(fn, self.n_shared + self.n_sums, len(wrt.shared), levels)
+
+    def mapped(self, is_mapped: tuple[bool, ...], n_more: tuple[int, ...]) -> "Call":
+        """Return the call under one more `jax.vmap`, given which shared arrays it maps.
+
+        `n_more` are the places, among the shared ones, of those of `base`.
+        """
+        base = self.base
+        if base is not None:
+            own = tuple(is_mapped[i] for i in n_more)
+            base = base[0].mapped(own, tuple(range(len(own)))), base[1]
+        has_level = self.levels or self.n_sums or any(is_mapped) or self.fn.mixes_rows
+        if not has_level:  # one more leading axis, and nothing tells them apart
+            return dataclasses.replace(self, base=base)
+        return dataclasses.replace(self, levels=(is_mapped, *self.levels), base=base)
+
+
+def call_rows(fn: RowFunction, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
+    """`fn` of all rows, in pieces, where they are: one differentiable operation.
+
+    **Arguments:**
+
+    - `fn`: a row function.
+    - `shared`: arrays of any shape.
+    - `rows`: arrays of shape `(*lead, ...)`, the first of shape `(*lead, n)`.
+
+    **Returns:** row outputs of shape `(*lead, ...)`, and sums.
+    """
+    own = tuple(
+        jax.ShapeDtypeStruct(r.shape[rows[0].ndim - 1 :], r.dtype) for r in rows
+    )
+    _, sums = fn.kinds(shared, own)  # pyright: ignore[reportArgumentType]
+    call = Call(fn, len(shared), len(sums))
+    results = call.bind(*shared, *rows)
+    n = len(results) - len(sums)
+    return tuple(results[:n]), tuple(results[n:])
+
+
+def _without(array: Any, n: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape[n:], array.dtype)
+
+
+def _one_by_one(
+    run: Any, is_mapped: tuple[bool, ...], shared: Arrays, rows: Arrays
+) -> tuple[Arrays, Arrays]:
+    """Apply `run` to each entry of the leading axis in turn.
+
+    One after the other and not all at once: each is a call of its own, which may be as
+    large as a batch.
+    """
+    sizes = [s.shape[0] for s, mapped in zip(shared, is_mapped, strict=True) if mapped]
+    size = max([*sizes, *(row.shape[0] for row in rows)])
+    moving = tuple(s for s, mapped in zip(shared, is_mapped, strict=True) if mapped)
+    own_rows = tuple(row for row in rows if row.shape[0] == size)
+
+    def one(entry: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
+        some_shared, some_rows = map(iter, entry)
+        pairs = zip(shared, is_mapped, strict=True)
+        all_shared = tuple(next(some_shared) if m else s for s, m in pairs)
+        all_rows = tuple(
+            next(some_rows) if row.shape[0] == size else row[0] for row in rows
+        )
+        return run(all_shared, all_rows)
+
+    return jax.lax.map(one, (moving, own_rows))
+
+
+def _placed(call: Call, arrays: Arrays) -> ClosedJaxpr | None:
+    """Return the operations that keep rows where they are; `None` on one device.
+
+    Traced here and not when lowered: JAX looks for custom partitioning in the parameters
+    of an operation, to know that it needs devices for lowering. Kept, because to JAX a
+    jaxpr traced anew is another one: every eager call would compile again.
+    """
+    if jax.device_count() == 1 or is_disabled():
+        return None
+    avals = tuple(map(jax.typeof, arrays))
+    return _placed_avals(call, avals, jax.sharding.get_abstract_mesh())
+
+
+@functools.lru_cache(maxsize=4096)
+def _placed_avals(call: Call, avals: tuple[Any, ...], mesh: Any) -> ClosedJaxpr | None:
+    del mesh
+    place = places(call, *call.split(avals))
+    return None if place is None else jax.make_jaxpr(place)(*avals)
+
+
+rows_p = Primitive("korvax_eqx_rows")
+rows_p.multiple_results = True
+
+
+@rows_p.def_impl
+def _impl(*arrays: Array, call: Call, placed: ClosedJaxpr | None) -> list[Array]:
+    if is_disabled() or not call.fn.is_pure:
+        # A function of the user's may return something else the next time.
+        return call.run(*arrays)
+    return _compiled(*arrays, call=call, placed=placed)
+
+
+@functools.partial(jax.jit, static_argnames=("call", "placed"))
+def _compiled(*arrays: Array, call: Call, placed: ClosedJaxpr | None) -> list[Array]:
+    return rows_p.bind(*arrays, call=call, placed=placed)
+
+
+@rows_p.def_abstract_eval
+def _abstract_eval(*avals: Any, call: Call, placed: ClosedJaxpr | None) -> list[Any]:
+    if placed is not None:
+        return placed.out_avals
+    # Something cheap of the same kinds: tracing the whole takes as long as a loss.
+    kinds = call.kinds(avals)
+
+    def like(*arrays: Array) -> list[Array]:
+        parts = [jnp.sum(jnp.real(a)) for a in arrays if _is_inexact(a)]
+        return [
+            jnp.broadcast_to(sum(p.astype(k.dtype) for p in parts), k.shape)
+            for k in kinds
+        ]
+
+    return jax.make_jaxpr(like)(*avals).out_avals
+
+
+def _is_inexact(array: Any) -> bool:
+    return jnp.issubdtype(array.dtype, jnp.inexact)
+
+
+def _jvp(
+    primals: Any, tangents: Any, *, call: Call, placed: Any
+) -> tuple[list[Array], list[Array]]:
+    values = rows_p.bind(*primals, call=call, placed=placed)
+    moving = [i for i, t in enumerate(tangents) if type(t) is not ad.Zero]
+    n = call.n_shared
+    wrt = Wrt(tuple(i for i in moving if i < n), tuple(i - n for i in moving if i >= n))
+    (shared, rows), changes = call.split(primals), wrt.of(*call.split(tangents))
+    change = call.tangent(len(rows), wrt)
+    return values, change.bind(*shared, *changes[0], *rows, *changes[1])
+
+
+def _transpose(cotangents: Any, *operands: Any, call: Call, placed: Any) -> list[Any]:
+    del placed
+    assert call.base is not None, "only a change is linear"
+    base, wrt = call.base
+    if all(type(c) is ad.Zero for c in cotangents):
+        return [None] * len(operands)
+    some = [o.aval if ad.is_undefined_primal(o) else o for o in operands]
+    kinds = call.kinds(some)
+    cts = [
+        jnp.zeros(k.shape, k.dtype) if type(c) is ad.Zero else c
+        for c, k in zip(cotangents, kinds, strict=True)
+    ]
+    n = len(cts) - call.n_sums
+    (shared, rows), n_rows = call.split(some), len(some) - call.n_shared - len(wrt.rows)
+    own_shared, own_rows = shared[: base.n_shared], rows[:n_rows]
+    back = base.cotangent(n_rows, wrt)
+    results = back.bind(*own_shared, *cts[n:], *own_rows, *cts[:n])
+    of_rows, of_shared = results[: len(wrt.rows)], results[len(wrt.rows) :]
+    # A sum has an axis for each level; what is the same for all of one adds up.
+    shared_grads = []
+    for k, total in enumerate(of_shared, base.n_shared):
+        axes = tuple(i for i, level in enumerate(call.levels) if not level[k])
+        shared_grads.append(jnp.sum(total, axes) if axes else total)
+    row_grads = map(_summed_to, of_rows, (row.shape for row in rows[n_rows:]))
+    return [None] * base.n_shared + shared_grads + [None] * n_rows + list(row_grads)
+
+
+def _summed_to(array: Array, shape: tuple[int, ...]) -> Array:
+    """Add up what is the same for all: the axes that are 1 in `shape`."""
+    pairs = enumerate(zip(array.shape, shape, strict=True))
+    axes = tuple(i for i, (a, b) in pairs if a != b)
+    return jnp.sum(array, axes, keepdims=True) if axes else array
+
+
+def _batch(
+    arrays: Any, axes: Any, *, call: Call, placed: Any
+) -> tuple[list[Array], list[int]]:
+    del placed
+    is_mapped = tuple(axis is not None for axis in axes)
+    moved = [
+        jnp.moveaxis(array, axis, 0) if mapped else array
+        for array, axis, mapped in zip(arrays, axes, is_mapped, strict=True)
+    ]
+    shared, rows = call.split(moved)
+    rows_mapped = is_mapped[call.n_shared :]
+    rows = [row if m else row[None] for row, m in zip(rows, rows_mapped, strict=True)]
+    size = max(a.shape[0] for a, m in zip(moved, is_mapped, strict=True) if m)
+    if not any(rows_mapped):  # what is mapped are shared arrays alone
+        rows[0] = jnp.broadcast_to(rows[0], (size, *rows[0].shape[1:]))
+    if jax.device_count() > 1:
+        lead = jnp.broadcast_shapes((size,), *(row.shape[:1] for row in rows))
+        rows = [jnp.broadcast_to(r, (*lead, *r.shape[1:])) for r in rows]
+    n_base = call.base[0].n_shared if call.base is not None else 0
+    new = call.mapped(is_mapped[: call.n_shared], tuple(range(n_base)))
+    results = new.bind(*shared, *rows)
+    return results, [0] * len(results)
+
+
+def _lowering(name: str) -> Any:
+    def run(*arrays: Array, call: Call, placed: ClosedJaxpr | None) -> list[Array]:
+        if placed is not None:
+            return jaxpr_as_fun(placed)(*arrays)
+        with compiling_for(name):
+            return call.run(*arrays)
+
+    return mlir.lower_fun(run, multiple_results=True)
+
+
+ad.primitive_jvps[rows_p] = _jvp
+ad.primitive_transposes[rows_p] = _transpose
+batching.primitive_batchers[rows_p] = _batch
+mlir.register_lowering(rows_p, _lowering("gpu"))
+mlir.register_lowering(rows_p, _lowering("cpu"), platform="cpu")
+mlir.register_lowering(rows_p, _lowering("tpu"), platform="tpu")

@@ -1,0 +1,287 @@
+"""Rows stay on the devices that hold them.
+
+Under explicit sharding the types say where rows are: `shard_map`. Under automatic
+sharding XLA decides, and up to JAX 0.11 it gathered every frame on every device before
+an FFT: `custom_partitioning` makes a call one opaque operation that is told to keep its
+rows where they are. The only communication is the sum of the sums.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import jax
+from jax import Array
+from jax.experimental.custom_partitioning import (
+    ArrayMapping,
+    SdyShardingRule,
+    custom_partitioning,
+)
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from ._functions import Arrays
+
+# The mesh axes over which each leading axis is sharded: () for "not sharded".
+LeadAxes: TypeAlias = tuple[tuple[str, ...], ...]
+
+
+def is_disabled() -> bool:
+    """Whether `jax.disable_jit` is in force: nothing is partitioned then."""
+    return bool(vars(type(jax.config))["jax_disable_jit"].__get__(jax.config))
+
+
+def places(call: Any, shared: Any, rows: Any) -> Callable[..., list[Array]] | None:
+    """Return a function of a call's arrays that leaves rows where they are.
+
+    `None` if there is nothing to do: `shared` and `rows` are the types of the arrays.
+    """
+    sharded = [a.sharding for a in (*rows, *shared) if any(a.sharding.spec)]
+    if sharded:
+        return functools.partial(_explicit, call, sharded[0].mesh)
+    if not _may_be_cut_by_xla() or rows[0].ndim == 1:
+        return None
+    # Broken on TPUs, https://github.com/jax-ml/jax/issues/38196: there XLA gathers.
+    if jax.default_backend() == "tpu":
+        return None
+
+    def place(*arrays: Array) -> list[Array]:
+        outputs, sums = _partitioned(call, *call.split(arrays))
+        return [*outputs, *sums]
+
+    return place
+
+
+def _may_be_cut_by_xla() -> bool:
+    """Not where all sharding is in the types, nor in a user's own `shard_map`."""
+    mesh = jax.sharding.get_abstract_mesh()
+    is_explicit = not mesh.empty and AxisType.Auto not in mesh.axis_types
+    return not (is_explicit or mesh.manual_axes)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Placement:
+    """A call with its leading axes cut over mesh axes: one device's share."""
+
+    call: Any
+    lead: LeadAxes
+
+    def __call__(self, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
+        results = self.call.local(*shared, *rows)
+        n = len(results) - self.call.n_sums
+        outputs, sums = tuple(results[:n]), tuple(results[n:])
+        names = tuple(n for a in self.lead[len(self.call.levels) :] for n in a)
+        if names and sums:
+            sums = jax.lax.psum(sums, names)
+        return outputs, sums
+
+    def row_spec(self) -> PartitionSpec:
+        """Of every row and row output; the axes after the leading ones stay whole."""
+        return _spec(self.lead)
+
+    def sum_spec(self) -> PartitionSpec:
+        return _spec(self.lead[: len(self.call.levels)])
+
+    def shared_specs(self) -> tuple[PartitionSpec, ...]:
+        return tuple(
+            _spec([self.lead[i] for i in _levels_of(self.call, which)])
+            for which in range(self.call.n_shared)
+        )
+
+
+def _levels_of(call: Any, which: int) -> tuple[int, ...]:
+    """The leading axes of the rows that a shared array has as well."""
+    return tuple(i for i, mapped in enumerate(call.levels) if mapped[which])
+
+
+def _explicit(call: Any, mesh: Any, *arrays: Array) -> list[Array]:
+    shared, rows = call.split(arrays)
+    placement = _Placement(call, _explicit_lead(*rows))
+    row_spec = placement.row_spec()
+    specs = (placement.shared_specs(), (row_spec,) * len(rows))
+    shared, rows = jax.tree.map(
+        lambda array, spec: jax.sharding.reshard(array, NamedSharding(mesh, spec)),
+        (shared, rows),
+        specs,
+    )
+    if not any(placement.lead):
+        return call.local(*shared, *rows)
+    outputs, sums = jax.shard_map(
+        placement,
+        mesh=mesh,
+        in_specs=specs,
+        out_specs=(row_spec, placement.sum_spec()),
+        # Not all of the mesh: inside `vmap` the mapped axis is there no more.
+        axis_names={name for names in placement.lead for name in names},
+        # A row function may start its loops from zeros, which are the same on all
+        # devices, and accumulate rows, which are not: the check refuses that.
+        check_vma=False,
+    )(shared, rows)
+    return [*outputs, *sums]
+
+
+@functools.partial(custom_partitioning, static_argnums=(0,))
+def _partitioned(call: Any, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
+    results = call.local(*shared, *rows)
+    n = len(results) - call.n_sums
+    return tuple(results[:n]), tuple(results[n:])
+
+
+@runtime_checkable
+class _Shaped(Protocol):
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+
+def _partition(
+    call: Any, mesh: Mesh, operands: tuple[Any, Any], results: tuple[Any, Any]
+) -> tuple[Mesh, _Placement, Any, Any]:
+    placement = _choose(call, mesh, operands, results)
+    rows = NamedSharding(mesh, placement.row_spec())
+    shared = tuple(NamedSharding(mesh, spec) for spec in placement.shared_specs())
+    shardings = _result_shardings(placement, mesh, results)
+    return mesh, placement, shardings, (shared, (rows,) * len(operands[1]))
+
+
+def _infer(
+    call: Any, mesh: Mesh, operands: tuple[Any, Any], results: tuple[Any, Any]
+) -> Any:
+    """How the outputs are sharded: asked by GSPMD, the partitioner before Shardy."""
+    return _result_shardings(_choose(call, mesh, operands, ((), ())), mesh, results)
+
+
+def _result_shardings(placement: _Placement, mesh: Mesh, results: Any) -> Any:
+    rows = NamedSharding(mesh, placement.row_spec())
+    summed = NamedSharding(mesh, placement.sum_spec())
+    return (rows,) * len(results[0]), (summed,) * len(results[1])
+
+
+def _choose(
+    call: Any, mesh: Mesh, operands: tuple[Any, Any], results: tuple[Any, Any]
+) -> _Placement:
+    """Follow the first row operand that is sharded, else the first row output."""
+    rows = operands[1]
+    n_lead = len(rows[0].shape) - 1
+    lead: LeadAxes = ((),) * n_lead
+    for array in (*rows, *results[0]):
+        if isinstance(array.sharding, NamedSharding):
+            lead = _lead_axes(array.sharding.spec, n_lead)
+        if any(lead):
+            break
+    if call.n_sums:
+        # XLA pads a batch that its devices do not divide. A padded row's outputs are
+        # cut off again, but nothing takes it out of a sum.
+        sizes = rows[0].shape
+        lead = tuple(
+            _even(names, size, mesh) for names, size in zip(lead, sizes, strict=False)
+        )
+    return _Placement(call, lead)
+
+
+def _even(names: tuple[str, ...], size: int, mesh: Mesh) -> tuple[str, ...]:
+    """The longest beginning of `names` whose devices divide `size`."""
+    while size % math.prod(mesh.shape[name] for name in names):
+        names = names[:-1]
+    return names
+
+
+def _sharding_rule(
+    call: Any, mesh: Mesh, operands: Sequence[_Shaped], results: Sequence[_Shaped]
+) -> SdyShardingRule:
+    """Which axes of the operands and results are the same, as Shardy asks for it.
+
+    Leading axes are common to all rows and row outputs. Every other axis gets a name
+    of its own, which keeps shardings from spreading along it.
+    """
+    del mesh
+    row_axes = tuple(range(len(operands[call.n_shared].shape) - 1))
+    sum_axes = row_axes[: len(call.levels)]
+    axes = [
+        *(_levels_of(call, which) for which in range(call.n_shared)),
+        *[row_axes] * (len(operands) - call.n_shared),
+        *[row_axes] * (len(results) - call.n_sums),
+        *[sum_axes] * call.n_sums,
+    ]
+    arrays = enumerate(zip((*operands, *results), axes, strict=True))
+    mappings = tuple(_mapping(which, *array) for which, array in arrays)
+    return SdyShardingRule(mappings[: len(operands)], mappings[len(operands) :])
+
+
+def _mapping(which: int, array: _Shaped, leading: Sequence[int]) -> ArrayMapping:
+    common = [f"lead{axis}" for axis in leading]
+    own = [f"own{which}_{axis}" for axis in range(len(leading), len(array.shape))]
+    return ArrayMapping(*common, *own)
+
+
+_partitioned.def_partition(
+    _partition, infer_sharding_from_operands=_infer, sharding_rule=_sharding_rule
+)
+
+
+def _spec(axes: Sequence[tuple[str, ...]]) -> PartitionSpec:
+    return PartitionSpec(*(names or None for names in axes))
+
+
+def _lead_axes(spec: Iterable[object], n_lead: int) -> LeadAxes:
+    """The leading part of a partition spec, every entry as a tuple of names."""
+    entries = [*spec, *[None] * n_lead][:n_lead]
+    return tuple(_names(entry) for entry in entries)
+
+
+def _names(entry: object) -> tuple[str, ...]:
+    if isinstance(entry, str):
+        return (entry,)
+    # Anything else, None and `PartitionSpec.UNCONSTRAINED`, is "not sharded".
+    return tuple(entry) if isinstance(entry, tuple) else ()
+
+
+def _explicit_lead(*rows: Array) -> LeadAxes:
+    """The mesh axes in the types of `rows`: of the first that is cut, if any is.
+
+    Only explicit mesh axes appear in types, `()` stands for all others.
+    """
+    n_lead = rows[0].ndim - 1
+    found = (_lead_axes(jax.typeof(row).sharding.spec, n_lead) for row in rows)
+    return next((lead for lead in found if any(lead)), ((),) * n_lead)
+
+
+def whole_samples(x: Array) -> Array:
+    """`x` with its last axis on one device, if its type says that it is not."""
+    sharding = jax.typeof(x).sharding
+    lead = _lead_axes(sharding.spec, x.ndim)
+    if not lead or not lead[-1]:
+        return x
+    return jax.sharding.reshard(x, NamedSharding(sharding.mesh, _spec(lead[:-1])))
+
+
+def equally_varying(arrays: Sequence[Array]) -> Arrays:
+    """The arrays, each varying over all manual mesh axes that one of them varies over.
+
+    In a user's `shard_map` JAX sums the gradient of what does not vary over devices.
+    Cast before a derivative rule, a replicated window is summed outside of that rule;
+    otherwise inside it as well, and its gradient comes out too large.
+    """
+    names = frozenset[str]().union(*map(_varies_over, arrays))
+    return tuple(_varying(array, names) for array in arrays)
+
+
+def varying_like(array: Array, other: Array) -> Array:
+    """`array`, varying over the manual mesh axes that `other` varies over."""
+    return _varying(array, _varies_over(other))
+
+
+def _varies_over(array: Array) -> frozenset[str]:
+    aval: Any = jax.typeof(array)
+    kinds = getattr(aval, "manual_axis_type", None)
+    return aval.vma if kinds is None else kinds.varying  # JAX 0.8: `vma`
+
+
+def _varying(array: Array, names: frozenset[str]) -> Array:
+    missing = tuple(names - _varies_over(array))
+    if not missing:
+        return array
+    cast = vars(jax.lax).get("pcast")
+    if cast is None:  # JAX 0.8
+        return vars(jax.lax)["pvary"](array, missing)
+    return cast(array, missing, to="varying")

@@ -1,0 +1,181 @@
+"""From terms and signals to the loss and its terms."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from korvax_eqx._compile import compiled
+from korvax_eqx._data import Signals
+from korvax_eqx._data._term import Term
+from korvax_eqx._names import name_of
+from korvax_eqx._static import Fixed
+from korvax_eqx._tree import take_arrays
+
+from ._call import call_rows
+from ._devices import whole_samples
+from ._plan import Branch, active, steps_of, tree_of
+from ._rows import Layout, RowTargets, RowTerms
+from ._total import column_means, total
+from ._walk import compared, main_array, targets_of
+
+# The total alone, with its terms for a log, or the terms for combinations of them.
+Wants = Literal["total", "both", "terms"]
+Terms = dict[str, Float[Array, ""]]
+
+
+def evaluate(
+    terms: Sequence[Term],
+    x: Float[Array, "*channels n_samples"],
+    y: Float[Array, "*channels n_samples"] | None,
+    lengths: Int[Array, "*channels"] | None,
+    wants: Wants,
+) -> tuple[Float[Array, ""], Terms]:
+    """Return the weighted sum of all terms and, if wanted, the terms by name."""
+    terms = active(terms)
+    rowwise, whole = _split(terms, lengths)
+    value, found = jnp.zeros((), x.dtype), {}
+    if rowwise:
+        kept: list[Any] = []
+        tree = tree_of(rowwise, kept)
+        event_ndim = _event_ndim(tree, x)
+        lead = x.shape[: x.ndim - event_ndim]
+        has_target = any(end.slot is None for end in tree.all_ends())
+        arrays = [_in_dtype(k.array, x.dtype) for k in kept]
+        layout = Layout(
+            x.shape[len(lead) :],
+            has_target,
+            tuple(a.shape[len(lead) :] for a in arrays),
+            lengths is not None,
+        )
+        signals = (x, y) if has_target else (x,)
+        rows = (*signals, *arrays, *_length_rows(lengths, event_ndim))
+        rows = tuple(_flat(whole_samples(r), len(lead)) for r in rows)
+        value, values = _of_rows(tree, Fixed(layout), rows, Fixed(wants))
+        if wants != "total":
+            numbers = [end.number for end in tree.all_ends()]
+            found = dict(zip(numbers, values, strict=True))
+    if whole:
+        kept = []
+        tree = tree_of(whole, kept)
+        own = tuple(_in_dtype(k.array, x.dtype) for k in kept)
+        target = None if y is None else Signals(y)
+        columns = compared(tree, Signals(x), target, own)
+        for end in tree.all_ends():
+            means = tuple(jnp.mean(c).astype(x.dtype) for c in columns[end.number])
+            term = end.loss.finish(means) if end.loss.is_of_batch else means[0]
+            term = term * jnp.asarray(end.weight).astype(x.dtype)
+            value, found = value + term, {**found, end.number: term}
+    if wants == "total":
+        return value, {}
+    return value, {term.name: found[i] for i, term in enumerate(terms)}
+
+
+@compiled
+def _of_rows(
+    tree: Branch, layout: Any, rows: tuple[Array, ...], wants: Any
+) -> tuple[Float[Array, ""], list[Float[Array, ""]]]:
+    skeleton, shared = take_arrays(tree)
+    fn = RowTerms(skeleton, layout.value)
+    if wants.value == "terms":
+        columns = column_means(fn, shared, rows)
+        return fn.total(shared, columns), fn.terms(shared, columns)
+    value, columns = total(fn, wants.value == "both", shared, rows)
+    return value, [] if columns is None else fn.terms(shared, columns)
+
+
+def kept_targets(
+    terms: Sequence[Term],
+    y: Float[Array, "*channels n_samples"],
+    lengths: Int[Array, "*channels"] | None,
+) -> tuple[tuple[Array, ...], tuple[int, ...]]:
+    """Return what is needed of the target, and which of it each term needs."""
+    terms = active(terms)
+    rowwise, whole = _split(terms, lengths)
+    arrays: list[Array] = []
+    places: dict[int, int] = {}
+
+    def keep(tree: Branch, found: Sequence[Array]) -> None:
+        for numbers, array in zip(_shared_ends(tree), found, strict=True):
+            places.update({number: len(arrays) for number in numbers})
+            arrays.append(array)
+
+    if rowwise:
+        tree = tree_of(rowwise)
+        event_ndim = _event_ndim(tree, y)
+        lead = y.shape[: y.ndim - event_ndim]
+        layout = Layout(y.shape[len(lead) :], False, (), lengths is not None)
+        rows = (y, *_length_rows(lengths, event_ndim))
+        rows = tuple(_flat(whole_samples(r), len(lead)) for r in rows)
+        skeleton, shared = take_arrays(tree)
+        numbers = tuple(numbers[0] for numbers in _shared_ends(tree))
+        found, _ = call_rows(RowTargets(skeleton, layout, numbers), shared, rows)
+        keep(tree, found)
+    if whole:
+        tree = tree_of(whole)
+        found = dict(targets_of(tree, Signals(y)))
+        keep(tree, [main_array(found[own[0]]) for own in _shared_ends(tree)])
+    return tuple(arrays), tuple(places[i] for i in range(len(terms)))
+
+
+def _shared_ends(branch: Branch) -> list[list[int]]:
+    """Return the numbers of the terms that end at each place."""
+    own = [[end.number for end in branch.ends]] if branch.ends else []
+    return own + [numbers for b in branch.branches for numbers in _shared_ends(b)]
+
+
+def _split(
+    terms: Sequence[Term], lengths: Array | None
+) -> tuple[list[tuple[int, Term]], list[tuple[int, Term]]]:
+    """Return the terms that are evaluated by rows, and those that see the batch."""
+    rowwise, whole = [], []
+    for number, term in enumerate(terms):
+        parts = [*steps_of(term), term.loss]
+        seers = [part for part in parts if part.scope == "batch"]
+        (whole if seers else rowwise).append((number, term))
+        if seers and lengths is not None:
+            raise ValueError(
+                f"`lengths` cannot be combined with `{name_of(seers[0])}`: a function "
+                "sees the whole batch, padding included. Derive a class from the base "
+                f"for its kind, `{seers[0].base_name}`."
+            )
+    return rowwise, whole
+
+
+def _event_ndim(tree: Branch, x: Array) -> int:
+    """Return how many axes a row has: 2 if channels are mixed.
+
+    **Raises:** `ValueError` for channels that are mixed and signals without channels.
+    """
+    parts = [*tree.all_steps(), *(end.loss for end in tree.all_ends())]
+    event_ndim = 2 if any(part.scope == "channels" for part in parts) else 1
+    if x.ndim < event_ndim:
+        raise ValueError(
+            "A loss that mixes channels needs signals of shape (*batch, n_channels, "
+            f"n_samples). Got {x.shape}. Add an axis for a single channel: `x[None]`."
+        )
+    return event_ndim
+
+
+def _flat(row: Array, n_lead: int) -> Array:
+    """Return a row with all its own axes as one."""
+    if row.ndim == n_lead + 1:
+        return row
+    return row.reshape(*row.shape[:n_lead], -1)
+
+
+def _length_rows(lengths: Array | None, event_ndim: int) -> tuple[Array, ...]:
+    """Return the lengths as rows: one entry, or one for each channel that is mixed."""
+    if lengths is None:
+        return ()
+    return (lengths if event_ndim == 2 else lengths[..., None],)
+
+
+def _in_dtype(array: Array, dtype: Any) -> Array:
+    """Return what is kept in the precision of signals of `dtype`."""
+    if not jnp.iscomplexobj(array):
+        return (
+            array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
+        )
+    return array.astype(jnp.complex64 if dtype == jnp.float32 else jnp.complex128)

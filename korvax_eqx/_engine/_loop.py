@@ -1,0 +1,181 @@
+"""Going through the rows of a batch in pieces, so that memory does not grow."""
+
+import functools
+import math
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from korvax_eqx._platform import target
+
+from ._functions import Arrays, Kinds, RowFunction
+from ._segments import filled, in_segments, zero_like
+
+MaybeArrays: TypeAlias = tuple[Array | None, ...]
+
+# Samples of a block, see `Platform.in_blocks`. Measured on CPU, about a tenth of the
+# time of a multi-resolution loss.
+_BLOCK = 32
+
+
+def over_rows(fn: RowFunction, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
+    """Apply a row function to rows with any number of leading axes, in pieces."""
+    n_lead, n_samples = rows[0].ndim - 1, rows[0].shape[-1]
+    lead = jnp.broadcast_shapes(*(row.shape[:n_lead] for row in rows))
+    n_rows = math.prod(lead)
+    flat = tuple(_flat(row, lead) for row in rows)
+    kinds, sum_kinds = fn.kinds(_kinds(shared, 0), _kinds(flat, 1))
+    zero = zero_like(rows[0])
+    if isinstance(n_rows, int) and n_rows == 0:  # of `jax.vmap` over no examples
+        outputs = tuple(filled(zero, (*lead, *k.shape), k.dtype) for k in kinds)
+        return outputs, tuple(filled(zero, k.shape, k.dtype) for k in sum_kinds)
+    segments = fn.segments(n_samples) if isinstance(n_samples, int) else None
+    if segments is not None:
+        flat = tuple(jnp.broadcast_to(r, (n_rows, *r.shape[1:])) for r in flat)
+        outputs, sums = in_segments(segments, shared, flat)
+    else:
+        size = fn.rows_at_once(n_rows, n_samples)
+        if isinstance(n_rows, int) and n_rows <= size:
+            every = tuple(jnp.broadcast_to(r, (n_rows, *r.shape[1:])) for r in flat)
+            outputs, sums = fn(shared, every, True)
+        else:
+            outputs, sums = _in_pieces(fn, shared, flat, lead, size, kinds, sum_kinds)
+    pairs = zip(outputs, kinds, strict=True)
+    return tuple(o.reshape(*lead, *k.shape) for o, k in pairs), sums
+
+
+def _kinds(arrays: Arrays, n_leading: int) -> Kinds:
+    return tuple(jax.ShapeDtypeStruct(a.shape[n_leading:], a.dtype) for a in arrays)
+
+
+def _flat(row: Array, lead: tuple[int, ...]) -> Array:
+    """Return all rows in one axis; one that is the same for all stays a single one."""
+    own, rest = row.shape[: len(lead)], row.shape[len(lead) :]
+    if own != lead and any(size != 1 for size in own):
+        # The same along one axis mapped by `jax.vmap` only, as for all pairs of rows.
+        row = jnp.broadcast_to(row, (*lead, *rest))
+    return row.reshape(-1, *rest)
+
+
+def pieces_of(n_rows: Any, n_samples: int, budget: int) -> int:
+    """Return how many rows of `n_samples` to evaluate at a time.
+
+    About as many as make up the `budget` of samples. Lowered, by at most half, to a
+    number that divides the number of rows if there is one: a rest would be compiled as
+    a second program.
+    """
+    if not isinstance(n_rows, int):
+        return 1  # of a symbolic shape, for `jax.export`
+    most = max(1, min(n_rows, round(budget / max(1, n_samples))))
+    divisors = [k for k in range(most, (most - 1) // 2, -1) if n_rows % k == 0]
+    return divisors[0] if divisors else most
+
+
+def _in_pieces(
+    fn: RowFunction,
+    shared: Arrays,
+    rows: Arrays,
+    lead: tuple[int, ...],
+    size: int,
+    kinds: Kinds,
+    sum_kinds: Kinds,
+) -> tuple[Arrays, Arrays]:
+    """Apply `fn` to pieces of `size` rows; join its row outputs, add up its sums.
+
+    `rows` have shape `(n_rows, ...)`, or `(1, ...)` of one that is the same for all.
+    """
+    n_rows: Any = math.prod(lead)
+    own_shapes = [row.shape[1:] for row in rows]
+    is_common = [isinstance(r.shape[0], int) and r.shape[0] == 1 for r in rows]
+    flat = tuple(r.reshape(r.shape[0], math.prod(r.shape[1:])) for r in rows)
+    own = tuple(r for common, r in zip(is_common, flat, strict=True) if not common)
+    in_blocks = fn.adds_frames and target().in_blocks
+
+    def applied(piece: Arrays, n: int) -> tuple[Arrays, Arrays]:
+        """`fn` of the rows of a piece and those that are the same for all."""
+        mine = iter(piece)
+        every = [
+            jnp.broadcast_to(r, (n, r.shape[-1])) if common else next(mine)
+            for common, r in zip(is_common, flat, strict=True)
+        ]
+        shaped = zip(every, own_shapes, strict=True)
+        outputs, sums = fn(shared, tuple(r.reshape(n, *s) for r, s in shaped), False)
+        return tuple(o.reshape(n, -1) for o in outputs), sums
+
+    n_pieces, rest = divmod(n_rows, size)
+    cut = n_pieces * size
+    # Flat: for an axis of one row in a piece, XLA copies the whole batch. With a rest
+    # the loop would get a copy as well, and so takes its pieces itself.
+    pieces = () if rest else tuple(r.reshape(n_pieces, -1) for r in own)
+
+    def step(carry: tuple[Arrays, MaybeArrays, Arrays], at: tuple[Array, Arrays]):
+        (outputs, late, sums), (start, piece) = carry, at
+        outputs = _put(outputs, late, jnp.maximum(start - size, 0))
+        if rest:
+            take = functools.partial(lax.dynamic_slice_in_dim, slice_size=size)
+            piece = tuple(take(r, start) for r in own)
+        parts, more = applied(tuple(r.reshape(size, -1) for r in piece), size)
+        now, late = _now_and_late(parts, in_blocks)
+        return (_put(outputs, now, start), late, _add(sums, more)), None
+
+    # The outputs are written in place, in their final shape if one axis has all rows.
+    # Stacked by the loop or reshaped at the end, XLA would copy them: a second gradient
+    # in memory.
+    zero = zero_like(rows[0])
+    sizes = [math.prod(k.shape) for k in kinds]
+    dtypes = [k.dtype for k in kinds]
+    pairs = list(zip(sizes, dtypes, strict=True))
+    buffers = tuple(filled(zero, (*_buffer_lead(lead), n), d) for n, d in pairs)
+    empty = tuple(filled(zero, (size, n), d) for n, d in pairs)
+    _, late = _now_and_late(empty, in_blocks)
+    sums = tuple(filled(zero, k.shape, k.dtype) for k in sum_kinds)
+    starts = size * jnp.arange(n_pieces)
+    carry, _ = lax.scan(step, (buffers, late, sums), (starts, pieces))
+    outputs, late, sums = carry
+    outputs = _put(outputs, late, jnp.asarray(cut - size))
+    if rest:
+        parts, more = applied(tuple(r[cut:] for r in own), rest)
+        outputs, sums = _put(outputs, parts, jnp.asarray(cut)), _add(sums, more)
+    return outputs, sums
+
+
+def _buffer_lead(lead: tuple[int, ...]) -> tuple[int, ...]:
+    is_one_axis = sum(size != 1 for size in lead) == 1
+    return lead if is_one_axis else (math.prod(lead),)
+
+
+def _now_and_late(parts: Arrays, in_blocks: bool) -> tuple[MaybeArrays, MaybeArrays]:
+    """Return what of a piece is written at once, and what in the next step.
+
+    Long rows are late: made as blocks, with zeros at the end, which are kept for a
+    step and then cut and joined. Joined at once, XLA would make them sample by sample.
+    """
+    is_late = [in_blocks and part.shape[-1] > _BLOCK for part in parts]
+    pairs = list(zip(parts, is_late, strict=True))
+    now = tuple(None if late else part for part, late in pairs)
+    return now, tuple(_in_blocks(part) if late else None for part, late in pairs)
+
+
+def _in_blocks(part: Array) -> Array:
+    n_rows, n = part.shape
+    return jnp.pad(part, [(0, 0), (0, -n % _BLOCK)]).reshape(n_rows, -1, _BLOCK)
+
+
+def _put(outputs: Arrays, parts: MaybeArrays, start: Array) -> Arrays:
+    """Write rows, or their blocks, into buffers, from row number `start` on."""
+    put = []
+    for output, part in zip(outputs, parts, strict=True):
+        if part is not None:
+            *lead, n = output.shape
+            axis = next(i for i, size in enumerate(lead) if size != 1)
+            rows = part.reshape(part.shape[0], -1)[:, :n]
+            rows = rows.reshape(*lead[:axis], -1, *lead[axis + 1 :], n)
+            output = lax.dynamic_update_slice_in_dim(output, rows, start, axis)
+        put.append(output)
+    return tuple(put)
+
+
+def _add(sums: Arrays, more: Arrays) -> Arrays:
+    return tuple(a + b for a, b in zip(sums, more, strict=True))

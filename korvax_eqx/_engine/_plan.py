@@ -1,0 +1,133 @@
+"""From terms to the tree of their paths, in which equal beginnings are one path."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from korvax_eqx._data._term import Term, is_off
+
+
+class End(eqx.Module):
+    """Where the path of a term ends.
+
+    **Attributes:**
+
+    - `loss`, `weight`, `gate`: as in `Term`.
+    - `piece_size`: as in `Term`.
+    - `number`: of the term.
+    - `slot`: which of the kept targets it compares with; `None` if the target takes the
+        path itself.
+    """
+
+    loss: Any
+    weight: Any
+    gate: Any
+    piece_size: Any = eqx.field(static=True)
+    number: int = eqx.field(static=True)
+    slot: int | None = eqx.field(static=True)
+
+
+class Branch(eqx.Module):
+    """A step, and what follows it: steps, and ends of terms. The root has no step."""
+
+    step: Any
+    branches: tuple["Branch", ...]
+    ends: tuple[End, ...]
+
+    def all_ends(self) -> list[End]:
+        """Return the ends here and further on, in the order of their terms."""
+        ends = [e for branch in self.branches for e in branch.all_ends()]
+        return sorted([*self.ends, *ends], key=lambda end: end.number)
+
+    def all_steps(self) -> list[Any]:
+        own = [] if self.step is None else [self.step]
+        return own + [s for branch in self.branches for s in branch.all_steps()]
+
+    def at(self, address: tuple[int, ...]) -> "Branch":
+        return self.branches[address[0]].at(address[1:]) if address else self
+
+
+class _Growing:
+    def __init__(self, step: Any) -> None:
+        self.step, self.branches, self.ends = step, [], []
+
+    def branch(self, step: Any) -> "_Growing":
+        for branch in self.branches:
+            if is_equal(branch.step, step):
+                return branch
+        self.branches.append(_Growing(step))
+        return self.branches[-1]
+
+    def done(self) -> Branch:
+        branches = tuple(branch.done() for branch in self.branches)
+        return Branch(self.step, branches, tuple(self.ends))
+
+
+def active(terms: Sequence[Term]) -> list[Term]:
+    """Return the terms that are not left out, with names that are all different."""
+    some = [term for term in terms if not is_off(term.weight)]
+    names = unique_names([term.name for term in some])
+    return [t.called(n) for t, n in zip(some, names, strict=True)]
+
+
+def tree_of(terms: Sequence[tuple[int, Term]], kept: list[Any] | None = None) -> Branch:
+    """Return the tree of numbered terms. Their targets are collected in `kept`."""
+    root = _Growing(None)
+    for number, term in terms:
+        place = root
+        for step in steps_of(term):
+            place = place.branch(step)
+        slot = None
+        if term.target is not None and kept is not None:
+            slot = _place_of(term.target, kept)
+        own = term.loss, term.weight, term.gate, term.piece_size
+        place.ends.append(End(*own, number, slot))
+    return root.done()
+
+
+def steps_of(term: Term) -> list[Any]:
+    """Return the path of a term with composed steps as their parts."""
+    return [part for step in term.path for part in step.path]
+
+
+def _place_of(target: Any, kept: list[Any]) -> int:
+    for place, other in enumerate(kept):
+        if other is target:
+            return place
+    kept.append(target)
+    return len(kept) - 1
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Number the names that come more than once: `a`, `b`, `a` is `a#1`, `b`, `a#2`.
+
+    Numbers that a name has already are passed over.
+    """
+    total, seen, result = Counter(names), Counter(), []
+    taken = {name for name, n in total.items() if n == 1}
+    for name in names:
+        if total[name] == 1:
+            result.append(name)
+            continue
+        while True:
+            seen[name] += 1
+            if (numbered := f"{name}#{seen[name]}") not in taken:
+                break
+        result.append(numbered)
+    return result
+
+
+def is_equal(one: Any, other: Any) -> bool:
+    """Whether two parts are one configuration, or one object."""
+    if one is other:
+        return True
+    leaves, structure = jax.tree.flatten(one)
+    others, other_structure = jax.tree.flatten(other)
+    return (
+        structure == other_structure
+        and len(leaves) == len(others)
+        and all(a is b for a, b in zip(leaves, others, strict=True))
+    )

@@ -1,0 +1,134 @@
+"""The mean over rows, and its derivative rule.
+
+The derivative rule is an inner product with the gradient that was computed in the same
+pass. It is a JVP rule written in JAX, so that forward mode, reverse mode and higher
+derivatives follow from it. Only terms of the batch take a pass before, without
+gradients, for the means that they are functions of; where all rows are in one piece,
+nothing needs that pass, and XLA removes it.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, Float
+
+from ._call import call_rows
+from ._functions import Arrays, Wrt, replaced
+from ._rows import RowTerms
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def total(
+    fn: RowTerms, wants_columns: bool, shared: Arrays, rows: Arrays
+) -> tuple[Float[Array, ""], Float[Array, " columns"] | None]:
+    """Return the sum of all terms and the means over rows of all columns.
+
+    Of the sum the gradient is taken in the same pass. Of columns it is taken in a pass
+    of its own, if it is asked for at all. Without `wants_columns` they are left out.
+    """
+    means = column_means(fn, shared, rows)
+    return fn.total(shared, means), means if wants_columns else None
+
+
+@functools.partial(total.defjvp, symbolic_zeros=True)
+def _total_jvp(fn, wants_columns, primals, tangents):
+    shared, rows = primals
+    wrt = Wrt(_perturbed(tangents[0]), _perturbed(tangents[1]))
+    some_tangents = wrt.of(*tangents)
+    if fn.is_of_batch:
+        # How much a row adds to a term depends on all rows.
+        before = dataclasses.replace(fn, only_batch=True)
+        slopes = _slopes(fn, shared, column_means(before, shared, rows))
+        slopes = jnp.broadcast_to(slopes, (*(1,) * (rows[0].ndim - 1), fn.n_columns))
+        moving = dataclasses.replace(fn, seed="slopes", wrt=wrt)
+        results, shared_grads = call_rows(moving, shared, (*rows, slopes))
+    else:
+        moving = dataclasses.replace(fn, seed="weights", wrt=wrt)
+        results, shared_grads = call_rows(moving, shared, rows)
+    columns, *row_grads = results
+    means = _mean(fn, rows, columns)
+    value = fn.total(shared, means)
+    pairs = zip(
+        (*shared_grads, *row_grads), (*some_tangents[0], *some_tangents[1]), strict=True
+    )
+    change = sum((_inner(g, t) for g, t in pairs), jnp.zeros_like(value))
+    change = change / n_rows_of(fn, rows).astype(change.dtype)
+    if fn.is_of_batch and wrt.shared:
+        # Weights, and what else makes terms of means.
+        def finished(some: Arrays) -> Array:
+            return fn.total(replaced(shared, wrt.shared, some), means)
+
+        own = tuple(shared[i] for i in wrt.shared)
+        _, direct = jax.jvp(finished, (own,), (some_tangents[0],))
+        change = change + direct
+    moved = None
+    if wants_columns:
+        moved = _moved_means(fn, wrt, shared, rows, some_tangents)
+    return (value, means if wants_columns else None), (change, moved)
+
+
+def _slopes(
+    fn: RowTerms, shared: Arrays, means: Float[Array, " columns"]
+) -> Float[Array, " columns"]:
+    """Return the derivative of the sum of all terms by the mean of each column.
+
+    A quotient by next to nothing has an infinite slope to its denominator, which may
+    not depend on the signal at all: it is finite, so that zero times it is zero.
+    """
+    slopes = jax.grad(fn.total, argnums=1)(shared, means)
+    most = jnp.finfo(slopes.dtype).max
+    return jnp.clip(slopes, -most, most)
+
+
+def column_means(
+    fn: RowTerms, shared: Arrays, rows: Arrays
+) -> Float[Array, " columns"]:
+    """Return the means over rows of all columns, without a gradient in the same pass.
+
+    For whoever differentiates a combination of terms of his own.
+    """
+    (columns,), _ = call_rows(fn, shared, rows)
+    return _mean(fn, rows, columns)
+
+
+def _moved_means(
+    fn: RowTerms, wrt: Wrt, shared: Arrays, rows: Arrays, tangents: tuple[Any, Any]
+) -> Float[Array, " columns"]:
+    """Return the change of the means: an operation that is dropped if nobody uses it."""
+
+    def means(some: Arrays, own: Arrays) -> Array:
+        all_shared = replaced(shared, wrt.shared, some)
+        return column_means(fn, all_shared, replaced(rows, wrt.rows, own))
+
+    return jax.jvp(means, wrt.of(shared, rows), tangents)[1]
+
+
+def _mean(
+    fn: RowTerms, rows: Arrays, columns: Float[Array, "*lead columns"]
+) -> Float[Array, " columns"]:
+    axes = tuple(range(columns.ndim - 1))
+    return jnp.sum(columns, axis=axes) / n_rows_of(fn, rows).astype(columns.dtype)
+
+
+def n_rows_of(fn: RowTerms, rows: Arrays) -> Array:
+    """Return how many rows there are; those of no samples do not count."""
+    if fn.layout.has_lengths:
+        lengths = rows[fn.layout.n_signals + len(fn.layout.kept_shapes)]
+        return jnp.maximum(1, jnp.sum(jnp.any(lengths > 0, axis=-1)))
+    n_rows = math.prod(jnp.broadcast_shapes(*(row.shape[:-1] for row in rows)))
+    return jnp.asarray(n_rows, rows[0].dtype)
+
+
+def _inner(gradient: Array, tangent: Array) -> Array:
+    # The gradient of a real function of complex numbers is, as JAX has it, the
+    # conjugate of the direction of ascent: no conjugate here.
+    return jnp.real(jnp.sum(gradient * tangent))
+
+
+def _perturbed(tangents: tuple[Any, ...]) -> tuple[int, ...]:
+    return tuple(i for i, t in enumerate(tangents) if not isinstance(t, SymbolicZero))

@@ -1,0 +1,90 @@
+"""Taking signals along a path, on the rows of one piece or on a whole batch."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from korvax_eqx._data import Signals, Spectra
+from korvax_eqx._names import name_of
+from korvax_eqx._numerics._padding import cut_off
+
+from ._plan import Branch, End
+
+Data = Signals | Spectra
+
+
+def step_on(step: Any, data: Data) -> Data:
+    """Apply a step, and check what it returns.
+
+    **Raises:** `ValueError` for a step of the user's that returns something else than
+    its kind does.
+    """
+    if isinstance(data, Spectra) and not step.takes_spectra:
+        raise ValueError(
+            f"`{name_of(step)}` takes signals, and stands behind a transform."
+        )
+    out = step.apply(data)
+    step.check(data, out)
+    return out
+
+
+def folded(data: Signals) -> Signals:
+    """Return channels as rows of their own."""
+    if data.x.ndim <= 2:
+        return data
+    lengths = data.n_samples
+    x = data.x.reshape(-1, data.x.shape[-1])
+    return Signals(x, None if lengths is None else lengths.reshape(-1))
+
+
+def values_of(end: End, x: Data, y: Data) -> tuple[Array, ...]:
+    """Return what a term is made of: its values, or the sums of a loss of the batch."""
+    if isinstance(x, Spectra):
+        x, y = x.cut(), y.cut()
+    if end.loss.is_of_batch:
+        return tuple(end.loss.sums(x, y))
+    values = jnp.asarray(end.loss.values(x, y))
+    end.loss.check(x, values)
+    return (values,)
+
+
+def main_array(data: Data) -> Array:
+    return data.x if isinstance(data, Signals) else data.S
+
+
+def like(data: Data, array: Array) -> Data:
+    """Return data of the same ends with another array."""
+    if isinstance(data, Signals):
+        return Signals(array, data.n_samples)
+    return Spectra(array, data.n_frames, data.n_whole)
+
+
+def targets_of(branch: Branch, y: Data) -> list[tuple[int, Data]]:
+    """Return what the target becomes at the end of each term, by the term's number."""
+    if branch.step is not None:
+        y = step_on(branch.step, y)
+    own = [(end.number, y) for end in branch.ends]
+    return own + [t for b in branch.branches for t in targets_of(b, y)]
+
+
+def compared(
+    branch: Branch, x: Data, y: Data | None, kept: tuple[Array, ...]
+) -> dict[int, tuple[Array, ...]]:
+    """Return what each term at and behind a branch is made of, by the term's number.
+
+    `kept` are the targets that took their path before. `y` is `None` if all did.
+    """
+    if branch.step is not None:
+        x = step_on(branch.step, x)
+        y = None if y is None else step_on(branch.step, y)
+    found: dict[int, tuple[Array, ...]] = {}
+    for end in branch.ends:
+        other = y if end.slot is None else like(x, kept[end.slot])
+        assert other is not None
+        if isinstance(other, Spectra):
+            other = other.map(lambda S: cut_off(S, x.n_frames))  # pyright: ignore
+        found[end.number] = values_of(end, x, other)
+    for inner in branch.branches:
+        found.update(compared(inner, x, y, kept))
+    return found
