@@ -33,6 +33,11 @@ class Platform:
     - `in_blocks`: whether long gradients are written in blocks of samples. XLA's code
         for CPU computes, for every sample, its frame and its place in it: in blocks
         that no hop cuts, once a block.
+    - `joins_mel`: whether a mel matrix is one product. On CPU it is several, of the bins
+        that its bands need.
+    - `keeps_order`: whether the sign of a difference of logarithms is that of what they
+        are of. The logarithms are then read once, and XLA for GPU writes the gradient
+        in the loop that adds up the values.
     - `dft`: `"cpu"`: XLA's FFT for sizes of small prime factors, products and pairs for
         others; `"fft"`: XLA's FFT for all; `"products"`: real matrix products.
     """
@@ -43,17 +48,43 @@ class Platform:
     transform_samples: int
     in_turn: bool
     in_blocks: bool
+    joins_mel: bool
+    keeps_order: bool
     dft: str
 
 
+def _accelerator(samples: int, dft: str) -> Platform:
+    return Platform(
+        samples=samples,
+        dense_samples=samples,
+        signal_samples=samples,
+        transform_samples=samples,
+        in_turn=False,
+        in_blocks=False,
+        joins_mel=True,
+        keeps_order=True,
+        dft=dft,
+    )
+
+
 PLATFORMS = {
-    "cpu": Platform(90_000, 45_000, 360_000, 180_000, True, True, "cpu"),
+    "cpu": Platform(
+        samples=90_000,
+        dense_samples=45_000,
+        signal_samples=360_000,
+        transform_samples=180_000,
+        in_turn=True,
+        in_blocks=True,
+        joins_mel=False,
+        keeps_order=False,
+        dft="cpu",
+    ),
     # About 70 bytes of temporary memory a sample: 2.3 GB.
-    "gpu": Platform(2**25, 2**25, 2**25, 2**25, False, False, "fft"),
-    "tpu": Platform(2**24, 2**24, 2**24, 2**24, False, False, "products"),
+    "gpu": _accelerator(2**25, "fft"),
+    "tpu": _accelerator(2**24, "products"),
 }
 # Where operations run one by one, as they are: nothing is cut, joined or rewritten.
-EAGER = Platform(2**62, 2**62, 2**62, 2**62, False, False, "fft")
+EAGER = dataclasses.replace(_accelerator(2**62, "fft"), keeps_order=False)
 
 _target: contextvars.ContextVar[Platform]
 _target = contextvars.ContextVar("target", default=EAGER)

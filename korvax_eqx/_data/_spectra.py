@@ -19,11 +19,14 @@ class Spectra(eqx.Module):
     - `n_frames`: how many frames of each are valid, shape `(*rows,)`; `None` for all.
     - `n_whole`: of a segment of a long signal, how many frames the whole signal has.
         Means are then parts of the mean over the whole, which add up to it.
+    - `order`: numbers that are in the order of those of `S`, for the signs of
+        differences, where a platform likes that better.
     """
 
     S: Inexact[Array, "*rows n_frames n_bins"]
     n_frames: Int[Array, "*rows"] | None = None
     n_whole: int | None = eqx.field(static=True, default=None)
+    order: Float[Array, "*rows n_frames n_bins"] | None = None
 
     @property
     def count(self) -> float | Float[Array, "*rows"]:
@@ -39,9 +42,13 @@ class Spectra(eqx.Module):
         """Return `fn(S)`, which has the same frames."""
         return Spectra(fn(self.S), self.n_frames, self.n_whole)
 
-    def holding(self, S: Inexact[Array, "*rows n_frames n_bins"]) -> "Spectra":
+    def holding(
+        self,
+        S: Inexact[Array, "*rows n_frames n_bins"],
+        order: Float[Array, "*rows n_frames n_bins"] | None = None,
+    ) -> "Spectra":
         """Return other values of the same frames."""
-        return Spectra(S, self.n_frames, self.n_whole)
+        return Spectra(S, self.n_frames, self.n_whole, order)
 
     def per_frame(self, fn: Callable[[Array], Array]) -> "Spectra":
         """Return `fn(S)`, which has one value for each frame, as spectra of one bin."""
@@ -49,7 +56,11 @@ class Spectra(eqx.Module):
 
     def cut(self) -> "Spectra":
         """Return the spectra with zeros in the frames that are not valid."""
-        return self.map(lambda S: cut_off(S, self.n_frames))
+        if self.n_frames is None:
+            return self
+        S, order = cut_off(self.S, self.n_frames), self.order
+        order = None if order is None else cut_off(order, self.n_frames)
+        return Spectra(S, self.n_frames, self.n_whole, order)
 
     def sum(self) -> Float[Array, "*rows"]:
         """Return the sum over the bins and the valid frames of each spectrum."""

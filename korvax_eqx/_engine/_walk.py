@@ -7,7 +7,6 @@ from jaxtyping import Array
 
 from korvax_eqx._data import Signals, Spectra
 from korvax_eqx._names import name_of
-from korvax_eqx._numerics._padding import cut_off
 
 from ._plan import Branch, End
 
@@ -82,8 +81,6 @@ def compared(
     for end in branch.ends:
         other = y if end.slot is None else like(x, kept[end.slot])
         assert other is not None
-        if isinstance(other, Spectra):
-            other = other.map(lambda S: cut_off(S, x.n_frames))  # pyright: ignore
         found[end.number] = values_of(end, x, other)
     for inner in branch.branches:
         found.update(compared(inner, x, y, kept))

@@ -10,7 +10,12 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._core._losses import AbstractSpectralLoss
 from korvax_eqx._core._steps import Scope
 from korvax_eqx._data import Spectra
-from korvax_eqx._numerics._safe import difference, magnitude, squared_magnitude
+from korvax_eqx._numerics._safe import (
+    difference,
+    magnitude,
+    signed_magnitude,
+    squared_magnitude,
+)
 
 _OWNER = "ElementwiseLoss"
 
@@ -49,7 +54,11 @@ class ElementwiseLoss(AbstractSpectralLoss):
 
     def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
         distance = magnitude if self.metric == "L1" else squared_magnitude
-        distances = x.holding(distance(difference(x.S, y.S)))
+        d = difference(x.S, y.S)
+        if self.metric == "L1" and x.order is not None and y.order is not None:
+            distances = x.holding(signed_magnitude(d, x.order - y.order))
+        else:
+            distances = x.holding(distance(d))
         return distances.sum() if self.reduction == "sum" else distances.mean()
 
 

@@ -78,6 +78,23 @@ def _magnitude_jvp(primals, tangents):
     return m, _inner(X, dX, scale)
 
 
+@jax.custom_jvp
+def signed_magnitude(
+    d: Float[Array, "*dims"], sign_of: Float[Array, "*dims"]
+) -> Float[Array, "*dims"]:
+    r"""Return $|d|$ of a number whose sign is that of another, too.
+
+    The derivative is by the sign of the other one, so that it does not read `d`.
+    """
+    return lax.abs(d)
+
+
+@signed_magnitude.defjvp
+def _signed_magnitude_jvp(primals, tangents):
+    (d, sign_of), (dd, _) = primals, tangents
+    return signed_magnitude(d, sign_of), lax.mul(lax.sign(sign_of), dd)
+
+
 def _inner(X: Array, dX: Array, scale: Array) -> Array:
     r"""Return $\mathrm{Re}(\bar X\,dX)$ times a real scale."""
     real = lax.mul(lax.mul(lax.real(X), scale), lax.real(dX))

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._steps import AbstractScale, Scope
 from korvax_eqx._data import Spectra
+from korvax_eqx._platform import target
 from korvax_eqx._static import static_or_leaf
 
 _OWNER = "Log"
@@ -68,11 +69,6 @@ class Log(AbstractScale):
 
     def apply(self, data: Spectra) -> Spectra:
         S = checks.scale_input(_OWNER, data.S, bins_last=True)
-        return data.holding(self._logarithm(S))
-
-    def _logarithm(
-        self, S: Float[Array, "*rows n_frames n_bins"]
-    ) -> Float[Array, "*rows n_frames n_bins"]:
         factor = jnp.asarray(self.factor, S.dtype)
         eps, tiny = self.eps, float(jnp.finfo(S.dtype).tiny)
         if not checks.is_learnable(eps):
@@ -86,9 +82,10 @@ class Log(AbstractScale):
             # Not a maximum, so that a NaN stays one.
             v = jnp.where(v < (eps if self.floor_mode == "clip" else tiny), eps, v)
         logarithm = lax.log(v)
-        if self.base == "e":
-            return logarithm
-        return lax.mul(logarithm, jnp.asarray(1 / math.log(self.base), S.dtype))
+        if self.base != "e":
+            scale = jnp.asarray(1 / math.log(self.base), S.dtype)
+            logarithm = lax.mul(logarithm, scale)
+        return data.holding(logarithm, v if target().keeps_order else None)
 
 
 def _positive(argument: str, value: Any) -> Any:

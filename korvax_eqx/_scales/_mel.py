@@ -16,6 +16,7 @@ from korvax_eqx._checks import (
 )
 from korvax_eqx._core._steps import AbstractScale, Scope
 from korvax_eqx._data import Spectra
+from korvax_eqx._platform import target
 from korvax_eqx._static import static_or_leaf
 from korvax_eqx._tables._mel import (
     MelNorm,
@@ -134,8 +135,8 @@ class MelScale(AbstractScale):
                 f"`MelScale(n_fft={2 * (S.shape[-1] - 1)})` fits this one."
             )
         matrix = self.matrix
-        is_table = isinstance(matrix, np.ndarray)
-        groups = _row_groups(matrix) if is_table else [(slice(None), matrix)]
+        is_cut = isinstance(matrix, np.ndarray) and not target().joins_mel
+        groups = _row_groups(matrix) if is_cut else [(slice(None), matrix)]
         bands = [_product(S[..., bins], weights) for bins, weights in groups]
         return data.holding(jnp.concatenate(bands, axis=-1))
 
