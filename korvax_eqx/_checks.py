@@ -341,6 +341,22 @@ def scale_input(
     They need a bin axis and a frame axis, and to be real unless `takes_complex`.
     `bins_last` tells that the two are exchanged, as they are inside of the library.
     """
+    spectrum_type(owner, S, takes_complex=takes_complex, bins_last=bins_last)
+    if S.ndim < 2 or S.size == 0:
+        raise ValueError(
+            f"`{owner}`: the spectrogram must have shape (*channels, n_bins, "
+            f"n_frames), none of them 0. Got {jnp.shape(S)}. For one frame, add an "
+            "axis: `S[:, None]`."
+        )
+    S = jnp.asarray(S)
+    is_half = jnp.issubdtype(S.dtype, jnp.floating) and S.dtype.itemsize < 4
+    return S.astype(jnp.float32) if is_half else S
+
+
+def spectrum_type(
+    owner: str, S: Any, *, takes_complex: bool = True, bins_last: bool = False
+) -> None:
+    """Check that spectra are an array of floats, of a dtype that JAX has."""
     kind = jnp.inexact if takes_complex else jnp.floating
     rule = "floats" if takes_complex else "real floats"
     is_array = isinstance(S, jax.Array | np.ndarray) and is_jax_dtype(S.dtype)
@@ -351,15 +367,6 @@ def scale_input(
             f"Got {describe(got)}. Convert it first: `abs` or `Spectrogram(power=...)` "
             "for complex values, `.astype('float32')` for integers."
         )
-    if S.ndim < 2 or S.size == 0:
-        raise ValueError(
-            f"`{owner}`: the spectrogram must have shape (*channels, n_bins, "
-            f"n_frames), none of them 0. Got {jnp.shape(S)}. For one frame, add an "
-            "axis: `S[:, None]`."
-        )
-    S = jnp.asarray(S)
-    is_half = jnp.issubdtype(S.dtype, jnp.floating) and S.dtype.itemsize < 4
-    return S.astype(jnp.float32) if is_half else S
 
 
 def public_shape(S: Any) -> tuple[int, ...]:

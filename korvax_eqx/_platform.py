@@ -33,8 +33,8 @@ class Platform:
     - `in_blocks`: whether long gradients are written in blocks of samples. XLA's code
         for CPU computes, for every sample, its frame and its place in it: in blocks
         that no hop cuts, once a block.
-    - `joins_mel`: whether a mel matrix is one product. On CPU it is several, of the bins
-        that its bands need.
+    - `joins_mel`: whether a mel matrix is one product. On CPU it is several, of the
+        bins that its bands need.
     - `keeps_order`: whether the sign of a difference of logarithms is that of what they
         are of. The logarithms are then read once, and XLA for GPU writes the gradient
         in the loop that adds up the values.

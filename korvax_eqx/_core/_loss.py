@@ -190,7 +190,7 @@ def _called(
 def _evaluated(
     loss: AbstractLoss, x: Any, y: Any, lengths: Any, key: Any, wants: Fixed
 ) -> tuple[Float[Array, ""], list[Float[Array, ""]], Fixed]:
-    """Return the loss, its terms and their names: JAX sorts the keys of dictionaries."""
+    """Return the loss, its terms, and their names: JAX sorts dictionaries by key."""
     name = type(loss).__name__
     with jax.named_scope(f"korvax_eqx.{name}"):
         x = checks.signal(name, "x", x)
@@ -226,8 +226,8 @@ def _lengths(name: str, terms: Any, y: Any, lengths: Any) -> Any:
         )
     if y is not None and bound and len(bound) == len(terms):
         raise ValueError(
-            f"`{name}`: it has its target already, which `bind` was given. Call it with "
-            "the estimate alone, `loss(x)`."
+            f"`{name}`: it has its target already, which `bind` was given. Call it "
+            "with the estimate alone, `loss(x)`."
         )
     if not bound:
         return lengths

@@ -106,8 +106,8 @@ def check_values(loss: Any, x: Any, values: Any) -> None:
         axes = "axis=(-2, -1)" if n_own == 2 else "axis=-1"
         raise ValueError(
             f"The loss `{name_of(loss)}` must return one value for each signal, here "
-            f"the shape {lead}. Got {jnp.shape(values)}. Reduce over the values of each "
-            f"signal alone, `{axes}`."
+            f"the shape {lead}. Got {jnp.shape(values)}. Reduce over the values of "
+            f"each signal alone, `{axes}`."
         )
 
 

@@ -172,8 +172,8 @@ class AbstractFramesTransform(AbstractTransform):
 class AbstractScale(AbstractStep):
     """Spectra to spectra: a change of magnitude, of bins, of frames.
 
-    A class defines `apply`, from `Spectra` to `Spectra`; `data.map(fn)` keeps what there
-    is to know of frames.
+    A class defines `apply`, from `Spectra` to `Spectra`; `data.map(fn)` keeps which
+    frames are valid.
     """
 
     base_name: ClassVar[str] = "AbstractScale"
@@ -190,6 +190,7 @@ class AbstractScale(AbstractStep):
 
         **Raises:** `ValueError` for anything but spectra of the bins expected.
         """
+        checks.spectrum_type(type(self).__name__, S)
         return _scaled(self, S)
 
     def check(self, data: Spectra, out: Any) -> None:
@@ -215,9 +216,8 @@ def _scaled(step: AbstractScale, S: Any) -> Any:
     with jax.named_scope(f"korvax_eqx.{type(step).__name__}"):
         if jnp.ndim(S) < 2:
             return applied(step.path, Spectra(S)).S
-        return jnp.swapaxes(
-            applied(step.path, Spectra(jnp.swapaxes(S, -1, -2))).S, -1, -2
-        )
+        out = applied(step.path, Spectra(jnp.swapaxes(S, -1, -2)))
+        return jnp.swapaxes(out.S, -1, -2)
 
 
 def applied(path: Sequence[AbstractStep], data: Any) -> Any:

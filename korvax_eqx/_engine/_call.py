@@ -103,13 +103,15 @@ class Call:
 
     def tangent(self, n_rows: int, wrt: Wrt) -> "Call":
         fn = self.fn.tangent(self.n_shared, n_rows, wrt)
-        levels = tuple((*l, *(l[i] for i in wrt.shared)) for l in self.levels)
+        levels = tuple(
+            (*level, *(level[i] for i in wrt.shared)) for level in self.levels
+        )
         n_shared = self.n_shared + len(wrt.shared)
         return Call(fn, n_shared, self.n_sums, levels, (self, wrt))
 
     def cotangent(self, n_rows: int, wrt: Wrt) -> "Call":
         fn = self.fn.cotangent(self.n_shared, n_rows, wrt)
-        levels = tuple((*l, *[True] * self.n_sums) for l in self.levels)
+        levels = tuple((*level, *[True] * self.n_sums) for level in self.levels)
         return Call(fn, self.n_shared + self.n_sums, len(wrt.shared), levels)
 
     def mapped(self, is_mapped: tuple[bool, ...], n_more: tuple[int, ...]) -> "Call":
@@ -180,9 +182,10 @@ def _one_by_one(
 def _placed(call: Call, arrays: Arrays) -> ClosedJaxpr | None:
     """Return the operations that keep rows where they are; `None` on one device.
 
-    Traced here and not when lowered: JAX looks for custom partitioning in the parameters
-    of an operation, to know that it needs devices for lowering. Kept, because to JAX a
-    jaxpr traced anew is another one: every eager call would compile again.
+    Traced here and not when lowered: JAX looks for custom partitioning in the
+    parameters of an operation, to know that it needs devices for lowering. Kept,
+    because to JAX a jaxpr traced anew is another one: every eager call would compile
+    again.
     """
     if jax.device_count() == 1 or is_disabled():
         return None

@@ -1,8 +1,8 @@
 """Functions of the rows of a batch, and their derivatives.
 
 A row function takes shared arrays, such as windows, and rows, which have one leading
-axis. It returns row outputs, which have that axis too, and sums over it. It is hashable:
-what it does is static, and what it works on are its arguments.
+axis. It returns row outputs, which have that axis too, and sums over it. It is
+hashable: what it does is static, and what it works on are its arguments.
 """
 
 import dataclasses

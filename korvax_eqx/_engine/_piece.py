@@ -170,7 +170,7 @@ class Piece:
         return self.differentiated(columns_of, signals, grads)
 
     def _compared(self, branch: Branch, signals: Arrays, kept: Arrays) -> Columns:
-        """Return the columns of terms: values are averaged over the channels of a row."""
+        """Return the columns of terms: values, averaged over the channels of a row."""
         mixes = any(_mixes(part) for part in branch.all_steps()) or any(
             _mixes(end.loss) for end in branch.all_ends()
         )

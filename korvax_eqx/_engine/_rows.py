@@ -140,7 +140,8 @@ class RowTerms(RowFunction):
     ) -> tuple[Arrays, Arrays]:
         piece = Piece(self, shared, rows, is_all)
         columns, grads = piece.evaluated()
-        each = [c for end in self.ends for c in columns[end.number]]
+        none = {n: (piece.zero,) * size for n, size in self.sizes.items()}
+        each = [c for own in {**none, **columns}.values() for c in own]
         stacked = jnp.stack(each, axis=-1)
         if self.seed is None:
             return (stacked,), ()

@@ -99,7 +99,7 @@ def column_means(
 def _moved_means(
     fn: RowTerms, wrt: Wrt, shared: Arrays, rows: Arrays, tangents: tuple[Any, Any]
 ) -> Float[Array, " columns"]:
-    """Return the change of the means: an operation that is dropped if nobody uses it."""
+    """Return the change of the means: an operation that XLA drops if it is not used."""
 
     def means(some: Arrays, own: Arrays) -> Array:
         all_shared = replaced(shared, wrt.shared, some)
