@@ -10,7 +10,7 @@ from korvax_eqx._platform import target
 
 from ._functions import Arrays
 from ._plan import Branch
-from ._segments import Kind, Segments, added_in_segments, padded_at_ends
+from ._segments import Kind, Segments, in_segments, padded_at_ends
 from ._walk import compared, step_on
 
 _LOCAL = ("value", "frame")
@@ -32,11 +32,12 @@ def framing_of(branch: Branch) -> Framing | None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LongPart:
-    """Some terms of one long signal, in segments."""
+    """Some terms of one long signal, or of its channels, in segments."""
 
     piece: Any
     place: tuple[int, ...]
     numbers: tuple[int, ...]
+    n_channels: int
     before: int = 0
     after: int = 0
 
@@ -72,7 +73,7 @@ class LongPart:
         return {n: tuple(map(self._column, found[n])) for n in self.numbers}
 
     def _column(self, values: Array) -> Array:
-        return values.reshape(1).astype(self.piece.zero.dtype)
+        return values.reshape(1).astype(self.piece.zero.dtype) / self.n_channels
 
     def evaluated(
         self, segments: Segments, signals: Arrays, grads: Any
@@ -82,11 +83,10 @@ class LongPart:
         own = grads if grads[0] or grads[1] else piece._no_grads(signals)
         n_columns = sum(sizes[n] for n in self.numbers)
         zeros = (piece.zero,) * n_columns
-        rows = tuple(s.reshape(1, s.shape[-1]) for s in signals)
-        outputs = tuple(g.reshape(1, g.shape[-1]) for g in own[1])
-        of_rows, sums = added_in_segments(
-            segments, piece.shared, rows, outputs, (*zeros, *own[0])
-        )
+        rows = tuple(s.reshape(-1, s.shape[-1]) for s in signals)
+        outputs = tuple(g.reshape(-1, g.shape[-1]) for g in own[1])
+        carry = outputs, (*zeros, *own[0])
+        of_rows, sums = in_segments(segments, piece.shared, rows, carry)
         values, columns = iter(sums[:n_columns]), {}
         for n in self.numbers:
             columns[n] = tuple(next(values) for _ in range(sizes[n]))

@@ -301,10 +301,10 @@ class Piece:
         """Return how to evaluate a branch on segments of one long signal, if it may."""
         fn = self.fn
         is_plain = fn.layout.has_target and not fn.layout.has_lengths
-        is_single = self.n_rows == 1 and math.prod(signals[0].shape[:-1]) == 1
-        if not (is_plain and is_single) or fn.seed == "slopes" and self.is_all:
+        if not is_plain or self.n_rows != 1 or fn.seed == "slopes" and self.is_all:
             return None
-        part = LongPart(self, place, tuple(numbers))
+        n_channels = math.prod(signals[0].shape[:-1])
+        part = LongPart(self, place, tuple(numbers), n_channels)
         segments = segments_of(part, signals[0].shape[-1])
         if segments is None:
             return None

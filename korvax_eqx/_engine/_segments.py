@@ -78,20 +78,22 @@ class Segments:
         return -(-samples // framing.hop_length)
 
 
+_Carry = tuple[Arrays, Arrays]
+
+
 def in_segments(
-    segments: Segments, shared: Arrays, rows: Arrays
-) -> tuple[Arrays, Arrays]:
+    segments: Segments, shared: Arrays, rows: Arrays, carry: _Carry | None = None
+) -> _Carry:
     """Apply a function to the segments of all rows, one after another.
 
-    Outputs are written, or added up, in place. The segments at both ends, which are
-    padded, are programs of their own.
+    Outputs are written, or added up, in place, from zeros or to what is given. The
+    segments at both ends, which are padded, are programs of their own.
     """
     n_rows, n_samples = rows[0].shape
     n_each = segments.frames_at_once
     n_inner = segments.n_frames // n_each - 1
     cuts = _Cuts(segments, n_samples, n_each, n_inner)
     row_indices = jnp.arange(n_rows, dtype=jnp.int32)
-    carry = cuts.first.empty(shared, rows)
 
     def at_start(carry: _Carry, row: Array) -> tuple[_Carry, None]:
         return cuts.first.added(carry, shared, rows, row, _int(0), _int(0)), None
@@ -103,39 +105,13 @@ def in_segments(
     def at_end(carry: _Carry, row: Array) -> tuple[_Carry, None]:
         return cuts.end.added(carry, shared, rows, row, *cuts.place(n_inner)), None
 
+    if carry is None:
+        carry = cuts.first.empty(shared, rows)
     carry, _ = lax.scan(at_start, carry, row_indices)
     indices = jnp.arange(n_rows * n_inner, dtype=jnp.int32)
     carry, _ = lax.scan(inside, carry, indices)
     carry, _ = lax.scan(at_end, carry, row_indices)
     return carry
-
-
-_Carry = tuple[Arrays, Arrays]
-
-
-def added_in_segments(
-    segments: Segments, shared: Arrays, rows: Arrays, outputs: Arrays, sums: Arrays
-) -> _Carry:
-    """Add what a function makes of the segments of one long row.
-
-    **Arguments:**
-
-    - `segments`: its function takes and returns arrays along a signal, and sums, each
-        as many as there are `outputs` and `sums`.
-    - `rows`: arrays of shape `(1, n_samples)`.
-    - `outputs`, `sums`: what to add to, `outputs` of shape `(1, n_samples)`.
-    """
-    n_each = segments.frames_at_once
-    n_inner = segments.n_frames // n_each - 1
-    cuts = _Cuts(segments, rows[0].shape[-1], n_each, n_inner)
-    row = _int(0)
-
-    def inside(carry: _Carry, index: Array) -> tuple[_Carry, None]:
-        return cuts.inner.added(carry, shared, rows, row, *cuts.place(index)), None
-
-    carry = cuts.first.added((outputs, sums), shared, rows, row, _int(0), _int(0))
-    carry, _ = lax.scan(inside, carry, jnp.arange(n_inner, dtype=jnp.int32))
-    return cuts.end.added(carry, shared, rows, row, *cuts.place(n_inner))
 
 
 class _Cuts:
