@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -65,65 +65,53 @@ class Piece:
         What is behind it is evaluated together, or one part after another: each is a
         conditional, which XLA runs as a whole, and passes the gradient on.
         """
-        parts = list(self._parts(address, signals))
-        columns = {n: (self.zero,) * self.fn.sizes[n] for p in parts for n in p.numbers}
+        parts = list(self._parts(address))
         if len(parts) == 1 and parts[0].gate is None:
-            found, grads = parts[0].run(self._no_grads(signals, is_empty=True))
-            return {**columns, **found}, grads
+            return parts[0].run(signals, self._no_grads(signals, is_empty=True))
+        columns: Columns = {}
         grads = self._no_grads(signals)
-        for part in parts:
+        for i, part in enumerate(parts):
+            if i and not self._in_turn:
+                # One after another here too, for the memory, but without a condition:
+                # XLA would make the spectra of all, and then add up their gradients.
+                signals, grads = jax.lax.optimization_barrier((signals, grads))
+            run = functools.partial(part.run, signals)
             skip = functools.partial(part.skipped, self.zero, self.fn.sizes)
             if part.gate is not None:
-                found, grads = jax.lax.cond(part.gate, part.run, skip, grads)
+                found, grads = jax.lax.cond(part.gate, run, skip, grads)
             elif self._in_turn:
                 # The condition always holds, which XLA does not know.
-                found, grads = jax.lax.cond(self.always, part.run, skip, grads)
+                found, grads = jax.lax.cond(self.always, run, skip, grads)
             else:
-                found, grads = part.run(grads)
+                found, grads = run(grads)
             columns.update(found)
         return columns, grads
 
-    def _parts(self, address: tuple[int, ...], signals: Arrays) -> Any:
-        """Yield what is evaluated in turn."""
+    def _parts(self, address: tuple[int, ...]) -> Iterator["_Part"]:
+        """Yield what is evaluated in turn: branches, and ends together."""
         branch = self.fn.tree.at(address)
-        in_turn = self._in_turn
-        together: list[tuple[int, ...]] = []
-        ends = [e for e in branch.ends if self._counts(e) and e.gate is None]
-        gated = [e for e in branch.ends if self._counts(e) and e.gate is not None]
         for i, inner in enumerate(branch.branches):
             numbers = [e.number for e in inner.all_ends() if self._counts(e)]
             if not numbers:
                 continue
-            gate = self._gate(numbers)
             place = (*address, i)
-            if inner.step.makes_signals and (in_turn or self._has_gates(inner)):
-                run = functools.partial(self._mapped, place, signals)
-                yield _Part(self, numbers, gate, run)
-            elif in_turn or gate is not None:
-                run = self._long_part(place, numbers, signals) or functools.partial(
-                    self._subtree, [place], (), numbers, signals
-                )
-                yield _Part(self, numbers, gate, run)
-            else:
-                together.append(place)
-        for end in gated:
-            run = functools.partial(
-                self._subtree, [], (address, end.number), [end.number], signals
-            )
-            yield _Part(self, [end.number], self._gate([end.number]), run)
-        rest = [e.number for e in ends]
-        if rest or together:
-            behind = [self.fn.tree.at(place).all_ends() for place in together]
-            numbers = rest + [e.number for b in behind for e in b if self._counts(e)]
-            own = (address, *rest) if rest else ()
-            run = functools.partial(self._subtree, together, own, numbers, signals)
-            yield _Part(self, numbers, None, run)
+            run = self._mapped if inner.step.makes_signals else self._subtree
+            gate = self._gate(numbers)
+            yield _Part(numbers, gate, functools.partial(run, place, numbers))
+        ends = [e.number for e in branch.ends if self._counts(e)]
+        for gate, numbers in self._by_gate(ends):
+            run = functools.partial(self._ends, address, numbers)
+            yield _Part(numbers, gate, run)
+
+    def _by_gate(self, numbers: list[int]) -> list[tuple[Array | None, list[int]]]:
+        """Return those that always count together, and the others on their own."""
+        always = [n for n in numbers if self.plain_ends[n].gate is None]
+        others = [n for n in numbers if n not in always]
+        found = [(self.plain_ends[n].gate, [n]) for n in others]
+        return [*found, (None, always)] if always else found
 
     def _counts(self, end: End) -> bool:
         return end.loss.is_of_batch or not self.fn.only_batch
-
-    def _has_gates(self, branch: Branch) -> bool:
-        return any(end.gate is not None for end in branch.all_ends())
 
     def _gate(self, numbers: list[int]) -> Array | None:
         """Return whether any of some terms counts; `None` if one always does."""
@@ -147,25 +135,33 @@ class Piece:
         return jnp.broadcast_to(zero, array.shape)
 
     def _subtree(
+        self, place: tuple[int, ...], numbers: list[int], signals: Arrays, grads: Grads
+    ) -> tuple[Columns, Grads]:
+        """Evaluate a branch, and its gradient."""
+        long = self._in_segments(place, numbers, signals, grads)
+        if long is not None:
+            return long
+
+        def columns_of(shared: Arrays, signals: Arrays, kept: Arrays) -> Columns:
+            branch = self.fn.skeleton.filled(shared).at(place)
+            found = self._compared(branch, signals, kept)
+            return {n: found[n] for n in numbers}
+
+        return self.differentiated(columns_of, signals, grads)
+
+    def _ends(
         self,
-        places: list[tuple[int, ...]],
-        own: tuple[Any, ...],
+        address: tuple[int, ...],
         numbers: list[int],
         signals: Arrays,
         grads: Grads,
     ) -> tuple[Columns, Grads]:
-        """Evaluate branches, and some of the ends of one, by one gradient."""
+        """Evaluate terms that compare the signals of a branch themselves."""
 
         def columns_of(shared: Arrays, signals: Arrays, kept: Arrays) -> Columns:
-            tree = self.fn.skeleton.filled(shared)
-            found: Columns = {}
-            for place in places:
-                found.update(self._compared(tree.at(place), signals, kept))
-            if own:
-                branch = tree.at(own[0])
-                ends = tuple(e for e in branch.ends if e.number in own[1:])
-                found.update(self._compared(Branch(None, (), ends), signals, kept))
-            return {n: found[n] for n in numbers}
+            ends = self.fn.skeleton.filled(shared).at(address).ends
+            own = tuple(end for end in ends if end.number in numbers)
+            return self._compared(Branch(None, (), own), signals, kept)
 
         return self.differentiated(columns_of, signals, grads)
 
@@ -251,6 +247,8 @@ class Piece:
             end = self.plain_ends[number]
             if fn.seed == "weights":
                 parts.append(weighted(jnp.sum(own[0]), ends[number].weight))
+            elif fn.seed == "slopes" and self.is_all and not end.loss.is_of_batch:
+                parts.append(weighted(jnp.sum(own[0]), end.weight))
             elif fn.seed == "slopes" and self.is_all and end.loss.is_of_batch:
                 # All rows are here: no slopes are needed, which a pass before made.
                 n: Any = self.n_rows
@@ -266,9 +264,10 @@ class Piece:
         return sum(parts[1:], parts[0])
 
     def _mapped(
-        self, place: tuple[int, ...], signals: Arrays, grads: Grads
+        self, place: tuple[int, ...], numbers: list[int], signals: Arrays, grads: Grads
     ) -> tuple[Columns, Grads]:
         """Map the signals once, evaluate what is behind, and take the gradient back."""
+        del numbers
         fn = self.fn
 
         def mapped(some: Arrays, own: Arrays) -> Arrays:
@@ -295,10 +294,10 @@ class Piece:
             total = jax.tree.map(jnp.add, grads, total)
         return columns, total
 
-    def _long_part(
-        self, place: tuple[int, ...], numbers: list[int], signals: Arrays
-    ) -> Any:
-        """Return how to evaluate a branch on segments of one long signal, if it may."""
+    def _in_segments(
+        self, place: tuple[int, ...], numbers: list[int], signals: Arrays, grads: Grads
+    ) -> tuple[Columns, Grads] | None:
+        """Evaluate a branch on segments of one long signal, if it may be cut."""
         fn = self.fn
         is_plain = fn.layout.has_target and not fn.layout.has_lengths
         if not is_plain or self.n_rows != 1 or fn.seed == "slopes" and self.is_all:
@@ -306,22 +305,16 @@ class Piece:
         n_channels = math.prod(signals[0].shape[:-1])
         part = LongPart(self, place, tuple(numbers), n_channels)
         segments = segments_of(part, signals[0].shape[-1])
-        if segments is None:
-            return None
-        return functools.partial(part.evaluated, segments, signals)
+        return None if segments is None else part.evaluated(segments, signals, grads)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Part:
-    """What is evaluated together: it takes gradients, and returns them with its own."""
+    """What is evaluated together: it adds to the gradients that it is given."""
 
-    piece: Piece
     numbers: list[int]
     gate: Array | None
-    fn: Callable[[Grads], tuple[Columns, Grads]]
-
-    def run(self, grads: Grads) -> tuple[Columns, Grads]:
-        return self.fn(grads)
+    run: Callable[[Arrays, Grads], tuple[Columns, Grads]]
 
     def skipped(
         self, zero: Array, sizes: dict[int, int], grads: Grads
