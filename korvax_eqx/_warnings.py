@@ -64,6 +64,17 @@ def warn_empty_bands(owner: str, corners: np.ndarray, sr: float, n_fft: int) -> 
         )
 
 
+def warn_weights_by_position(owner: str, names: Sequence[str]) -> None:
+    """Warn of a config of which sorting the keys may have moved the weights."""
+    _warn(
+        owner,
+        f"the weights are by position and the names of the losses, {', '.join(names)}, "
+        "in alphabetical order: if the keys of this config were sorted, the weights "
+        'belong to other losses now. Write the weights by name, {"pairs": '
+        f'[["{names[0]}", ...], ...]}}, or the losses in this form.',
+    )
+
+
 # While internal parts are made, and files are loaded, nobody has written anything.
 _is_quiet: contextvars.ContextVar[bool] = contextvars.ContextVar("quiet", default=False)
 
