@@ -314,7 +314,10 @@ def lengths(owner: str, value: Any, x: Any) -> jax.Array | None:
         value = np.asarray(value)
     if not jnp.issubdtype(value.dtype, jnp.integer):
         rule = "hold integers, numbers of samples"
-        refuse(owner, "lengths", rule, value, "Convert them, `.astype('int32')`.")
+        remedy = "Convert them, `.astype('int32')`."
+        if value.dtype == bool:
+            remedy = "Of a mask of the valid samples, pass `mask.sum(-1)`."
+        refuse(owner, "lengths", rule, value, remedy)
     try:
         is_right = np.broadcast_shapes(value.shape, lead) == lead
     except ValueError:
@@ -329,8 +332,29 @@ def lengths(owner: str, value: Any, x: Any) -> jax.Array | None:
             rule = f"be between 0 and the number of samples, {n_samples}"
             outside = known[(known < 0) | (known > n_samples)]
             refuse(owner, "lengths", rule, int(outside[0]))
-    most = n_samples if isinstance(n_samples, int) else None  # a symbol, in `export`
+    # Without a number, in `export`, what else does not fit the integers of 32 bits.
+    most = n_samples if isinstance(n_samples, int) else _LARGEST_INT
+    if isinstance(value, jax.Array) and value.dtype.itemsize >= 4:  # may not fit
+        value = jnp.clip(value, 0, jnp.asarray(most, value.dtype))
     return jnp.broadcast_to(jnp.clip(jnp.asarray(value, jnp.int32), 0, most), lead)
+
+
+def key(owner: str, value: Any) -> None:
+    """Check a key for losses that draw: one key of `jax.random`, or `None`."""
+    if value is None:
+        return
+    is_array = isinstance(value, jax.Array | np.ndarray)
+    is_typed = is_array and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+    if is_typed and value.ndim == 0:
+        return
+    if is_array and not is_typed and value.dtype == np.uint32 and value.ndim == 1:
+        # As `jax.random.PRNGKey` makes them, of as many words as JAX is set to.
+        if value.shape == jax.eval_shape(jax.random.PRNGKey, 0).shape:
+            return
+    remedy = "Make one with `jax.random.key(0)`."
+    if is_typed or (is_array and value.dtype == np.uint32 and value.ndim > 1):
+        remedy = "Pass one of them, `key[0]`; for a draw an example, use `jax.vmap`."
+    refuse(owner, "key", "be one key of `jax.random`", value, remedy)
 
 
 def scale_input(

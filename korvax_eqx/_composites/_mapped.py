@@ -39,6 +39,10 @@ class MappedLoss(AbstractLoss):
         self.map_fn = part("MappedLoss", "map_fn", map_fn, AbstractSignalMap)
         self.loss = part("MappedLoss", "loss", loss, AbstractLoss)
 
+    @property
+    def has_parts(self) -> bool:
+        return getattr(self.loss, "has_parts", False)
+
     def comparisons(
         self, *, key: PRNGKeyArray | None = None
     ) -> tuple[AbstractComparison, ...]:

@@ -160,6 +160,10 @@ class MRSTFTLoss(AbstractLoss):
                 for n_fft, hop, win, window in sizes
             )
 
+    @property
+    def has_parts(self) -> bool:
+        return True
+
     def comparisons(
         self, *, key: PRNGKeyArray | None = None
     ) -> tuple[AbstractComparison, ...]:

@@ -68,6 +68,7 @@ class RandomSubsetLoss(AbstractLoss):
                 "`RandomSubsetLoss` draws its losses and needs `key`. Got None. Pass a "
                 "key, `loss(x, y, key=key)`, and a new one at every step."
             )
+        checks.key("RandomSubsetLoss", key)
         n_losses = len(self.losses)
         draw, *keys = jax.random.split(key, n_losses + 1)
         index = jax.random.permutation(draw, n_losses)[: self.n_draws]

@@ -87,6 +87,10 @@ class SmoothMRSTFTLoss(AbstractLoss):
                 self.piece_size,
             )
 
+    @property
+    def has_parts(self) -> bool:
+        return True
+
     def comparisons(
         self, *, key: PRNGKeyArray | None = None
     ) -> tuple[AbstractComparison, ...]:

@@ -59,6 +59,10 @@ class SumLoss(AbstractLoss):
         self.losses = check_losses("SumLoss", losses)
         self.weights = check_part_weights("SumLoss", weights, self.losses)
 
+    @property
+    def has_parts(self) -> bool:
+        return True
+
     def comparisons(
         self, *, key: PRNGKeyArray | None = None
     ) -> tuple[AbstractComparison, ...]:

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from korvax_eqx._compile import compiled
-from korvax_eqx._names import name_of
 from korvax_eqx._sharding._devices import equally_varying
 from korvax_eqx._static import Fixed
 from korvax_eqx._tree import take_arrays
@@ -18,6 +17,7 @@ from ._layout import Layout
 from ._means import column_means, total
 from ._rows import RowValues
 from ._whole import whole_target, whole_values
+from ._whole_batch import refuse_lengths
 
 Terms = dict[str, Float[Array, ""]]
 # The total alone, with its terms for a log, or the terms for combinations of them.
@@ -187,12 +187,7 @@ def _in_order(terms: Terms, comparisons: Sequence[AbstractComparison]) -> Terms:
 
 def _check_lengths(whole: Sequence[AbstractComparison], lengths: Array | None) -> None:
     if lengths is not None and whole:
-        raise ValueError(
-            "`lengths` cannot be combined with "
-            f"`{', '.join(whole[0].names) or name_of(whole[0])}`: a function sees the "
-            "whole batch, padding included. Derive a class from the base for its kind, "
-            "e.g. `AbstractSpectralLoss`."
-        )
+        refuse_lengths(whole[0])
 
 
 def _flat(x: Float[Array, "*channels n_samples"], event_ndim: int) -> Array:

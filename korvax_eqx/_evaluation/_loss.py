@@ -20,7 +20,9 @@ from ._evaluate import Terms, Wants, bound_targets, evaluate, evaluate_bound
 class AbstractLoss(eqx.Module):
     """Two signals to one number, averaged over the leading axes.
 
-    A subclass says what is compared; everything that a user calls is made of that.
+    A subclass says what is compared; everything that a user calls is made of that. One
+    made of parts, after which its terms are called (`"part/term"`), says so with
+    `has_parts = True` as a property.
     """
 
     @abstractmethod
@@ -94,7 +96,7 @@ class AbstractLoss(eqx.Module):
         """
         _, terms = _called(self, x, y, lengths, key, "terms")
         assert terms is not None
-        return _parts_of(terms)
+        return _parts_of(self, terms)
 
     def bind(
         self,
@@ -110,6 +112,7 @@ class AbstractLoss(eqx.Module):
         """
         name = type(self).__name__
         checks.signal_type(name, "y", y)
+        checks.key(name, key)
         lengths = checks.lengths(name, lengths, y)
         targets = _bound(self, y, lengths, key)
         dtype = checks.signal(name, "y", y).dtype
@@ -143,7 +146,7 @@ class BoundLoss(eqx.Module):
 
         **Raises:** `ValueError` for a signal of another shape or kind.
         """
-        checks.signal_type(type(self.loss).__name__, "x", x)
+        self._check(x, key)
         return _compare_bound_total(self, x, key)
 
     def with_terms(
@@ -153,7 +156,7 @@ class BoundLoss(eqx.Module):
         key: PRNGKeyArray | None = None,
     ) -> tuple[Float[Array, ""], Terms]:
         """Return the loss and its weighted terms by name, which add up to it."""
-        checks.signal_type(type(self.loss).__name__, "x", x)
+        self._check(x, key)
         return _named(*_compare_bound_both(self, x, key))
 
     def parts(
@@ -163,12 +166,28 @@ class BoundLoss(eqx.Module):
         key: PRNGKeyArray | None = None,
     ) -> Terms:
         """Return what each part adds to the loss, as `parts` of the loss itself."""
-        checks.signal_type(type(self.loss).__name__, "x", x)
+        self._check(x, key)
         _, terms = _named(*_compare_bound_terms(self, x, key))
-        return _parts_of(terms)
+        return _parts_of(self.loss, terms)
+
+    def _check(self, x: Any, key: Any) -> None:
+        name = type(self.loss).__name__
+        checks.signal_type(name, "x", x)
+        checks.key(name, key)
+
+    def __repr__(self) -> str:
+        target = _kind(self)
+        lengths = "" if self.lengths is None else f", lengths={_kind(self.lengths)}"
+        return f"{self.loss!r}.bind({target}{lengths})"
 
 
-def _parts_of(terms: Terms) -> Terms:
+def _kind(array: Any) -> str:
+    return f"{array.dtype}[{','.join(map(str, array.shape))}]"
+
+
+def _parts_of(loss: AbstractLoss, terms: Terms) -> Terms:
+    if not getattr(loss, "has_parts", False):
+        return terms
     parts: Terms = {}
     for name, value in terms.items():
         part = name.split("/")[0]
@@ -183,6 +202,7 @@ def _called(
     name = type(loss).__name__
     checks.signal_type(name, "x", x)
     checks.signal_type(name, "y", y)
+    checks.key(name, key)
     lengths = checks.lengths(name, lengths, x)
     if wants == "total":
         return _compare_total(loss, x, y, lengths, key), None
