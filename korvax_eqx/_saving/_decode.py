@@ -180,10 +180,11 @@ def _warn_of_order(
     """Warn of weights by position, of named losses that may have been sorted."""
     losses, weights = arguments.get("losses"), arguments.get("weights")
     entry = plain(given.get("losses"), "losses")
-    is_sorted = isinstance(losses, dict) and list(losses) == sorted(losses)
-    if not is_sorted or not isinstance(entry, dict) or "dict" not in entry:
+    if not isinstance(entry, dict) or "dict" not in entry or losses is None:
         return
-    if isinstance(weights, list | tuple | np.ndarray | jax.Array):
+    if list(losses) == sorted(losses) and isinstance(
+        weights, list | tuple | np.ndarray | jax.Array
+    ):
         if len(set(np.ravel(weights).tolist())) > 1:
             warn_weights_by_position(owner, list(losses))
 
