@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from korvax_eqx._static import is_leaf as is_learnable
 from korvax_eqx._static import static_or_leaf
 
 # Sizes and positions are 32-bit integers to JAX, which may end the process for others.
@@ -142,11 +143,6 @@ def one_of(owner: str, argument: str, value: Any, options: Collection[Any]) -> A
     refuse(owner, argument, rule, value)
 
 
-def is_learnable(value: Any) -> bool:
-    """Whether `value` is a parameter (a JAX array) and no configuration."""
-    return isinstance(value, jax.Array)
-
-
 def floating_array(owner: str, argument: str, value: Any, ndim: int) -> Any:
     """Check a NumPy or JAX array: real floating, `ndim` axes, finite if NumPy.
 
@@ -195,7 +191,7 @@ def positive_ints(owner: str, argument: str, value: Any) -> tuple[int, ...]:
 
 def number_or_leaf(owner: str, argument: str, value: Any) -> Any:
     """Check a number (configuration) or a JAX scalar (a leaf)."""
-    if isinstance(value, jax.Array):
+    if is_learnable(value):
         return floating_array(owner, argument, value, ndim=0)
     return static_or_leaf(float(real(owner, argument, value)))
 
@@ -313,11 +309,9 @@ def lengths(owner: str, value: Any, x: Any) -> jax.Array | None:
     if not isinstance(value, jax.Array):
         value = np.asarray(value)
     if not jnp.issubdtype(value.dtype, jnp.integer):
+        way = ".astype('int32')" if value.dtype != bool else "mask.sum(-1)"
         rule = "hold integers, numbers of samples"
-        remedy = "Convert them, `.astype('int32')`."
-        if value.dtype == bool:
-            remedy = "Of a mask of the valid samples, pass `mask.sum(-1)`."
-        refuse(owner, "lengths", rule, value, remedy)
+        refuse(owner, "lengths", rule, value, f"Convert it: `{way}`.")
     try:
         is_right = np.broadcast_shapes(value.shape, lead) == lead
     except ValueError:
@@ -332,29 +326,10 @@ def lengths(owner: str, value: Any, x: Any) -> jax.Array | None:
             rule = f"be between 0 and the number of samples, {n_samples}"
             outside = known[(known < 0) | (known > n_samples)]
             refuse(owner, "lengths", rule, int(outside[0]))
-    # Without a number, in `export`, what else does not fit the integers of 32 bits.
-    most = n_samples if isinstance(n_samples, int) else _LARGEST_INT
+    most = n_samples if isinstance(n_samples, int) else _LARGEST_INT  # in `export`
     if isinstance(value, jax.Array) and value.dtype.itemsize >= 4:  # may not fit
         value = jnp.clip(value, 0, jnp.asarray(most, value.dtype))
     return jnp.broadcast_to(jnp.clip(jnp.asarray(value, jnp.int32), 0, most), lead)
-
-
-def key(owner: str, value: Any) -> None:
-    """Check a key for losses that draw: one key of `jax.random`, or `None`."""
-    if value is None:
-        return
-    is_array = isinstance(value, jax.Array | np.ndarray)
-    is_typed = is_array and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
-    if is_typed and value.ndim == 0:
-        return
-    if is_array and not is_typed and value.dtype == np.uint32 and value.ndim == 1:
-        # As `jax.random.PRNGKey` makes them, of as many words as JAX is set to.
-        if value.shape == jax.eval_shape(jax.random.PRNGKey, 0).shape:
-            return
-    remedy = "Make one with `jax.random.key(0)`."
-    if is_typed or (is_array and value.dtype == np.uint32 and value.ndim > 1):
-        remedy = "Pass one of them, `key[0]`; for a draw an example, use `jax.vmap`."
-    refuse(owner, "key", "be one key of `jax.random`", value, remedy)
 
 
 def scale_input(

@@ -473,16 +473,16 @@ KEYS = [
     (np.zeros(3, np.uint32), "Got an array uint32[3]. Make one with"),
     (np.zeros((4, 2), np.uint32), "uint32[4, 2]. Pass one of them, `key[0]`; for a"),
 ]
-LOSSES = {
+KEYED = {
     "drawn": lambda: ke.RandomSubsetLoss([ke.WaveformLoss(), ke.ESRLoss()]),
     "sum": lambda: ke.SumLoss({"a": ke.RandomSubsetLoss([ke.WaveformLoss()])}),
     "other": lambda: ke.WaveformLoss(),
 }
 
 
-@pytest.mark.parametrize("name", list(LOSSES))
+@pytest.mark.parametrize("name", list(KEYED))
 def test_keys_that_are_none(name):
-    loss, x = LOSSES[name](), jnp.ones((2, 500))
+    loss, x = KEYED[name](), jnp.ones((2, 500))
     bound = loss.bind(x, key=jax.random.key(0))
     keys = jax.random.split(jax.random.key(0), 3)
     said = [*KEYS, (keys, "[3]. Pass one of them, `key[0]`")]
@@ -510,10 +510,10 @@ def test_a_mask_is_no_lengths():
     x = jnp.ones((2, 500))
     mask = jnp.arange(500) < jnp.array([[500], [300]])
     for wrong in (mask, np.asarray(mask)):
-        with pytest.raises(ValueError, match=r"pass `mask\.sum\(-1\)`\.$"):
+        with pytest.raises(ValueError, match=r"Convert it: `mask\.sum\(-1\)`\.$"):
             ke.WaveformLoss()(x, x, lengths=wrong)
         ke.WaveformLoss()(x, x, lengths=wrong.sum(-1))
-    with pytest.raises(ValueError, match=r"Convert them, `.astype\('int32'\)`"):
+    with pytest.raises(ValueError, match=r"Convert it: `.astype\('int32'\)`"):
         ke.WaveformLoss()(x, x, lengths=jnp.array([500.0, 300.0]))
 
 

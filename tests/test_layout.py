@@ -28,6 +28,7 @@ ROOMS = (
     "_names",
     "_repr",
     "_checks",
+    "_keys",
     "_warnings",
     "_compile",
     "_types",

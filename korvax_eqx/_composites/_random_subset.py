@@ -11,6 +11,7 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._evaluation._comparison import AbstractComparison
 from korvax_eqx._evaluation._loss import AbstractLoss
 from korvax_eqx._evaluation._switched import SwitchedComparison
+from korvax_eqx._keys import check_key
 
 from ._parts import (
     check_losses,
@@ -68,7 +69,7 @@ class RandomSubsetLoss(AbstractLoss):
                 "`RandomSubsetLoss` draws its losses and needs `key`. Got None. Pass a "
                 "key, `loss(x, y, key=key)`, and a new one at every step."
             )
-        checks.key("RandomSubsetLoss", key)
+        check_key("RandomSubsetLoss", key)
         n_losses = len(self.losses)
         draw, *keys = jax.random.split(key, n_losses + 1)
         index = jax.random.permutation(draw, n_losses)[: self.n_draws]

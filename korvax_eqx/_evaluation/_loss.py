@@ -10,6 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._compile import compiled
+from korvax_eqx._keys import check_key
 from korvax_eqx._repr import constructor_call
 from korvax_eqx._static import Fixed
 
@@ -112,7 +113,7 @@ class AbstractLoss(eqx.Module):
         """
         name = type(self).__name__
         checks.signal_type(name, "y", y)
-        checks.key(name, key)
+        check_key(name, key)
         lengths = checks.lengths(name, lengths, y)
         targets = _bound(self, y, lengths, key)
         dtype = checks.signal(name, "y", y).dtype
@@ -173,7 +174,7 @@ class BoundLoss(eqx.Module):
     def _check(self, x: Any, key: Any) -> None:
         name = type(self.loss).__name__
         checks.signal_type(name, "x", x)
-        checks.key(name, key)
+        check_key(name, key)
 
     def __repr__(self) -> str:
         target = _kind(self)
@@ -202,7 +203,7 @@ def _called(
     name = type(loss).__name__
     checks.signal_type(name, "x", x)
     checks.signal_type(name, "y", y)
-    checks.key(name, key)
+    check_key(name, key)
     lengths = checks.lengths(name, lengths, x)
     if wants == "total":
         return _compare_total(loss, x, y, lengths, key), None
