@@ -16,13 +16,14 @@ from korvax_eqx._base import (
     Count,
     frames_in_pieces,
 )
-from korvax_eqx._numerics._padding import extended
+from korvax_eqx._numerics._padding import extended, least_to_reflect
 from korvax_eqx._numerics._safe import magnitude_power
 from korvax_eqx._numerics._vqt import vqt_coefficients
 from korvax_eqx._sharding._segments import Framing
 from korvax_eqx._static import freeze
 from korvax_eqx._tables._cqt_kernels import Normalization, VQTKernels, vqt_kernels
 
+from ._framing import zero_below
 from ._stft import PAD_MODES
 
 
@@ -88,6 +89,7 @@ class VQT(AbstractStagedTransform):
         - `normalization_type`: `"librosa"` multiplies each bin by the square root of
             its kernel's length, `"convolutional"` by 1, `"wrap"` by 2.
         - `pad_mode`: how to pad for centred frames, a mode of `jax.numpy.pad`.
+            `"reflect"` needs signals longer than the padding, as in torch.
 
         **Raises:** `ValueError` for an argument outside these rules, and for bins
         above the Nyquist frequency.
@@ -145,7 +147,9 @@ class VQT(AbstractStagedTransform):
 
     def n_frames(self, n_samples: Count) -> Count:
         if self.center:
-            return 1 + n_samples // self.hop_length
+            half = self.kernels.frame_length // 2
+            least = least_to_reflect(half, half, self.pad_mode)
+            return zero_below(least, n_samples, 1 + n_samples // self.hop_length)
         count = 1 + (n_samples - self.kernels.frame_length) // self.hop_length
         return max(0, count) if isinstance(count, int) else jnp.maximum(0, count)
 
