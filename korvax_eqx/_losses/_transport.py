@@ -251,7 +251,8 @@ class SpectralOptimalTransportLoss(AbstractFramesLoss):
         checks.real_spectrum(_OWNER, "S_y", S_y)
         stretch = None
         if self.axis == "time" and n_frames is not None:
-            stretch = self._stretch(S_x.shape[-2], n_frames).astype(S_x.dtype)
+            # As floats: JAX divides 32-bit integers in single precision.
+            stretch = self._stretch(S_x.shape[-2], n_frames.astype(S_x.dtype))
         costs = self.costs(S_x, S_y, stretch)
         # Frames that are zero in both cost nothing, and have no weight.
         weights = self.frame_weights(S_x, S_y)
@@ -263,7 +264,7 @@ class SpectralOptimalTransportLoss(AbstractFramesLoss):
         return jnp.sum(weights * costs, -1) / jnp.where(is_silent, 1, total)
 
     def _stretch(
-        self, size: int, n_frames: Int[Array, "*rows"]
+        self, size: int, n_frames: Float[Array, "*rows"]
     ) -> Float[Array, "*rows"]:
         """Return how much further apart frames are where a signal has fewer of them."""
         is_array = isinstance(self.positions, np.ndarray | jax.Array)
