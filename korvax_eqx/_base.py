@@ -304,6 +304,8 @@ class AbstractFramesLoss(AbstractSpectralLoss):
 
     One that is the mean or the sum of numbers that belong to one frame each may say so,
     a property `over_frames` of `"mean"` or `"sum"`, so that a long signal may be cut.
+    One that needs more than one frame says how many, a property `least_frames`: shorter
+    signals of a padded batch are then left out.
     """
 
     @abstractmethod

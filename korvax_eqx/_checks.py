@@ -313,7 +313,7 @@ def lengths(owner: str, value: Any, x: Any) -> jax.Array | None:
         rule = "hold integers, numbers of samples"
         refuse(owner, "lengths", rule, value, f"Convert it: `{way}`.")
     try:
-        is_right = np.broadcast_shapes(value.shape, lead) == lead
+        is_right = jnp.broadcast_shapes(value.shape, lead) == lead  # or of symbols
     except ValueError:
         is_right = False
     if not is_right:

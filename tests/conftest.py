@@ -47,6 +47,7 @@ _THINNED = {
     "test_framing.py",
     "test_laws.py",
     "test_laws_protocol.py",
+    "test_lengths.py",
     "test_long_signals.py",
     "test_losses_cumulative_energy.py",
     "test_losses_norms.py",
@@ -78,6 +79,7 @@ _THINNED = {
 _UNOPTIMISED = {
     "test_composites.py",
     "test_laws_protocol.py",
+    "test_lengths.py",
     "test_long_signals.py",
     "test_losses_phase.py",
     "test_maps.py",

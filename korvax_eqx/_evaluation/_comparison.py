@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ._pieces import Pieces
 
@@ -85,6 +85,26 @@ class AbstractComparison(eqx.Module):
         - `x`: the estimates, zero beyond their ends.
         - `target`: what `target` returned for the same rows.
         - `n_samples`: as in `target`.
+        """
+
+    @abstractmethod
+    def is_long_enough(
+        self, n_samples: Int[Array, "*rows"], size: int, dtype: Any
+    ) -> Bool[Array, "*rows"]:
+        """Return which signals of these lengths are not too short to be compared.
+
+        **Arguments:**
+
+        - `n_samples`: the lengths, of each channel.
+        - `size`, `dtype`: of the arrays that hold the signals.
+        """
+
+    @abstractmethod
+    def apart(self) -> "tuple[AbstractComparison, ...]":
+        """Return what compares signals, and what mixes channels, on their own.
+
+        Terms of the same name add up. Channels that are mixed end together, at the end
+        of the longest; signals that are not mixed each have an end of their own.
         """
 
     @abstractmethod

@@ -32,17 +32,17 @@ def evaluate(
     wants: Wants,
 ) -> tuple[Float[Array, ""], Terms | None]:
     """Return the weighted sum of all terms and, if wanted, the terms by name."""
-    joint = merged(comparisons)
-    rowwise = tuple(c for c in joint if c.is_rowwise)
-    whole = [c for c in joint if not c.is_rowwise]
+    groups, whole = _grouped(comparisons, lengths is not None)
     _check_lengths(whole, lengths)
+    lengths = _counted_lengths(groups, x, lengths)
     value, terms = jnp.zeros((), x.dtype), {}
-    if rowwise:
+    for rowwise in groups:
         event_ndim = event_ndim_of(rowwise, x)
         layout = Layout(x.shape[x.ndim - event_ndim :], None, lengths is not None)
         rows = (_flat(x, event_ndim), _flat(y, event_ndim))
         rows = (*rows, *_length_rows(lengths, event_ndim))
-        value, terms = _evaluate_rows(rowwise, layout, rows, wants)
+        more, own = _evaluate_rows(rowwise, layout, rows, wants)
+        value, terms = value + more, _with_terms(terms, own)
     for comparison in whole:
         values = whole_values(comparison, x, whole_target(comparison, y))
         value, terms = _with_whole(value, terms, comparison, values)
@@ -54,24 +54,27 @@ def bound_targets(
     y: Float[Array, "*channels n_samples"],
     lengths: Int[Array, "*channels"] | None,
 ) -> tuple[Any, ...]:
-    """Return what is needed of the target, for every one of the merged comparisons."""
-    joint = merged(comparisons)
-    rowwise = tuple(c for c in joint if c.is_rowwise)
-    _check_lengths([c for c in joint if not c.is_rowwise], lengths)
-    event_ndim = event_ndim_of(rowwise, y) if rowwise else 1
+    """Return what is needed of the target, for all comparisons as they are grouped."""
+    groups, whole = _grouped(comparisons, lengths is not None)
+    _check_lengths(whole, lengths)
+    lengths = _counted_lengths(groups, y, lengths)
+    targets = [_row_targets(group, y, lengths) for group in groups]
+    return *targets, [whole_target(comparison, y) for comparison in whole]
+
+
+def _row_targets(
+    comparisons: tuple[AbstractComparison, ...],
+    y: Float[Array, "*channels n_samples"],
+    lengths: Int[Array, "*channels"] | None,
+) -> tuple[Any, ...]:
+    event_ndim = event_ndim_of(comparisons, y)
     lead = y.shape[: y.ndim - event_ndim]
     rows = _flat(y, event_ndim), *_length_rows(lengths, event_ndim)
     layout = Layout(y.shape[y.ndim - event_ndim :], None, lengths is not None)
-    targets = []
-    for comparison in joint:
-        if not comparison.is_rowwise:
-            targets.append(whole_target(comparison, y))
-            continue
-        flat = tuple(row.reshape(-1, row.shape[-1]) for row in rows)
-        (_, events, n_samples) = layout.events((flat[0], *flat))
-        target = target_of_events(comparison, events, n_samples)
-        targets.append(jax.tree.map(lambda t: t.reshape(*lead, -1), target))
-    return tuple(targets)
+    flat = tuple(row.reshape(-1, row.shape[-1]) for row in rows)
+    (_, events, n_samples) = layout.events((flat[0], *flat))
+    targets = tuple(target_of_events(c, events, n_samples) for c in comparisons)
+    return jax.tree.map(lambda t: t.reshape(*lead, -1), targets)
 
 
 def evaluate_bound(
@@ -82,26 +85,59 @@ def evaluate_bound(
     wants: Wants,
 ) -> tuple[Float[Array, ""], Terms | None]:
     """`evaluate`, given what `bound_targets` returned."""
-    joint = merged(comparisons)
-    pairs = list(zip(joint, targets, strict=True))
-    rowwise = [(c, t) for c, t in pairs if c.is_rowwise]
+    groups, whole = _grouped(comparisons, lengths is not None)
+    lengths = _counted_lengths(groups, x, lengths)
     value, terms = jnp.zeros((), x.dtype), {}
-    if rowwise:
-        own = tuple(c for c, _ in rowwise)
-        event_ndim = event_ndim_of(own, x)
+    *of_rows, of_whole = targets
+    for rowwise, own in zip(groups, of_rows, strict=True):
+        event_ndim = event_ndim_of(rowwise, x)
         event_shape = x.shape[x.ndim - event_ndim :]
-        kept, treedef = jax.tree.flatten(tuple(t for _, t in rowwise))
-        shapes = _target_shapes(own, event_shape, x.dtype, lengths is not None)
+        kept, treedef = jax.tree.flatten(own)
+        shapes = _target_shapes(rowwise, event_shape, x.dtype, lengths is not None)
         layout = Layout(event_shape, (shapes, treedef), lengths is not None)
         kept = [t.astype(_of_kind(t, x.dtype)) for t in kept]
         rows = (_flat(x, event_ndim), *kept, *_length_rows(lengths, event_ndim))
-        value, terms = _evaluate_rows(own, layout, rows, wants)
-    for comparison, target in pairs:
-        if not comparison.is_rowwise:
-            target = jax.tree.map(lambda t: t.astype(_of_kind(t, x.dtype)), target)
-            values = whole_values(comparison, x, target)
-            value, terms = _with_whole(value, terms, comparison, values)
+        more, own = _evaluate_rows(rowwise, layout, rows, wants)
+        value, terms = value + more, _with_terms(terms, own)
+    for comparison, target in zip(whole, of_whole, strict=True):
+        target = jax.tree.map(lambda t: t.astype(_of_kind(t, x.dtype)), target)
+        values = whole_values(comparison, x, target)
+        value, terms = _with_whole(value, terms, comparison, values)
     return value, _in_order(terms, comparisons) if wants != "total" else None
+
+
+def _grouped(
+    comparisons: Sequence[AbstractComparison], has_lengths: bool
+) -> tuple[list[tuple[AbstractComparison, ...]], list[AbstractComparison]]:
+    """Return the comparisons of rows that are evaluated together, and the others.
+
+    With lengths, those that mix channels are evaluated on their own: their rows have
+    other lengths, and there are fewer of them.
+    """
+    rowwise = [c for c in comparisons if c.is_rowwise]
+    whole = merged(c for c in comparisons if not c.is_rowwise)
+    if not has_lengths:
+        return [tuple(merged(rowwise))] if rowwise else [], whole
+    parts = [part for c in rowwise for part in c.apart()]
+    kinds = sorted({c.event_ndim for c in parts})
+    groups = [merged(c for c in parts if c.event_ndim == kind) for kind in kinds]
+    return list(map(tuple, groups)), whole
+
+
+def _counted_lengths(
+    groups: Sequence[tuple[AbstractComparison, ...]],
+    x: Float[Array, "*channels n_samples"],
+    lengths: Int[Array, "*channels"] | None,
+) -> Int[Array, "*channels"] | None:
+    """Return the lengths, 0 for signals that are too short to be compared."""
+    if lengths is None:
+        return None
+    counted = lengths
+    for comparison in (c for group in groups for c in group):
+        event_ndim_of((comparison,), x)
+        is_there = comparison.is_long_enough(lengths, x.shape[-1], x.dtype)
+        counted = jnp.where(is_there, counted, 0)
+    return counted
 
 
 def _target_shapes(
@@ -178,7 +214,13 @@ def _with_whole(
         for value, weight in zip(values, comparison.weights, strict=True)
     ]
     more = dict(zip(comparison.names, weighted, strict=True))
-    return sum(weighted, value), {**terms, **more}
+    return sum(weighted, value), _with_terms(terms, more)
+
+
+def _with_terms(terms: Terms, more: Terms) -> Terms:
+    """Return the terms of both; those of one name add up."""
+    both = {n: terms[n] + value for n, value in more.items() if n in terms}
+    return {**terms, **more, **both}
 
 
 def _in_order(terms: Terms, comparisons: Sequence[AbstractComparison]) -> Terms:
@@ -195,12 +237,10 @@ def _flat(x: Float[Array, "*channels n_samples"], event_ndim: int) -> Array:
 
 
 def _length_rows(lengths: Array | None, event_ndim: int) -> tuple[Array, ...]:
-    """Return the lengths as rows of one entry; of channels that are mixed, the most."""
+    """Return the lengths as rows, one for each channel that is mixed."""
     if lengths is None:
         return ()
-    for _ in range(event_ndim - 1):
-        lengths = jnp.max(lengths, axis=-1)
-    return (lengths[..., None],)
+    return (lengths[..., None] if event_ndim == 1 else lengths,)
 
 
 def _of_kind(S: Array, dtype: Any) -> Any:

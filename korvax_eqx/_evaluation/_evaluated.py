@@ -39,6 +39,6 @@ def _evaluated_jvp(fn, primals, tangents):
 def n_rows_of(fn: RowValues, rows: Arrays) -> Array:
     """Return how many rows there are; those of no samples do not count."""
     if fn.layout.has_lengths:
-        return jnp.maximum(1, jnp.sum(rows[-1] > 0))
+        return jnp.maximum(1, jnp.sum(jnp.max(rows[-1], axis=-1) > 0))
     n_rows = math.prod(jnp.broadcast_shapes(*(row.shape[:-1] for row in rows)))
     return jnp.asarray(n_rows, rows[0].dtype)

@@ -20,7 +20,8 @@ class Layout:
     - `event_shape`: `(n_samples,)`, or `(n_channels, n_samples)` of mixed channels.
     - `targets`: shapes and tree of what is kept of the targets; `None` where the
         second row is the target itself.
-    - `has_lengths`: whether the last row holds the number of samples.
+    - `has_lengths`: whether the last row holds the number of samples, of each channel
+        that is mixed. The longest is that of the event.
     """
 
     event_shape: tuple[int, ...]
@@ -29,20 +30,18 @@ class Layout:
 
     def events(self, rows: Arrays) -> tuple[Array, Any, Int[Array, " rows"] | None]:
         """Return estimates, targets and lengths; signals are cut off at their ends."""
-        n_samples = rows[-1][:, 0] if self.has_lengths else None
+        lengths = rows[-1] if self.has_lengths else None
+        n_samples = None if lengths is None else jnp.max(lengths, axis=-1)
         rest = rows[1:-1] if self.has_lengths else rows[1:]
-        x = self._signal(rows[0], n_samples)
+        x = self._signal(rows[0], lengths)
         if self.targets is None:
-            return x, self._signal(rest[0], n_samples), n_samples
+            return x, self._signal(rest[0], lengths), n_samples
         shapes, treedef = self.targets
         leaves = [r.reshape(-1, *s) for r, s in zip(rest, shapes, strict=True)]
         return x, jax.tree.unflatten(treedef, leaves), n_samples
 
-    def _signal(self, row: Array, n_samples: Array | None) -> Array:
+    def _signal(self, row: Array, lengths: Array | None) -> Array:
         x = row.reshape(-1, *self.event_shape)
-        if n_samples is None:
+        if lengths is None:
             return x
-        if len(self.event_shape) == 1:
-            return cut_off(x, n_samples)
-        each = jnp.broadcast_to(n_samples[:, None], x.shape[:2])
-        return cut_off(x, each)
+        return cut_off(x, lengths.reshape(x.shape[:-1]))

@@ -52,8 +52,11 @@ class AbstractLoss(eqx.Module):
         - `x`, `y`: signals of one shape.
         - `lengths`: the number of samples of each signal, if the batch is padded:
             integers of the shape of the leading axes, or broadcasting to it. The value
-            is the mean over the losses of the signals cut to their lengths. Signals of
-            length 0 do not count; one too short for a frame gives NaN.
+            is the mean over the losses of the signals cut to their lengths. A signal of
+            length 0 does not count, nor does one too short for the loss, i.e. one that
+            a call would refuse. If no signal counts, value and gradient are 0. Where a
+            loss mixes channels, they are silent after their own lengths, up to the
+            longest of them.
         - `key`: a key of `jax.random`, for losses that draw; the others ignore it.
 
         **Raises:** `ValueError` for signals of different shapes, or not real floats.

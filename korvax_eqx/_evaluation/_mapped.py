@@ -4,7 +4,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from korvax_eqx._maps._base import AbstractChannelMap, AbstractSignalMap
 from korvax_eqx._names import name_of
@@ -94,6 +94,26 @@ class MappedComparison(AbstractComparison):
             term -= len(comparison.names)
         raise IndexError(term)
 
+    def is_long_enough(
+        self, n_samples: Int[Array, "*rows"], size: int, dtype: Any
+    ) -> Bool[Array, "*rows"]:
+        n = n_samples
+        if isinstance(self.map_fn, AbstractChannelMap):
+            n = jnp.broadcast_to(jnp.max(n, axis=-1, keepdims=True), n.shape)
+        result = jnp.ones(n.shape, bool)
+        for comparison in self.inner:
+            result &= comparison.is_long_enough(n, size, dtype)
+        return result
+
+    def apart(self) -> tuple[AbstractComparison, ...]:
+        if isinstance(self.map_fn, AbstractChannelMap):
+            return (self,)
+        parts = [part for c in self._named_inner() for part in c.apart()]
+        kinds = sorted({c.event_ndim for c in parts})
+        each = (tuple(c for c in parts if c.event_ndim == kind) for kind in kinds)
+        made = (MappedComparison(self.map_fn, inner) for inner in each)
+        return tuple(with_fields(c, unit=self.unit) for c in made)
+
     def joined(self, other: AbstractComparison) -> "MappedComparison | None":
         if not isinstance(other, MappedComparison):
             return None
@@ -130,4 +150,7 @@ class MappedComparison(AbstractComparison):
                 f"shape that it was given, {x.shape}. Got the shape {shape}. A map "
                 "that mixes channels derives from `AbstractChannelMap`."
             )
-        return cut_off(mapped, n_samples)
+        if n_samples is None:
+            return mapped
+        lead = (*n_samples.shape, *(1,) * (x.ndim - 1 - n_samples.ndim))
+        return cut_off(mapped, jnp.broadcast_to(n_samples.reshape(lead), shape[:-1]))

@@ -6,7 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from korvax_eqx._names import name_of, snake_name
 
@@ -108,6 +108,14 @@ class WaveformComparison(AbstractMeanComparison):
                 )
         return tuple(columns)
 
+    def is_long_enough(
+        self, n_samples: Int[Array, "*rows"], size: int, dtype: Any
+    ) -> Bool[Array, "*rows"]:
+        return jnp.ones(n_samples.shape, bool)
+
+    def apart(self) -> tuple[AbstractComparison, ...]:
+        return (self,)
+
     def joined(self, other: AbstractComparison) -> "WaveformComparison | None":
         """Return both as one: what needs no pieces reads the signals together."""
         if not isinstance(other, WaveformComparison):
@@ -157,6 +165,14 @@ class CallableComparison(AbstractMeanComparison):
                 f"{value.shape}. Average over the axes that are left."
             )
         return (value.astype(x.dtype),)
+
+    def is_long_enough(
+        self, n_samples: Int[Array, "*rows"], size: int, dtype: Any
+    ) -> Bool[Array, "*rows"]:
+        return jnp.ones(n_samples.shape, bool)
+
+    def apart(self) -> tuple[AbstractComparison, ...]:
+        return (self,)
 
     def joined(self, other: AbstractComparison) -> AbstractComparison | None:
         return None

@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from korvax_eqx._base import (
     AbstractBatchLoss,
@@ -88,14 +88,25 @@ class SpectralComparison(AbstractComparison):
         n_samples: Int[Array, "*rows"] | None = None,
     ) -> Columns:
         spectra = self.target(x, n_samples)
-        n_frames = None if n_samples is None else self._n_frames(x, n_samples)
+        n_frames = self._n_frames_of(x, n_samples)
         scales, which = self._distinct_scales()
         left = [frames_left(scale, n_frames) for scale in scales]
         return tuple(
-            _missing(column, n_samples, left[i])
+            column
             for loss, i in zip(self.losses, which, strict=True)
             for column in self._columns(loss, spectra[i], target[i], left[i])
         )
+
+    def is_long_enough(
+        self, n_samples: Int[Array, "*rows"], size: int, dtype: Any
+    ) -> Bool[Array, "*rows"]:
+        n_frames, result = self._n_frames(n_samples, size, dtype), n_samples > 0
+        for scale, loss in zip(self.scales, self.losses, strict=True):
+            result &= frames_left(scale, n_frames) >= least_frames(loss)
+        return result
+
+    def apart(self) -> tuple[AbstractComparison, ...]:
+        return (self,)
 
     def finish(
         self, term: int, means: tuple[Float[Array, ""], ...]
@@ -156,14 +167,21 @@ class SpectralComparison(AbstractComparison):
                 f"signals: {x.shape[:-1]}. Got the shape {shape} for signals of shape "
                 f"{x.shape}."
             )
-        return frames, None if n_samples is None else self._n_frames(x, n_samples)
+        return frames, self._n_frames_of(x, n_samples)
+
+    def _n_frames_of(
+        self, x: Float[Array, "*rows n_samples"], n_samples: Int[Array, "*rows"] | None
+    ) -> Int[Array, "*rows"] | None:
+        if n_samples is None:
+            return None
+        return self._n_frames(n_samples, x.shape[-1], x.dtype)
 
     def _n_frames(
-        self, x: Float[Array, "*rows n_samples"], n_samples: Int[Array, "*rows"]
+        self, n_samples: Int[Array, "*rows"], size: int, dtype: Any
     ) -> Int[Array, "*rows"]:
         if isinstance(self.transform, AbstractFramesTransform):
             return jnp.asarray(self.transform.n_frames(n_samples))
-        counts = frame_counts(self.transform, x.shape[-1], x.dtype)
+        counts = frame_counts(self.transform, size, dtype)
         return jnp.asarray(counts, n_samples.dtype)[n_samples]
 
     def _columns(
@@ -184,7 +202,8 @@ class SpectralComparison(AbstractComparison):
             check_loss(loss, S_x)
             S_x, S_y = S_x[..., None], S_y[..., None]  # every frame as a spectrogram
             each = self._of_shape(loss, jax.vmap(jax.vmap(loss))(S_x, S_y), 2)
-            return (jnp.sum(cut_off(each, n_frames), -1) / n_frames.astype(each.dtype),)
+            n = jnp.maximum(n_frames, 1).astype(each.dtype)
+            return (jnp.sum(cut_off(each, n_frames), -1) / n,)
         S_x, S_y = jnp.swapaxes(S_x, -1, -2), jnp.swapaxes(S_y, -1, -2)
         if not self.is_rowwise:
             return (self._of_shape(loss, loss(S_x, S_y), 0),)
@@ -200,12 +219,9 @@ class SpectralComparison(AbstractComparison):
         )
 
 
-def _missing(column: Array, n_samples: Array | None, n_frames: Array | None) -> Array:
-    """NaN for a signal that is too short for one frame: nothing can be said of it."""
-    if n_samples is None or n_frames is None:
-        return column
-    is_missing = (n_frames == 0) & (n_samples > 0)
-    return jnp.where(is_missing, jnp.asarray(jnp.nan, column.dtype), column)
+def least_frames(loss: Any) -> int:
+    """Return how many frames a loss needs: one, unless it says otherwise."""
+    return getattr(loss, "least_frames", 1)
 
 
 def is_equal(one: Any, other: Any) -> bool:

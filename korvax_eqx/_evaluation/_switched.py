@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from korvax_eqx._tree import Arrays, Skeleton, take_arrays
 
@@ -19,6 +19,7 @@ from ._comparison import (
     target_of_events,
     values_of_events,
     weighed,
+    with_fields,
 )
 from ._evaluate import evaluate
 from ._pieces import Pieces
@@ -72,6 +73,28 @@ class SwitchedComparison(AbstractMeanComparison):
                 for i, column in enumerate(columns)
             ]
         return tuple(columns)
+
+    def is_long_enough(
+        self, n_samples: Int[Array, "*rows"], size: int, dtype: Any
+    ) -> Bool[Array, "*rows"]:
+        result = jnp.ones(n_samples.shape, bool)
+        for comparison in (c for option in self.options for c in option):
+            result &= comparison.is_long_enough(n_samples, size, dtype)
+        return result
+
+    def apart(self) -> tuple[AbstractComparison, ...]:
+        options = [[p for c in option for p in c.apart()] for option in self.options]
+        kinds = sorted({c.event_ndim for option in options for c in option})
+        return tuple(
+            with_fields(
+                self,
+                options=tuple(
+                    tuple(c for c in option if c.event_ndim == kind)
+                    for option in options
+                ),
+            )
+            for kind in kinds
+        )
 
     def joined(self, other: AbstractComparison) -> AbstractComparison | None:
         return None

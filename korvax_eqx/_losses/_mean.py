@@ -9,11 +9,11 @@ def mean_over_frames(
 ) -> Float[Array, "*rows"]:
     """Return the mean over bins and frames, of which those not valid are zero.
 
-    Without any valid frame it is NaN, as the mean of nothing.
+    Without any valid frame it is 0.
     """
     if n_frames is None:
         return jnp.mean(S, axis=(-2, -1))
-    return jnp.sum(S, axis=(-2, -1)) / (n_frames * S.shape[-1]).astype(S.dtype)
+    return jnp.sum(S, axis=(-2, -1)) / n_elements(S, n_frames)
 
 
 def total(S: Float[Array, "*rows n_frames n_bins"]) -> Float[Array, "*rows"]:
@@ -24,7 +24,9 @@ def total(S: Float[Array, "*rows n_frames n_bins"]) -> Float[Array, "*rows"]:
 def n_elements(
     S: Inexact[Array, "*rows n_frames n_bins"], n_frames: Int[Array, "*rows"] | None
 ) -> float | Float[Array, "*rows"]:
-    """Return how many values of each row are valid."""
+    """Return how many values of each row are valid, to divide by: at least 1."""
     if n_frames is None:
         return float(S.shape[-2] * S.shape[-1])
-    return (n_frames * S.shape[-1]).astype(jnp.finfo(S.dtype).dtype)
+    # Floats: the number may be beyond the range of 32-bit integers.
+    n = jnp.maximum(n_frames, 1).astype(jnp.finfo(S.dtype).dtype)
+    return n * S.shape[-1]

@@ -70,6 +70,10 @@ class PhaseLoss(AbstractFramesLoss):
         self.weighting = checks.one_of(_OWNER, "weighting", weighting, options)
 
     @property
+    def least_frames(self) -> int:
+        return 2 if self.quantity == _IN_TIME else 1
+
+    @property
     def over_frames(self) -> Literal["mean"] | None:
         is_plain = self.weighting == "uniform"
         return "mean" if is_plain and self.quantity != _IN_TIME else None
