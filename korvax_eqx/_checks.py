@@ -44,7 +44,7 @@ def owned_by(name: str, **renamed: str) -> Iterator[None]:
         _owner.reset(token)
 
 
-def owner_in_use(owner: str) -> str:
+def named(owner: str) -> str:
     """Return the class that messages name, for one raised in `owner`."""
     return (_owner.get() or (owner, {}))[0]
 
@@ -203,12 +203,12 @@ def signal_type(owner: str, argument: str, x: Any) -> None:
     """
     if not isinstance(x, jax.Array | np.ndarray):
         raise ValueError(
-            f"`{owner}`: `{argument}` must be a JAX or NumPy array of real floats. "
-            f"Got {type(x).__name__}. Convert it with `jnp.asarray(..., float)`."
+            f"`{named(owner)}`: `{argument}` must be a JAX or NumPy array of real "
+            f"floats. Got {type(x).__name__}. Convert it, `jnp.asarray(..., float)`."
         )
     if not is_jax_dtype(x.dtype):
         raise ValueError(
-            f"`{owner}`: `{argument}` must have a dtype that JAX has. Got "
+            f"`{named(owner)}`: `{argument}` must have a dtype that JAX has. Got "
             f"{describe(x)}. Convert it, `{argument}.astype('float32')`."
         )
 
@@ -234,18 +234,18 @@ def signal(owner: str, argument: str, x: Any) -> jax.Array:
     signal_type(owner, argument, x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(
-            f"`{owner}`: `{argument}` must hold real floats. Got {describe(x)}. "
+            f"`{named(owner)}`: `{argument}` must hold real floats. Got {describe(x)}. "
             f"Convert it first, e.g. `{argument}.astype('float32') / 32768` for "
             "16-bit integer samples, `.real` or `abs` for complex values."
         )
     if x.ndim == 0:
         raise ValueError(
-            f"`{owner}`: `{argument}` must have a sample axis, i.e. shape "
+            f"`{named(owner)}`: `{argument}` must have a sample axis, i.e. shape "
             f"(*channels, n_samples). Got a scalar."
         )
     if x.size == 0:
         raise ValueError(
-            f"`{owner}`: `{argument}` must not be empty. Got {describe(x)}."
+            f"`{named(owner)}`: `{argument}` must not be empty. Got {describe(x)}."
         )
     _samples_last(owner, argument, x)
     x = jnp.asarray(x)
@@ -267,9 +267,9 @@ def _samples_last(owner: str, argument: str, x: Any) -> None:
     else:
         transposed = f"jnp.moveaxis({argument}, {axis}, -1)"
     raise ValueError(
-        f"`{owner}`: `{argument}` must have its samples in the last axis, i.e. shape "
-        f"(*channels, n_samples). Got {describe(x)}, which looks like channels last. "
-        f"Pass `{transposed}`; to signals as short as that, append zeros."
+        f"`{named(owner)}`: `{argument}` must have its samples in the last axis, i.e. "
+        f"shape (*channels, n_samples). Got {describe(x)}, which looks like channels "
+        f"last. Pass `{transposed}`; to signals as short as that, append zeros."
     )
 
 
@@ -284,16 +284,16 @@ def pair(owner: str, x: Any, y: Any) -> None:
         is_array = isinstance(array, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
         if not is_array or not is_jax_dtype(array.dtype):
             raise ValueError(
-                f"`{owner}`: the estimate and the target must be JAX or NumPy arrays "
-                f"of a dtype that JAX has. Got {describe(array)}. Convert them, "
+                f"`{named(owner)}`: the estimate and the target must be JAX or NumPy "
+                f"arrays of a dtype that JAX has. Got {describe(array)}. Convert them, "
                 "`jnp.asarray(..., 'float32')`."
             )
     shape_x, shape_y = jnp.shape(x), jnp.shape(y)
     if shape_x != shape_y:
         raise ValueError(
-            f"`{owner}`: the estimate and the target must have the same shape; nothing "
-            f"is broadcast. Got {shape_x} and {shape_y}. Use `jnp.broadcast_to`, "
-            "or trim or pad one of them."
+            f"`{named(owner)}`: the estimate and the target must have the same shape; "
+            f"nothing is broadcast. Got {shape_x} and {shape_y}. Use "
+            "`jnp.broadcast_to`, or trim or pad one of them."
         )
 
 
@@ -346,13 +346,14 @@ def scale_input(
     if not is_array or not jnp.issubdtype(S.dtype, kind):
         got = jax.ShapeDtypeStruct(public_shape(S), S.dtype) if bins_last else S
         raise ValueError(
-            f"`{owner}`: the spectrogram must be a JAX or NumPy array of {rule}. "
-            f"Got {describe(got)}. Convert it first: `abs` or `Spectrogram(power=...)` "
-            "for complex values, `.astype('float32')` for integers."
+            f"`{named(owner)}`: the spectrogram must be a JAX or NumPy array of "
+            f"{rule}. Got {describe(got)}. Convert it first: `abs` or "
+            "`Spectrogram(power=...)` for complex values, `.astype('float32')` for "
+            "integers."
         )
     if S.ndim < 2 or S.size == 0:
         raise ValueError(
-            f"`{owner}`: the spectrogram must have shape (*channels, n_bins, "
+            f"`{named(owner)}`: the spectrogram must have shape (*channels, n_bins, "
             f"n_frames), none of them 0. Got {jnp.shape(S)}. For one frame, add an "
             "axis: `S[:, None]`."
         )
@@ -370,7 +371,7 @@ def spectrum(owner: str, argument: str, S: Any) -> None:
     """Check that `S` has a bin and a frame axis."""
     if jnp.ndim(S) < 2:
         raise ValueError(
-            f"`{owner}`: `{argument}` must have the shape (*channels, n_bins, "
+            f"`{named(owner)}`: `{argument}` must have the shape (*channels, n_bins, "
             f"n_frames). Got {jnp.shape(S)}. Add an axis for a single frame: "
             f"`{argument}[:, None]`."
         )
@@ -381,7 +382,7 @@ def real_spectrum(owner: str, argument: str, S: Any) -> None:
     if not jnp.issubdtype(S.dtype, jnp.floating):
         got = describe(jax.ShapeDtypeStruct(public_shape(S), S.dtype))
         raise ValueError(
-            f"`{owner}`: `{argument}` must be a real spectrogram. Got {got}. "
+            f"`{named(owner)}`: `{argument}` must be a real spectrogram. Got {got}. "
             "Take magnitudes or powers first, e.g. `Spectrogram(power=2)`."
         )
 
@@ -391,7 +392,7 @@ def complex_spectrum(owner: str, argument: str, S: Any) -> None:
     if not jnp.issubdtype(S.dtype, jnp.complexfloating):
         got = describe(jax.ShapeDtypeStruct(public_shape(S), S.dtype))
         raise ValueError(
-            f"`{owner}`: `{argument}` must be a complex spectrum. Got {got}. "
+            f"`{named(owner)}`: `{argument}` must be a complex spectrum. Got {got}. "
             "Use `STFT` or `Spectrogram(power=None)`, and no scale that takes "
             "magnitudes."
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from korvax_eqx._checks import owned_by, owner_in_use
+from korvax_eqx._checks import named, owned_by
 
 
 def warn_hop_longer_than_window(owner: str, hop_length: int, win_length: int) -> None:
@@ -100,7 +100,7 @@ def _warn(owner: str, message: str) -> None:
     """Warn at the line of the user's that makes the object."""
     if _is_quiet.get():
         return
-    owner = owner_in_use(owner)
+    owner = named(owner)
     level, frame = 1, sys._getframe()
     while frame is not None and _is_inside(frame.f_globals.get("__name__", "")):
         level, frame = level + 1, frame.f_back

@@ -28,6 +28,7 @@ ROOMS = (
     "_static",
     "_tree",
     "_names",
+    "_missing",
     "_repr",
     "_checks",
     "_keys",
@@ -271,7 +272,8 @@ def test_help_shows_every_public_name():
     public = {
         name
         for name, value in vars(ke).items()
-        if inspect.isclass(value) or inspect.isfunction(value)
+        if not name.startswith("_")
+        and (inspect.isclass(value) or inspect.isfunction(value))
     }
     assert public - {"LoadError", "BoundLoss"} <= listed
     assert listed <= set(vars(ke))

@@ -119,7 +119,7 @@ class MRSTFTLoss(AbstractLoss):
         if len(set(numbers)) != 1:
             *first, last = map(str, numbers)
             raise ValueError(
-                f"`{checks.owner_in_use(owner)}({'=..., '.join(given)}=...)` must have "
+                f"`{checks.named(owner)}({'=..., '.join(given)}=...)` must have "
                 "one entry for each resolution. Got "
                 f"{', '.join(first)} and {last} entries."
             )
@@ -222,6 +222,7 @@ def _is_windows(window: Any) -> bool:
     return any(isinstance(w, kinds) for w in window)
 
 
+@checks.owned_by("mrstft_loss")
 def mrstft_loss(
     x: Float[Array, "*channels n_samples"],
     y: Float[Array, "*channels n_samples"],

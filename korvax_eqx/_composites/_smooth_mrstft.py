@@ -124,6 +124,7 @@ def _as_mrstft(
     )
 
 
+@checks.owned_by("smooth_mrstft_loss")
 def smooth_mrstft_loss(
     x: Float[Array, "*channels n_samples"], y: Float[Array, "*channels n_samples"]
 ) -> Float[Array, ""]:

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from korvax_eqx import _checks as checks
 from korvax_eqx._base import AbstractLocalTransform, AbstractTransform
 from korvax_eqx._evaluation._comparison import AbstractComparison
 from korvax_eqx._evaluation._loss import AbstractLoss
@@ -110,6 +111,7 @@ class TimeFrequencyLoss(AbstractLoss):
         )
 
 
+@checks.owned_by("time_frequency_loss")
 def time_frequency_loss(
     x: Float[Array, "*channels n_samples"],
     y: Float[Array, "*channels n_samples"],

@@ -62,6 +62,7 @@ class ElementwiseLoss(AbstractFramesLoss):
         return mean_over_frames(distances, n_frames)
 
 
+@checks.owned_by("elementwise_loss")
 def elementwise_loss(
     S_x: Inexact[Array, "*dims"],
     S_y: Inexact[Array, "*dims"],

@@ -377,6 +377,7 @@ class SpectralOptimalTransportLoss(AbstractFramesLoss):
         return jnp.where(mass < silent, 1, mass), fade[..., 0]
 
 
+@checks.owned_by("spectral_optimal_transport_loss")
 def spectral_optimal_transport_loss(
     S_x: Float[Array, "*channels n_bins n_frames"],
     S_y: Float[Array, "*channels n_bins n_frames"],

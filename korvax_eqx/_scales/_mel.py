@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from korvax_eqx._base import AbstractFramesScale
 from korvax_eqx._checks import (
     floating_array,
+    owned_by,
     public_shape,
     refuse,
     scale_input,
@@ -168,6 +169,7 @@ def _row_groups(
     return groups if is_sparse else [(slice(None), matrix)]
 
 
+@owned_by("to_mel_scale")
 def to_mel_scale(
     S: Float[Array, "*channels n_freqs n_frames"],
     /,

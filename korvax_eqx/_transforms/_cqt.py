@@ -135,6 +135,7 @@ class CQT(AbstractStagedTransform):
         return self.vqt.frames(x, n_samples)
 
 
+@checks.owned_by("cqt")
 def cqt(
     x: Float[Array, "*channels n_samples"],
     /,

@@ -185,6 +185,7 @@ class MelSpectrogram(AbstractLocalTransform):
         return self.mel_scale.frames(self.spectrogram.frames(x, n_samples))
 
 
+@checks.owned_by("mel_spectrogram")
 def mel_spectrogram(
     x: Float[Array, "*channels n_samples"],
     /,

@@ -219,6 +219,7 @@ class MFCC(AbstractFramesTransform):
         return _product(self.dct_matrix, S)
 
 
+@checks.owned_by("cepstral_coefficients")
 def cepstral_coefficients(
     S: Float[Array, "*channels n_freqs n_frames"],
     /,
@@ -254,6 +255,7 @@ def cepstral_coefficients(
     return jnp.swapaxes(M, -1, -2)
 
 
+@checks.owned_by("mfcc")
 def mfcc(
     x: Float[Array, "*channels n_samples"],
     /,

@@ -148,6 +148,7 @@ class Spectrogram(AbstractLocalTransform):
         return magnitude_power(X, self.power)
 
 
+@checks.owned_by("spectrogram")
 def spectrogram(
     x: Float[Array, "*channels n_samples"],
     /,

@@ -244,6 +244,7 @@ class STFT(AbstractLocalTransform):
         return rfft(frames, self.n_fft)
 
 
+@checks.owned_by("stft")
 def stft(
     x: Float[Array, "*channels n_samples"],
     /,

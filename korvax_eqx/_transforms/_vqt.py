@@ -179,6 +179,7 @@ class VQT(AbstractStagedTransform):
         return jnp.swapaxes(jax.lax.complex(real, imag), -1, -2)
 
 
+@checks.owned_by("vqt")
 def vqt(
     x: Float[Array, "*channels n_samples"],
     /,
