@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import korvax_eqx as ke
+from korvax_eqx import recipes
 from korvax_eqx._numerics._padding import INDEXED_MODES, extended
 from korvax_eqx._numerics._safe import floored_power
 
@@ -387,3 +388,37 @@ def test_arguments_are_shown_saved_and_replaced(tmp_path, name):
         ke.save(tmp_path / "x.eqx", made)
         loaded = ke.load(tmp_path / "x.eqx")
         assert loaded == made and type(loaded.padding) is type(made.padding)
+
+
+SHORTEST = [
+    ("reflect", 64, 33),
+    ("reflect", 2048, 1025),
+    ("symmetric", 2048, 10),
+    ("wrap", 2048, 10),
+    ("edge", 2048, 1),
+    ("constant", 2048, 1),
+]
+
+
+@pytest.mark.parametrize(("pad_mode", "n_fft", "n_samples"), SHORTEST, ids=str)
+def test_the_compiler_has_no_complaints_of_the_shortest_signals(
+    pad_mode, n_fft, n_samples, capfd
+):
+    """XLA of JAX 0.12 went round in circles over what reflected a signal many times."""
+    transform = ke.Spectrogram(n_fft, power=1, pad_mode=pad_mode)
+    loss = ke.TimeFrequencyLoss(transform, ke.ElementwiseLoss())
+    x = jnp.linspace(0.1, 1.0, n_samples)
+    jax.block_until_ready(jax.value_and_grad(loss)(x, 0.5 * x))
+    assert capfd.readouterr().err == ""
+    if pad_mode == "reflect":
+        for short in (10, n_samples - 1):
+            with pytest.raises(ValueError, match="too short"):
+                loss(x[:short], x[:short])
+
+
+def test_a_recipe_that_reflects_refuses_shorter_signals(capfd):
+    loss, x = recipes.dac_mel(16000), jnp.linspace(0.1, 1.0, 1025)
+    for short, least in ((10, 17), (1024, 1025)):
+        with pytest.raises(ValueError, match=f"{least} samples are needed"):
+            loss(x[:short], x[:short])
+    assert capfd.readouterr().err == ""
