@@ -147,6 +147,8 @@ Modules:
     recipes: The field's losses, each under the name of the project that it reproduces
 """
 
+from typing import TYPE_CHECKING
+
 from . import loss as loss
 from . import plot as plot
 from . import recipes as recipes
@@ -249,3 +251,6 @@ from .loss import SpectralOptimalTransportLoss as SpectralOptimalTransportLoss
 from .loss import SumLoss as SumLoss
 from .loss import TimeFrequencyLoss as TimeFrequencyLoss
 from .loss import WaveformLoss as WaveformLoss
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package
+    from ._missing import attribute as __getattr__  # noqa: F401

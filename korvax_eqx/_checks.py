@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from korvax_eqx._static import is_leaf as is_learnable
 from korvax_eqx._static import static_or_leaf
 
 # Sizes and positions are 32-bit integers to JAX, which may end the process for others.
@@ -43,7 +44,7 @@ def owned_by(name: str, **renamed: str) -> Iterator[None]:
         _owner.reset(token)
 
 
-def owner_in_use(owner: str) -> str:
+def named(owner: str) -> str:
     """Return the class that messages name, for one raised in `owner`."""
     return (_owner.get() or (owner, {}))[0]
 
@@ -142,11 +143,6 @@ def one_of(owner: str, argument: str, value: Any, options: Collection[Any]) -> A
     refuse(owner, argument, rule, value)
 
 
-def is_learnable(value: Any) -> bool:
-    """Whether `value` is a parameter (a JAX array) and no configuration."""
-    return isinstance(value, jax.Array)
-
-
 def floating_array(owner: str, argument: str, value: Any, ndim: int) -> Any:
     """Check a NumPy or JAX array: real floating, `ndim` axes, finite if NumPy.
 
@@ -195,7 +191,7 @@ def positive_ints(owner: str, argument: str, value: Any) -> tuple[int, ...]:
 
 def number_or_leaf(owner: str, argument: str, value: Any) -> Any:
     """Check a number (configuration) or a JAX scalar (a leaf)."""
-    if isinstance(value, jax.Array):
+    if is_learnable(value):
         return floating_array(owner, argument, value, ndim=0)
     return static_or_leaf(float(real(owner, argument, value)))
 
@@ -207,12 +203,12 @@ def signal_type(owner: str, argument: str, x: Any) -> None:
     """
     if not isinstance(x, jax.Array | np.ndarray):
         raise ValueError(
-            f"`{owner}`: `{argument}` must be a JAX or NumPy array of real floats. "
-            f"Got {type(x).__name__}. Convert it with `jnp.asarray(..., float)`."
+            f"`{named(owner)}`: `{argument}` must be a JAX or NumPy array of real "
+            f"floats. Got {type(x).__name__}. Convert it, `jnp.asarray(..., float)`."
         )
     if not is_jax_dtype(x.dtype):
         raise ValueError(
-            f"`{owner}`: `{argument}` must have a dtype that JAX has. Got "
+            f"`{named(owner)}`: `{argument}` must have a dtype that JAX has. Got "
             f"{describe(x)}. Convert it, `{argument}.astype('float32')`."
         )
 
@@ -238,18 +234,18 @@ def signal(owner: str, argument: str, x: Any) -> jax.Array:
     signal_type(owner, argument, x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(
-            f"`{owner}`: `{argument}` must hold real floats. Got {describe(x)}. "
+            f"`{named(owner)}`: `{argument}` must hold real floats. Got {describe(x)}. "
             f"Convert it first, e.g. `{argument}.astype('float32') / 32768` for "
             "16-bit integer samples, `.real` or `abs` for complex values."
         )
     if x.ndim == 0:
         raise ValueError(
-            f"`{owner}`: `{argument}` must have a sample axis, i.e. shape "
+            f"`{named(owner)}`: `{argument}` must have a sample axis, i.e. shape "
             f"(*channels, n_samples). Got a scalar."
         )
     if x.size == 0:
         raise ValueError(
-            f"`{owner}`: `{argument}` must not be empty. Got {describe(x)}."
+            f"`{named(owner)}`: `{argument}` must not be empty. Got {describe(x)}."
         )
     _samples_last(owner, argument, x)
     x = jnp.asarray(x)
@@ -271,9 +267,9 @@ def _samples_last(owner: str, argument: str, x: Any) -> None:
     else:
         transposed = f"jnp.moveaxis({argument}, {axis}, -1)"
     raise ValueError(
-        f"`{owner}`: `{argument}` must have its samples in the last axis, i.e. shape "
-        f"(*channels, n_samples). Got {describe(x)}, which looks like channels last. "
-        f"Pass `{transposed}`; to signals as short as that, append zeros."
+        f"`{named(owner)}`: `{argument}` must have its samples in the last axis, i.e. "
+        f"shape (*channels, n_samples). Got {describe(x)}, which looks like channels "
+        f"last. Pass `{transposed}`; to signals as short as that, append zeros."
     )
 
 
@@ -288,16 +284,16 @@ def pair(owner: str, x: Any, y: Any) -> None:
         is_array = isinstance(array, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
         if not is_array or not is_jax_dtype(array.dtype):
             raise ValueError(
-                f"`{owner}`: the estimate and the target must be JAX or NumPy arrays "
-                f"of a dtype that JAX has. Got {describe(array)}. Convert them, "
+                f"`{named(owner)}`: the estimate and the target must be JAX or NumPy "
+                f"arrays of a dtype that JAX has. Got {describe(array)}. Convert them, "
                 "`jnp.asarray(..., 'float32')`."
             )
     shape_x, shape_y = jnp.shape(x), jnp.shape(y)
     if shape_x != shape_y:
         raise ValueError(
-            f"`{owner}`: the estimate and the target must have the same shape; nothing "
-            f"is broadcast. Got {shape_x} and {shape_y}. Use `jnp.broadcast_to`, "
-            "or trim or pad one of them."
+            f"`{named(owner)}`: the estimate and the target must have the same shape; "
+            f"nothing is broadcast. Got {shape_x} and {shape_y}. Use "
+            "`jnp.broadcast_to`, or trim or pad one of them."
         )
 
 
@@ -313,10 +309,11 @@ def lengths(owner: str, value: Any, x: Any) -> jax.Array | None:
     if not isinstance(value, jax.Array):
         value = np.asarray(value)
     if not jnp.issubdtype(value.dtype, jnp.integer):
+        way = ".astype('int32')" if value.dtype != bool else "mask.sum(-1)"
         rule = "hold integers, numbers of samples"
-        refuse(owner, "lengths", rule, value, "Convert them, `.astype('int32')`.")
+        refuse(owner, "lengths", rule, value, f"Convert it: `{way}`.")
     try:
-        is_right = np.broadcast_shapes(value.shape, lead) == lead
+        is_right = jnp.broadcast_shapes(value.shape, lead) == lead  # or of symbols
     except ValueError:
         is_right = False
     if not is_right:
@@ -329,7 +326,9 @@ def lengths(owner: str, value: Any, x: Any) -> jax.Array | None:
             rule = f"be between 0 and the number of samples, {n_samples}"
             outside = known[(known < 0) | (known > n_samples)]
             refuse(owner, "lengths", rule, int(outside[0]))
-    most = n_samples if isinstance(n_samples, int) else None  # a symbol, in `export`
+    most = n_samples if isinstance(n_samples, int) else _LARGEST_INT  # in `export`
+    if isinstance(value, jax.Array) and value.dtype.itemsize >= 4:  # may not fit
+        value = jnp.clip(value, 0, jnp.asarray(most, value.dtype))
     return jnp.broadcast_to(jnp.clip(jnp.asarray(value, jnp.int32), 0, most), lead)
 
 
@@ -363,9 +362,10 @@ def spectrum_type(
     if not is_array or not jnp.issubdtype(S.dtype, kind):
         got = jax.ShapeDtypeStruct(public_shape(S), S.dtype) if bins_last else S
         raise ValueError(
-            f"`{owner}`: the spectrogram must be a JAX or NumPy array of {rule}. "
-            f"Got {describe(got)}. Convert it first: `abs` or `Spectrogram(power=...)` "
-            "for complex values, `.astype('float32')` for integers."
+            f"`{named(owner)}`: the spectrogram must be a JAX or NumPy array of "
+            f"{rule}. Got {describe(got)}. Convert it first: `abs` or "
+            "`Spectrogram(power=...)` for complex values, `.astype('float32')` for "
+            "integers."
         )
 
 
@@ -378,7 +378,7 @@ def spectrum(owner: str, argument: str, S: Any) -> None:
     """Check that `S` has a bin and a frame axis."""
     if jnp.ndim(S) < 2:
         raise ValueError(
-            f"`{owner}`: `{argument}` must have the shape (*channels, n_bins, "
+            f"`{named(owner)}`: `{argument}` must have the shape (*channels, n_bins, "
             f"n_frames). Got {jnp.shape(S)}. Add an axis for a single frame: "
             f"`{argument}[:, None]`."
         )
@@ -389,7 +389,7 @@ def real_spectrum(owner: str, argument: str, S: Any) -> None:
     if not jnp.issubdtype(S.dtype, jnp.floating):
         got = describe(jax.ShapeDtypeStruct(public_shape(S), S.dtype))
         raise ValueError(
-            f"`{owner}`: `{argument}` must be a real spectrogram. Got {got}. "
+            f"`{named(owner)}`: `{argument}` must be a real spectrogram. Got {got}. "
             "Take magnitudes or powers first, e.g. `Spectrogram(power=2)`."
         )
 
@@ -399,7 +399,7 @@ def complex_spectrum(owner: str, argument: str, S: Any) -> None:
     if not jnp.issubdtype(S.dtype, jnp.complexfloating):
         got = describe(jax.ShapeDtypeStruct(public_shape(S), S.dtype))
         raise ValueError(
-            f"`{owner}`: `{argument}` must be a complex spectrum. Got {got}. "
+            f"`{named(owner)}`: `{argument}` must be a complex spectrum. Got {got}. "
             "Use `STFT` or `Spectrogram(power=None)`, and no scale that takes "
             "magnitudes."
         )

@@ -1,6 +1,8 @@
 """What parts are called in a log and in messages."""
 
+import difflib
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import equinox as eqx
@@ -27,6 +29,27 @@ def snake_name(part: Any) -> str:
         return "function"
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
     return name.removesuffix("_loss")
+
+
+def did_you_mean(name: Any, names: Iterable[str]) -> str:
+    """Return a question for the name that was meant, "" if none is like it.
+
+    What has the same first word is meant rather than what has the same last one:
+    `hop_sizes` is `hop_lengths`, not `fft_sizes`.
+    """
+    if not isinstance(name, str):
+        return ""
+    text = name[:80].rpartition(".")[-1].lower()
+    lowered = {known.lower(): known for known in names}
+    longer = [known for known in lowered if len(text) > 2 and known.startswith(text)]
+    first, _, rest = text.partition("_")
+    akin = [known for known in lowered if rest and known.startswith(first + "_")]
+    closest = (
+        sorted(longer, key=len)
+        or difflib.get_close_matches(text, akin, n=1, cutoff=0.5)
+        or difflib.get_close_matches(text, lowered, n=1)
+    )
+    return f"Did you mean `{lowered[closest[0]]}`? " if closest else ""
 
 
 def still_says(part: Any, promise: str, *methods: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -62,8 +63,7 @@ def _text(value: Any, indent: int) -> str:
     if isinstance(value, tuple) and not isinstance(value, StaticTuple):
         return _sequence(value, indent)
     if isinstance(value, dict):
-        items = ", ".join(f"{k!r}: {_text(v, indent)}" for k, v in value.items())
-        return f"{{{items}}}"
+        return _rows("{}", [(f"{k!r}: ", v) for k, v in value.items()], indent)
     if isinstance(value, float) and not math.isfinite(value):
         return f"float('{float(value)}')"
     return repr(value)
@@ -74,13 +74,20 @@ def _sequence(values: tuple[Any, ...], indent: int) -> str:
     # were given as a list: a tuple of them would be one window of SciPy's.
     kinds = (*STATIC_TYPES, jax.Array)
     is_list = any(isinstance(v, kinds) for v in values)
-    left, right = "[]" if is_list else "()"
-    line = ", ".join(_text(value, indent) for value in values)
     end = "," if len(values) == 1 and not is_list else ""
+    return _rows("[]" if is_list else "()", [("", v) for v in values], indent, end)
+
+
+def _rows(
+    brackets: str, items: list[tuple[str, Any]], indent: int, end: str = ""
+) -> str:
+    """Return items between brackets: in one line if they fit, in one each otherwise."""
+    left, right = brackets
+    line = ", ".join(key + _text(value, indent) for key, value in items)
     if indent + len(line) + 2 <= _WIDTH and "\n" not in line:
         return f"{left}{line}{end}{right}"
     inner = indent + 4
-    rows = [f"{' ' * inner}{_text(value, inner)}," for value in values]
+    rows = [f"{' ' * inner}{key}{_text(value, inner)}," for key, value in items]
     return "\n".join([left, *rows, " " * indent + right])
 
 
@@ -88,5 +95,14 @@ def _array(array: np.ndarray | jax.Array) -> str:
     if array.size > _MOST_VALUES:
         return f"{array.dtype}[{','.join(map(str, array.shape))}]"
     module = "jnp" if isinstance(array, jax.Array) else "np"
-    values = np.asarray(array).tolist()
-    return f"{module}.array({values}, dtype='{array.dtype}')"
+    return f"{module}.array({_values(np.asarray(array))}, dtype='{array.dtype}')"
+
+
+def _values(values: Any) -> str:
+    """Return numbers with the fewest digits that make the same ones of their dtype."""
+    if values.ndim:
+        return f"[{', '.join(map(_values, values))}]"
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        return repr(values.item())
+    number = float(str(values))
+    return repr(number) if math.isfinite(number) else f"float('{number}')"

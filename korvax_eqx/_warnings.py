@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from korvax_eqx._checks import owned_by, owner_in_use
+from korvax_eqx._checks import named, owned_by
 
 
 def warn_hop_longer_than_window(owner: str, hop_length: int, win_length: int) -> None:
@@ -64,6 +64,17 @@ def warn_empty_bands(owner: str, corners: np.ndarray, sr: float, n_fft: int) -> 
         )
 
 
+def warn_weights_by_position(owner: str, names: Sequence[str]) -> None:
+    """Warn of a config of which sorting the keys may have moved the weights."""
+    _warn(
+        owner,
+        f"the weights are by position and the names of the losses, {', '.join(names)}, "
+        "in alphabetical order: if the keys of this config were sorted, the weights "
+        'belong to other losses now. Write the weights by name, {"pairs": '
+        f'[["{names[0]}", ...], ...]}}, or the losses in this form.',
+    )
+
+
 # While internal parts are made, and files are loaded, nobody has written anything.
 _is_quiet: contextvars.ContextVar[bool] = contextvars.ContextVar("quiet", default=False)
 
@@ -89,7 +100,7 @@ def _warn(owner: str, message: str) -> None:
     """Warn at the line of the user's that makes the object."""
     if _is_quiet.get():
         return
-    owner = owner_in_use(owner)
+    owner = named(owner)
     level, frame = 1, sys._getframe()
     while frame is not None and _is_inside(frame.f_globals.get("__name__", "")):
         level, frame = level + 1, frame.f_back

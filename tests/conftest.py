@@ -9,6 +9,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import jax
 import numpy as np
 import pytest
+import skips
 import slices
 from jaxtyping import install_import_hook
 
@@ -46,6 +47,7 @@ _THINNED = {
     "test_framing.py",
     "test_laws.py",
     "test_laws_protocol.py",
+    "test_lengths.py",
     "test_long_signals.py",
     "test_losses_cumulative_energy.py",
     "test_losses_norms.py",
@@ -77,6 +79,7 @@ _THINNED = {
 _UNOPTIMISED = {
     "test_composites.py",
     "test_laws_protocol.py",
+    "test_lengths.py",
     "test_long_signals.py",
     "test_losses_phase.py",
     "test_maps.py",
@@ -125,6 +128,30 @@ def pytest_collection_modifyitems(config, items):
     left_out = {item for item in left_out if not _is_of(item, kept)}
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=list(left_out))
+
+
+def _refused(report, name):
+    """The report of a skip, as a failure."""
+    report.outcome = "failed"
+    *_, reason = report.longrepr
+    report.longrepr = f"{name} is not listed in `skips`. {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    is_skip = report.skipped and not hasattr(report, "wasxfail")
+    if is_skip and not skips.is_expected(item.path.name, item.originalname):
+        return _refused(report, item.name)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """Whole files are not skipped: what needs nothing that is missing runs."""
+    report = yield
+    return _refused(report, collector.name) if report.skipped else report
 
 
 @pytest.fixture(autouse=True)

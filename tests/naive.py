@@ -11,7 +11,17 @@ import jaxtyping
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+
+class _Torch:
+    """PyTorch, or a test is skipped when it asks for it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # pytest looks for some
+            raise AttributeError(name)
+        return getattr(pytest.importorskip("torch"), name)
+
+
+torch: Any = _Torch()
 
 DOUBLE, SINGLE = 1e-10, 1e-5
 

@@ -127,6 +127,11 @@ SPECTRAL_LOSSES = [
         lambda: ke.SpectralOptimalTransportLoss(balanced=False, quantile_lowpass=True),
     ),
     Case("Transport-raw", lambda: ke.SpectralOptimalTransportLoss(normalize=False)),
+    Case("Transport-time", lambda: ke.SpectralOptimalTransportLoss(axis="time")),
+    Case(
+        "Transport-time-linear",
+        lambda: ke.SpectralOptimalTransportLoss("linear", p=1, axis="time"),
+    ),
 ]
 # Scales and losses of complex spectra.
 COMPLEX_SCALES = [Case("RealImaginary", lambda: ke.RealImaginary())]

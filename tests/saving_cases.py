@@ -125,6 +125,11 @@ def learnable_everywhere() -> ke.TimeFrequencyLoss:
     )
 
 
+def named_losses():
+    nested = ke.SumLoss({"z": ke.WaveformLoss(), "y": ke.ESRLoss()}, [1.0, 2.0])
+    return {"b": nested, "a": ke.WaveformLoss("L2")}
+
+
 def config_variants():
     basis = (np.arange(20 * 129) % 37 / 64).reshape(20, 129)
     samples = triangle(64).astype(np.float32)
@@ -158,4 +163,15 @@ def config_variants():
         "fmax": ke.VQT(8000, 100, 110.0, fmax=880, norm_kernels=math.inf, power=None),
         "nested": ke.Chain((ke.Chain((ke.Chain((ke.Log(),)), ke.Identity())),)),
         "learnable": learnable_everywhere(),
+    }
+
+
+def named_variants():
+    """Weights by position, of names that are not in the order of the alphabet."""
+    return {
+        "named": ke.SumLoss(named_losses(), [3.0, 0.5]),
+        "named-array": ke.SumLoss(named_losses(), jnp.array([3.0, 0.5])),
+        "named-names": ke.SumLoss(named_losses(), {"a": 0.5, "b": jnp.array(3.0)}),
+        "drawn": ke.RandomSubsetLoss(named_losses(), 2, [3.0, 0.5]),
+        "drawn-array": ke.RandomSubsetLoss(named_losses(), 1, jnp.array([3.0, 0.5])),
     }

@@ -162,6 +162,7 @@ RECIPES: dict[str, tuple[Callable[[], Any], float]] = {
     "audiocraft_mrstft": (lambda: recipes.audiocraft_mrstft(), 0.04822114),
     "encodec_mel": (lambda: recipes.encodec_mel(24000), 130.9279),
     "ddsp": (lambda: recipes.ddsp(logmag_weight=1.0, loudness_weight=0.1), 3.521865),
+    "ddsp-rounded": (lambda: recipes.ddsp((64,), loudness_weight=0.1), 0.2164772),
     "audiotools_stft": (lambda: recipes.audiotools_stft(), 1.343645),
     "audiotools_mel": (lambda: recipes.audiotools_mel(44100), 0.413112),
     "dac_mel": (lambda: recipes.dac_mel(44100), 0.7000311),
@@ -185,4 +186,5 @@ RECIPES: dict[str, tuple[Callable[[], Any], float]] = {
     ),
     "l1snr_db_multi": (lambda: recipes.l1snr_db_multi(**N_FFTS), -13.36888),
     "log_wmse": (lambda: recipes.log_wmse(16000, mixture="sum"), -21.36659),
+    "log_wmse-rounded": (lambda: recipes.log_wmse(8000, mixture="sum"), -23.32977),
 }

@@ -461,3 +461,126 @@ def test_files_are_saved_and_loaded_without_warnings():
     config = {"class": "Whole", "arguments": {"hop": 100}}
     warning = one_warning(lambda: ke.from_config(config, custom=(Whole,)))
     assert "skipped" in str(warning.message) and warning.filename == __file__
+
+
+# ------------------------------------------------------------------- keys and lengths
+
+
+KEYS = [
+    (0, "Got 0. Make one with `jax.random.key(0)`."),
+    (1.5, "Got 1.5. Make one with `jax.random.key(0)`."),
+    (np.array(3), "Got an array int64[]. Make one with"),
+    (np.zeros(3, np.uint32), "Got an array uint32[3]. Make one with"),
+    (np.zeros((4, 2), np.uint32), "uint32[4, 2]. Pass one of them, `key[0]`; for a"),
+]
+KEYED = {
+    "drawn": lambda: ke.RandomSubsetLoss([ke.WaveformLoss(), ke.ESRLoss()]),
+    "sum": lambda: ke.SumLoss({"a": ke.RandomSubsetLoss([ke.WaveformLoss()])}),
+    "other": lambda: ke.WaveformLoss(),
+}
+
+
+@pytest.mark.parametrize("name", list(KEYED))
+def test_keys_that_are_none(name):
+    loss, x = KEYED[name](), jnp.ones((2, 500))
+    bound = loss.bind(x, key=jax.random.key(0))
+    keys = jax.random.split(jax.random.key(0), 3)
+    said = [*KEYS, (keys, "[3]. Pass one of them, `key[0]`")]
+    for key, text in said:
+        for call in (
+            lambda key: loss(x, x, key=key),
+            lambda key: loss.with_terms(x, x, key=key),
+            lambda key: loss.parts(x, x, key=key),
+            lambda key: loss.bind(x, key=key),
+            lambda key: bound(x, key=key),
+            lambda key: bound.with_terms(x, key=key),
+            lambda key: bound.parts(x, key=key),
+            lambda key: jax.jit(lambda x: loss(x, x, key=key))(x),
+        ):
+            with pytest.raises(ValueError) as caught:
+                call(key)
+            owner = f"`{type(loss).__name__}(key=...)` must be one key of `jax.random`."
+            assert str(caught.value).startswith(owner) and text in str(caught.value)
+    for key in (jax.random.PRNGKey(0), np.asarray(jax.random.PRNGKey(0)), keys[0]):
+        assert loss(x, x, key=key) == bound(x, key=key) == 0
+        assert jax.jit(lambda key: loss(x, x, key=key))(key) == 0
+
+
+def test_a_mask_is_no_lengths():
+    x = jnp.ones((2, 500))
+    mask = jnp.arange(500) < jnp.array([[500], [300]])
+    for wrong in (mask, np.asarray(mask)):
+        with pytest.raises(ValueError, match=r"Convert it: `mask\.sum\(-1\)`\.$"):
+            ke.WaveformLoss()(x, x, lengths=wrong)
+        ke.WaveformLoss()(x, x, lengths=wrong.sum(-1))
+    with pytest.raises(ValueError, match=r"Convert it: `.astype\('int32'\)`"):
+        ke.WaveformLoss()(x, x, lengths=jnp.array([500.0, 300.0]))
+
+
+def own_function(*args):
+    return jnp.mean(args[0]) if len(args) == 2 else args[0]
+
+
+class OwnModule(eqx.Module):
+    def __call__(self, *args):
+        return own_function(*args)
+
+
+class OwnMap(ke.AbstractSignalMap):
+    def __call__(self, x):
+        return x
+
+
+def of_kinds(fn):
+    """A loss with a function at each of the places where one may be."""
+    spectrogram, mean, wave = ke.Spectrogram(64), ke.ElementwiseLoss(), ke.WaveformLoss
+    scale = ke.TimeFrequencyLoss(spectrogram, mean, fn)
+    chain = ke.TimeFrequencyLoss(spectrogram, mean, ke.Chain((ke.Log(), fn)))
+    batch = ke.TimeFrequencyLoss(spectrogram, [ke.BatchRelativeLoss(), fn])
+    return [
+        ("AbstractWaveformLoss", ke.SumLoss([wave(), fn])),
+        ("AbstractWaveformLoss", ke.MappedLoss(OwnMap(), ke.SumLoss([wave(), fn]))),
+        ("AbstractWaveformLoss", ke.RandomSubsetLoss({"a": wave(), "b": fn})),
+        ("AbstractSignalMap", ke.MappedLoss(fn, wave())),
+        ("AbstractSignalMap", ke.SumLoss([wave(), ke.MappedLoss(fn, wave())])),
+        ("AbstractTransform", ke.TimeFrequencyLoss(fn, mean)),
+        ("AbstractScale", scale),
+        ("AbstractScale", chain),
+        ("AbstractScale", ke.RandomSubsetLoss([ke.MappedLoss(OwnMap(), chain)])),
+        ("AbstractSpectralLoss", ke.TimeFrequencyLoss(spectrogram, fn)),
+        ("AbstractSpectralLoss", ke.RandomSubsetLoss([wave(), batch])),
+    ]
+
+
+@pytest.mark.parametrize("fn", [own_function, OwnModule()], ids=["function", "module"])
+@pytest.mark.parametrize("index", range(len(of_kinds(own_function))))
+def test_lengths_of_a_function_name_the_base_of_its_kind(fn, index):
+    base, loss = of_kinds(fn)[index]
+    x, lengths, key = jnp.ones((2, 500)), jnp.array([500, 300]), jax.random.key(0)
+    name = "own_function" if fn is own_function else "OwnModule"
+    for call in (
+        lambda: loss(x, x, lengths=lengths, key=key),
+        lambda: loss.bind(x, lengths=lengths, key=key),
+    ):
+        with pytest.raises(ValueError) as caught:
+            call()
+        text = str(caught.value)
+        assert text.startswith(
+            f"`lengths` cannot be combined with `{name}`: a function"
+        )
+        assert text.endswith(f"Derive a class from the base for its kind, `{base}`.")
+
+
+def test_lengths_of_a_draw_of_losses_over_the_batch():
+    batch = ke.TimeFrequencyLoss(ke.Spectrogram(64), ke.BatchRelativeLoss())
+    x, lengths, key = jnp.ones((2, 500)), jnp.array([500, 300]), jax.random.key(0)
+    ke.SumLoss([batch])(x, x, lengths=lengths)
+    for bank in ([batch], [ke.WaveformLoss(), ke.MappedLoss(OwnMap(), batch)]):
+        loss = ke.SumLoss([ke.RandomSubsetLoss(bank), ke.WaveformLoss()])
+        with pytest.raises(ValueError) as caught:
+            loss(x, x, lengths=lengths, key=key)
+        assert str(caught.value) == (
+            "`lengths` cannot be combined with a draw of losses over the batch, here "
+            "`BatchRelativeLoss`. Use `SumLoss` instead of `RandomSubsetLoss`, or draw "
+            "losses that are means over signals."
+        )

@@ -16,6 +16,7 @@ import pytest
 import scipy.signal
 import soundfile
 import soxr
+from registry import BATCHES, COMPOSITES, LEVELS
 
 import korvax_eqx as ke
 from korvax_eqx._cli import _align, _audio, _losses, _picture
@@ -85,6 +86,11 @@ def folder(tmp_path_factory):
     broken[4410] = np.nan
     write("nan.wav", broken, sr, "FLOAT")
     write("fast.wav", voice, 2**31 - 1)
+    loud = voice.astype(np.float64)
+    loud[4410] = -1e299
+    write("beyond.wav", loud, sr, "DOUBLE")
+    write("loud.wav", 1e30 * voice, sr, "FLOAT")
+    write("faint.wav", 1e-22 * voice, sr, "FLOAT")
     write("slow.wav", voice[:3000], 1)
     write("slow_half.wav", 0.5 * voice[:3000], 1)
     (folder / "text.wav").write_text("not audio")
@@ -103,6 +109,12 @@ def folder(tmp_path_factory):
         mel, [ke.ElementwiseLoss(), ke.SpectralConvergenceLoss()], [ke.Log(), ke.Log()]
     )
     ke.save(folder / "mel16k.eqx", loss)
+    sums = ke.SumLoss({"b": ke.SumLoss({"mel": loss}), "a": ke.WaveformLoss()})
+    ke.save(folder / "sums16k.eqx", sums)
+    weighting = ke.MappedLoss(ke.AWeightingFilter(8000), ke.WaveformLoss())
+    ke.save(folder / "rates.eqx", ke.SumLoss({"a": sums, "b": weighting}))
+    mid_side = ke.MappedLoss(ke.MidSide(), ke.MRSTFTLoss())
+    ke.save(folder / "mid_side.eqx", ke.RandomSubsetLoss({"a": mid_side}))
     ke.save(folder / "transform.eqx", ke.Spectrogram())
     scale = ke.Chain((ke.PowerToDB(), ke.AWeighting(sr=1e12, n_fft=64)))
     fast = ke.TimeFrequencyLoss(ke.Spectrogram(64), ke.ElementwiseLoss(), scale)
@@ -343,6 +355,10 @@ def call(capsys, monkeypatch, folder, *args):
         (("ref.wav", "endless.flac"), ["does not say how long it is"]),
         (("voice.wav", "nan.wav"), ["nan.wav", "0.200000 s (sample 4410)", "NaN"]),
         (
+            ("voice.wav", "beyond.wav"),
+            ["beyond the range of 32-bit floats (3.4e38)", "(sample 4410). Scale"],
+        ),
+        (
             ("voice.wav", "voice16k.ogg"),
             ["reference has 22050 Hz", "estimate 16000 Hz", "--resample"],
         ),
@@ -357,18 +373,38 @@ def call(capsys, monkeypatch, folder, *args):
             ["made for 16000 Hz", "22050 Hz", "--resample"],
         ),
         (
-            ("tiny.wav", "tiny.wav", "--loss", "sot"),
-            ["--loss sot", "too short", "1024"],
+            ("voice.wav", "voice.wav", "--loss", "sums16k.eqx"),
+            ["made for 16000 Hz", "22050 Hz", "--resample"],
         ),
         (
-            ("voice.wav", "voice.wav", "--loss", "sot", "--block-seconds", "0.01"),
+            ("voice.wav", "voice.wav", "--loss", "rates.eqx"),
+            ["its parts are made for different sample rates: 8000, 16000 Hz"],
+        ),
+        (
+            ("voice.wav", "voice.wav", "--loss", "auraloss_sum_difference"),
+            ["compares 2 channels with one another, the files have 1. Give files of 2"],
+        ),
+        (
+            ("ref.wav", "ref.wav", "--loss", "auraloss_sum_difference", "--mono"),
+            ["compares 2 channels", "their mean is one. Leave out --mono, or choose"],
+        ),
+        (
+            ("three.wav", "three.wav", "--loss", "mid_side.eqx"),
+            ["compares 2 channels with one another, the files have 3"],
+        ),
+        (
+            ("tiny.wav", "tiny.wav", "--loss", "pitch"),
+            ["--loss pitch", "too short", "1024"],
+        ),
+        (
+            ("voice.wav", "voice.wav", "--loss", "pitch", "--block-seconds", "0.01"),
             ["too short", "raise --block-seconds"],
         ),
         (
             ("voice.wav", "voice.wav", "--loss", "mrstf"),
             [
-                "neither a name (mrstft, smooth, sot, mel, convergence, or a recipe: "
-                "see --list) nor a file"
+                "neither a name (mrstft, smooth, pitch, mel, convergence, or a recipe: "
+                "see --list) nor a file that exists. Did you mean `mrstft`?"
             ],
         ),
         (("voice.wav", "voice.wav", "--loss", "damaged.eqx"), ["damaged.eqx"]),
@@ -468,9 +504,13 @@ def test_the_options_that_errors_name_resolve_them(folder, capsys, monkeypatch):
     a, b = (soxr.resample(s, sr, 16000) for s in (short, y))
     assert value == expect(a, b[: a.size], "mel16k.eqx")
     assert compared["sample_rate"] == 16000
+    options = "--loss sums16k.eqx --resample --align trim".split()
+    value, compared = compare("short.wav", *options)
+    assert value == expect(a, b[: a.size], "sums16k.eqx")
+    assert compared["sample_rate"] == 16000
 
 
-@pytest.mark.parametrize("name", ["mrstft", "smooth", "sot", "mel", "convergence"])
+@pytest.mark.parametrize("name", ["mrstft", "smooth", "pitch", "mel", "convergence"])
 def test_losses_by_name(name, folder, capsys, monkeypatch):
     args = ("compare", "three.wav", "three_half.wav", "--loss", name, "--json")
     code, out, _ = call(capsys, monkeypatch, folder, *args)
@@ -487,7 +527,7 @@ def test_losses_by_name(name, folder, capsys, monkeypatch):
     assert values[2] > 1e-4
     noise = np.random.default_rng(0).standard_normal((1, y.shape[1])).astype("f")
     at_44k = {"mrstft": ke.MRSTFTLoss(), "smooth": ke.SmoothMRSTFTLoss()}
-    at_44k["sot"] = ke.PitchTransportLoss()
+    at_44k["pitch"] = ke.PitchTransportLoss()
     assert build(44100) == at_44k.get(name, build(44100))
     if name == "mel":  # in dB
         gain = by_hand(loss, 0.5 * noise, noise)[0][0]
@@ -512,6 +552,168 @@ def test_tables_of_one_and_of_many_channels(folder, capsys, monkeypatch):
         capsys, monkeypatch, folder, "compare", "voice.wav", "voice.wav"
     )
     assert "1 channel," in out and "channel 1" not in out
+
+
+def table(out):
+    rows = [cells for cells in map(_cells, out.splitlines()) if len(cells) == 3]
+    return {name: (value, share) for name, value, share in rows}
+
+
+def test_shares_of_terms_of_one_sign_and_of_both(tmp_path, capsys, monkeypatch):
+    (x, y), sr = np.random.default_rng(0).standard_normal((2, 8000)), 8000
+    for name, data in (("x.wav", 0.05 * x), ("y.wav", 0.05 * (x + 0.1 * y))):
+        soundfile.write(tmp_path / name, data, sr, "FLOAT")
+    spectral = ke.TimeFrequencyLoss(ke.Spectrogram(256), ke.ElementwiseLoss())
+    losses = {"a": ke.SNRLoss(), "b": ke.SISDRLoss(), "c": spectral}
+
+    def shares(*names, of="x.wav"):
+        ke.save(tmp_path / "l.eqx", ke.SumLoss({name: losses[name] for name in names}))
+        args = ("compare", "y.wav", of, "--loss", "l.eqx")
+        code, out, err = call(capsys, monkeypatch, tmp_path, *args)
+        assert (code, err) == (0, "")
+        rows = table(out)
+        return [rows[name][1] for name in names if name in rows]
+
+    assert shares("a") == shares("c") == ["100.0%"]
+    both = [float(share.rstrip("%")) for share in shares("a", "b")]
+    assert min(both) > 0 and sum(both) == pytest.approx(100, abs=0.11)
+    assert shares("a", "c") == shares("a", "b", "c")[1:] == ["-", "-"]
+    assert shares("c", of="y.wav") == ["-"]
+
+
+def test_terms_that_are_not_drawn_take_no_lines(folder, capsys, monkeypatch):
+    bank = {f"wave{i}": ke.WaveformLoss() for i in range(9)}
+    ke.save(folder / "drawn.eqx", ke.RandomSubsetLoss(bank, 2))
+    args = ("compare", "voice.wav", "silent.wav", "--loss", "drawn.eqx")
+    _, out, _ = call(capsys, monkeypatch, folder, *args)
+    assert [name[:4] for name in table(out)] == ["term", "wave", "wave", "loss"]
+    assert "and 7 terms of value 0" in out
+    _, out, _ = call(capsys, monkeypatch, folder, *args, "--json")
+    assert len(json.loads(out)["loss"]["terms"]) == 9
+    args = ("compare", "voice.wav", "voice.wav", "--loss", "drawn.eqx")
+    _, out, _ = call(capsys, monkeypatch, folder, *args)
+    assert len(table(out)) == 2 + 9 and "of value 0" not in out
+
+
+@pytest.mark.parametrize("name", ["loud.wav", "faint.wav"])
+def test_pictures_of_any_level(name, folder, capsys, monkeypatch):
+    """Powers of these are beyond the range of float32; they are drawn as others are."""
+    pictures = []
+    for reference in ("voice.wav", name):
+        args = ("compare", reference, reference, "--loss", "smooth", "--plot", "l.png")
+        code, _, err = call(capsys, monkeypatch, folder, *args)
+        assert code == 0 and "Traceback" not in err
+        pictures.append(matplotlib.image.imread(folder / "l.png")[150:400])
+    np.testing.assert_allclose(*pictures, atol=0.02)
+
+
+# --------------------------------------------- headers that do not say how long it is
+
+
+def silent_frames(sr, kbits):
+    """Return frames of an MP3 file of these bit rates: a header, and no sound."""
+    rates = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]
+    place = {44100: 0, 48000: 1, 32000: 2}[sr]
+    frames = b""
+    for kbit in kbits:
+        header = bytes([255, 251, (1 + rates.index(kbit)) << 4 | place << 2, 0xC4])
+        frames += header.ljust(144000 * kbit // sr, b"\0")
+    return frames
+
+
+@pytest.mark.parametrize("tag", [b"", b"ID3\3\0\0\0\0\1\x48" + bytes(200)])
+@pytest.mark.parametrize("end", [b"", b"TAG" + bytes(125)])
+@pytest.mark.parametrize("sr", [44100, 48000, 32000])
+def test_mp3_of_variable_bit_rate_without_a_header(sr, tag, end, tmp_path):
+    kbits = [32] * 5 + [320] * 40 + [64, 128] * 30
+    path = tmp_path / "a.mp3"
+    path.write_bytes(tag + silent_frames(sr, kbits) + end)
+    assert soundfile.info(path).frames != 1152 * len(kbits)
+    signal = _audio.open_signal(str(path))
+    assert signal.n_samples == 1152 * len(kbits)
+    assert samples(signal).shape == (1, signal.n_samples)
+    path.write_bytes(tag + silent_frames(sr, kbits)[:-3000] + end)
+    assert 0 < _audio.open_signal(str(path)).n_samples < signal.n_samples
+
+
+def without_first_frame(content):
+    """Return an MP3 file without the frame that holds the number of its frames."""
+    assert content[:2] == b"\xff\xfb" and b"Xing" in content[:64]
+    rates = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]
+    length = 144000 * rates[content[2] >> 4] // 44100 + (content[2] >> 1 & 1)
+    return content[length:]
+
+
+def test_mp3_is_read_in_one_piece(tmp_path, capsys, monkeypatch):
+    """All samples, with no gap where reading goes on, and from any place."""
+    sr = 44100
+    quiet = 1e-3 * np.sin(2 * np.pi * 200 * np.arange(3 * sr) / sr)
+    x = np.concatenate([quiet, 0.3 * np.random.default_rng(0).standard_normal(3 * sr)])
+    whole, headless = tmp_path / "whole.mp3", tmp_path / "headless.mp3"
+    soundfile.write(whole, x, sr)
+    headless.write_bytes(without_first_frame(whole.read_bytes()))
+    assert soundfile.info(headless).frames < x.size / 2
+    (expected,), _ = read(whole)
+    assert expected.size == x.size
+    monkeypatch.setattr(_audio, "_CHUNK", 30000)
+    (found,) = samples(_audio.open_signal(str(whole)))
+    np.testing.assert_array_equal(found, expected)
+    (later,) = samples(_audio.open_signal(str(whole), start=3.1))
+    np.testing.assert_array_equal(later, expected[round(3.1 * sr) :])
+    # Without the header nobody knows the delay of the encoder, 1105 samples.
+    (found,) = samples(_audio.open_signal(str(headless)))
+    assert 0 <= found.size - x.size - 1105 < 1152
+    np.testing.assert_allclose(found[1105:][: x.size], expected, atol=1e-5)
+    args = ("compare", "whole.mp3", "headless.mp3", "--align", "offset")
+    code, out, _ = call(capsys, monkeypatch, tmp_path, *args, "--loss", "convergence")
+    assert code == 0 and "late by 1105 samples" in out
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT", "DOUBLE"])
+def test_wav_whose_data_have_size_0(subtype, tmp_path):
+    """As programs leave it that write to a pipe, or that were stopped."""
+    path = tmp_path / "a.wav"
+    data = 0.1 * np.random.default_rng(0).standard_normal((44000, 2))
+    soundfile.write(path, data, 22050, subtype)
+    expected, _ = read(path)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    for is_riff in (False, True):
+        content[at : at + 4] = bytes(4)
+        content[4:8] = bytes(4) if is_riff else content[4:8]
+        path.write_bytes(content)
+        assert soundfile.info(path).frames == 0
+        np.testing.assert_array_equal(samples(_audio.open_signal(str(path))), expected)
+    later = samples(_audio.open_signal(str(path), start=1.0))
+    np.testing.assert_array_equal(later, expected[:, 22050:])
+    for rest in (b"", b"LIST\4\0\0\0INFO"):  # none there, or chunks of other things
+        path.write_bytes(content[: at + 4] + rest)
+        with pytest.raises(CommandError, match="the file has no samples"):
+            _audio.open_signal(str(path))
+
+
+def test_au_whose_data_have_size_0(tmp_path):
+    path = tmp_path / "a.au"
+    soundfile.write(path, 0.1 * np.ones(3000), 22050, "PCM_16")
+    expected, _ = read(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:8] + bytes(4) + content[12:])
+    assert soundfile.info(path).frames == 0
+    np.testing.assert_array_equal(samples(_audio.open_signal(str(path))), expected)
+
+
+FORMATS = [("flac", "PCM_16"), ("ogg", "VORBIS"), ("opus", "OPUS"), ("aiff", "PCM_24")]
+
+
+@pytest.mark.parametrize(("kind", "subtype"), FORMATS)
+def test_reading_goes_on_where_it_stopped(kind, subtype, tmp_path, monkeypatch):
+    path = tmp_path / f"a.{kind}"
+    x = 0.1 * np.random.default_rng(0).standard_normal((48000, 2))
+    form = "OGG" if kind == "opus" else None
+    soundfile.write(path, x, 48000, subtype, format=form)
+    expected, _ = read(path)
+    monkeypatch.setattr(_audio, "_CHUNK", 10000)
+    np.testing.assert_array_equal(samples(_audio.open_signal(str(path))), expected)
 
 
 def test_silence_is_compared_with_a_warning(folder, capsys, monkeypatch):
@@ -599,7 +801,7 @@ def test_seconds_beyond_the_range_of_floats(option, folder, capsys, monkeypatch)
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["mrstft", "smooth", "sot", "mel", "convergence"])
+@pytest.mark.parametrize("name", ["mrstft", "smooth", "pitch", "mel", "convergence"])
 def test_files_of_one_hertz(name, folder, capsys, monkeypatch):
     files = ("slow_half.wav", "slow.wav")
     args = ("compare", *files, "--loss", name, "--json", "--plot", "slow.svg")
@@ -701,6 +903,29 @@ def test_block_sizes():
     assert _audio.block_sizes(14, 10) == [14]
 
 
+def rates_of(config):
+    """Return every `sr` that a config holds."""
+    if isinstance(config, dict):
+        own = {config["sr"]} if isinstance(config.get("sr"), int | float) else set()
+        return own.union(*map(rates_of, config.values()))
+    return set().union(*map(rates_of, config)) if isinstance(config, list) else set()
+
+
+@pytest.mark.parametrize("case", [*COMPOSITES, *LEVELS, *BATCHES], ids=repr)
+def test_rates_are_found_wherever_they_are(case):
+    """Law: whatever a saved loss is made for, files are brought to that rate."""
+    loss = case.make()
+    expected = rates_of(ke.to_config(loss))
+    wave = ke.WaveformLoss()
+    for nested in (
+        loss,
+        ke.SumLoss([wave, loss]),
+        ke.SumLoss({"b": ke.SumLoss({"z": loss, "a": wave}), "a": wave}, [1, 2]),
+        ke.RandomSubsetLoss({"a": ke.MappedLoss(ke.PreEmphasis(), loss)}),
+    ):
+        assert set(_losses._rates(nested)) == expected
+
+
 @pytest.mark.parametrize("delay", [0, 1, 700, -2500, 12000])
 def test_delays_are_found(delay, tmp_path):
     clean = np.stack([speech(16000, 2.0), pluck(16000, 2.0)])
@@ -738,7 +963,7 @@ def test_long_pictures_are_means_of_frames(monkeypatch):
     x = np.stack([speech(sr, 1.6), pluck(sr, 1.6)])[:, :n_samples]
     frames = ke.Spectrogram(512, 128)(jnp.asarray(x))  # 46 ms
     expected = np.asarray(frames, np.float64).mean(axis=0)
-    for most, n_frames in ((1200, 1), (40, 4)):
+    for most, n_frames in ((1200, 1), (40, 4), (20, 7)):
         monkeypatch.setattr(_picture, "_MOST_COLUMNS", most)
         long = _picture.LongSpectrogram(sr, n_samples, 2)
         assert (long.n_fft, long.hop, long.frames_a_column) == (512, 128, n_frames)

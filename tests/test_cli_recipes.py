@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from korvax_eqx import recipes
-from korvax_eqx._cli._losses import builders, descriptions
+from korvax_eqx._cli._losses import DESCRIPTIONS, builders, descriptions
 from korvax_eqx._cli._main import main
 
 SR = 22050
@@ -85,9 +85,11 @@ def test_list_has_all_of_them(command, capsys):
     lines = dict(line.split(maxsplit=1) for line in output.out.splitlines())
     assert lines == descriptions()
     for name, recipe in RECIPES.items():
-        key = "recipes.sot" if name == "sot" else name
-        assert lines[key] == recipe.__doc__.partition("\n")[0]
+        assert lines[name] == recipe.__doc__.partition("\n")[0]
     assert lines["mrstft"].startswith("MRSTFTLoss()")
+    assert not set(RECIPES) & set(DESCRIPTIONS) and len(set(lines.values())) == len(
+        lines
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*mel bands are empty", "ignore:.*`fmax` =")
@@ -110,6 +112,7 @@ def test_errors(folder, capsys):
     files = (folder / "y.wav", folder / "x.wav")
     code, output = run(capsys, "compare", *files, "--loss", "dac_mell")
     assert code == 2 and "or a recipe: see --list" in output.err
+    assert "Did you mean `dac_mel`?" in output.err
     code, output = run(capsys, "show", "dac_mel", "--sr", "-1")
     assert code == 2 and "must be a rate in Hz. Got -1." in output.err
     code, output = run(capsys, "show", "sot_paper", "--sr", "nan")

@@ -958,6 +958,26 @@ def test_lengths_beyond_the_array_end_with_it_where_they_are_not_known():
         loss(x, y, lengths=beyond)
 
 
+@pytest.mark.parametrize("is_wide", [False, True])
+def test_lengths_of_any_integers_are_limited_before_they_are_converted(is_wide):
+    with jax.enable_x64(is_wide):
+        x, y = jax.random.normal(jax.random.key(0), (2, 2, 300), jnp.float32)
+        loss = ke.WaveformLoss()
+        call = jax.jit(lambda n: loss(x, y, lengths=n))
+        expected = call(jnp.array([300, 0]))
+        for dtype in ("uint32", "int32", *(["uint64", "int64"] if is_wide else [])):
+            most = jnp.iinfo(dtype).max
+            values = [most, 0] if dtype[0] == "u" else [most, -most]
+            np.testing.assert_array_equal(call(jnp.array(values, dtype)), expected)
+        with pytest.raises(ValueError, match="lengths"):
+            loss(x, y, lengths=np.array([2**32 + 300, 0]))
+        for dtype in ("uint8", "int8", "int16"):
+            n = jnp.array([100, 50], dtype)
+            right = loss(x, y, lengths=jnp.array([100, 50]))
+            np.testing.assert_array_equal(call(n), right)
+            np.testing.assert_array_equal(loss(x, y, lengths=n), right)
+
+
 def test_weights_that_are_arrays_multiply_along_nested_sums():
     part = ke.WaveformLoss()
     inner = ke.SumLoss({"wave": part}, jnp.asarray([2.0]))

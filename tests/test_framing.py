@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import korvax_eqx as ke
+from korvax_eqx import recipes
 from korvax_eqx._numerics._padding import INDEXED_MODES, extended
 from korvax_eqx._numerics._safe import floored_power
 
@@ -33,7 +34,8 @@ CONFIGURATIONS = [
     *itertools.product(FRAMINGS, ("constant", "reflect")),
     *itertools.product(({}, {"padding": (3, 11)}), ("edge", "symmetric", "wrap")),
 ]
-# Shorter than the padding, than a frame and than a hop; 37 is the longest.
+# Shorter than the padding, than a frame and than a hop; 37 is the longest. Those that
+# are not longer than the padding cannot be reflected.
 LENGTHS = np.array([[37, 1, 24], [16, 2, 7]])
 
 
@@ -84,6 +86,10 @@ def test_frames_are_those_of_the_formula(x64, sizes, framing, pad_mode):
     """
     stft = ke.STFT(*sizes, pad_mode=pad_mode, **framing)
     widths = naive_widths(framing, *sizes)
+    if pad_mode == "reflect" and max(widths) >= LENGTHS.max():
+        with pytest.raises(ValueError, match="too short to be reflected"):
+            stft(jnp.asarray(noise(LENGTHS.max())))
+        return
     is_complete = framing.get("extra_padding", False)
     assert stft.pad_widths == widths
     x = noise(*LENGTHS.shape, 37) * (np.arange(37) < LENGTHS[..., None])
@@ -101,6 +107,9 @@ def test_frames_are_those_of_the_formula(x64, sizes, framing, pad_mode):
     X, gradient = value_and_gradient(jnp.asarray(x), jnp.asarray(LENGTHS))
     for row in np.ndindex(LENGTHS.shape):
         n = int(LENGTHS[row])
+        if pad_mode == "reflect" and n <= max(widths) > 0:
+            assert stft.n_frames(n) == counts[row] == 0
+            continue
         expected = naive_stft(x[row][:n], stft, *widths, is_complete).T
         count = len(expected)
         assert stft.n_frames(n) == counts[row] == count
@@ -113,7 +122,7 @@ def test_frames_are_those_of_the_formula(x64, sizes, framing, pad_mode):
     for row in ((0, 0), (1, 2)):
         alone = jnp.asarray(x[row][: LENGTHS[row]])
         if counts[row] == 0:
-            with pytest.raises(ValueError, match="too short for one frame"):
+            with pytest.raises(ValueError, match="too short"):
                 stft(alone)
         else:
             expected = X[row][: int(counts[row])].T
@@ -124,8 +133,11 @@ def test_frames_are_those_of_the_formula(x64, sizes, framing, pad_mode):
 
 @pytest.mark.parametrize("mode", INDEXED_MODES)
 def test_extension_repeats_as_numpy_does(x64, mode):
-    """Also where the padding is many times as long as the signal."""
-    for n in (1, 2, 3, 5):
+    """Also where the padding is many times as long as the signal, but in reflection."""
+    if mode == "reflect":
+        with pytest.raises(ValueError, match="24 samples are needed, 23 were given"):
+            extended(jnp.asarray(noise(23)), None, 17, 23, mode)
+    for n in (24, 30) if mode == "reflect" else (1, 2, 3, 5):
         x = noise(n)
         expected = np.pad(x, (17, 23), mode=mode)
         row = jnp.asarray(np.pad(x, (0, 4)))
@@ -376,3 +388,37 @@ def test_arguments_are_shown_saved_and_replaced(tmp_path, name):
         ke.save(tmp_path / "x.eqx", made)
         loaded = ke.load(tmp_path / "x.eqx")
         assert loaded == made and type(loaded.padding) is type(made.padding)
+
+
+SHORTEST = [
+    ("reflect", 64, 33),
+    ("reflect", 2048, 1025),
+    ("symmetric", 2048, 10),
+    ("wrap", 2048, 10),
+    ("edge", 2048, 1),
+    ("constant", 2048, 1),
+]
+
+
+@pytest.mark.parametrize(("pad_mode", "n_fft", "n_samples"), SHORTEST, ids=str)
+def test_the_compiler_has_no_complaints_of_the_shortest_signals(
+    pad_mode, n_fft, n_samples, capfd
+):
+    """XLA of JAX 0.12 went round in circles over what reflected a signal many times."""
+    transform = ke.Spectrogram(n_fft, power=1, pad_mode=pad_mode)
+    loss = ke.TimeFrequencyLoss(transform, ke.ElementwiseLoss())
+    x = jnp.linspace(0.1, 1.0, n_samples)
+    jax.block_until_ready(jax.value_and_grad(loss)(x, 0.5 * x))
+    assert capfd.readouterr().err == ""
+    if pad_mode == "reflect":
+        for short in (10, n_samples - 1):
+            with pytest.raises(ValueError, match="too short"):
+                loss(x[:short], x[:short])
+
+
+def test_a_recipe_that_reflects_refuses_shorter_signals(capfd):
+    loss, x = recipes.dac_mel(16000), jnp.linspace(0.1, 1.0, 1025)
+    for short, least in ((10, 17), (1024, 1025)):
+        with pytest.raises(ValueError, match=f"{least} samples are needed"):
+            loss(x[:short], x[:short])
+    assert capfd.readouterr().err == ""

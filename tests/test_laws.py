@@ -37,8 +37,10 @@ def close(a, b, rtol=1e-5):
 
 
 def package_modules():
+    """All but the command line, which needs more than the losses to be imported."""
     names = [m.name for m in pkgutil.walk_packages(ke.__path__, "korvax_eqx.")]
-    return [import_module(name) for name in names if not name.endswith("__main__")]
+    losses = [n for n in names if not n.startswith("korvax_eqx._cli")]
+    return [import_module(n) for n in losses if not n.endswith("__main__")]
 
 
 def package_classes():

@@ -2,8 +2,9 @@
 
 import ast
 import inspect
-import pkgutil
 import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 import equinox as eqx
 import pytest
+import skips
 import slices
 from registry import ALL
 
@@ -26,8 +28,10 @@ ROOMS = (
     "_static",
     "_tree",
     "_names",
+    "_missing",
     "_repr",
     "_checks",
+    "_keys",
     "_warnings",
     "_compile",
     "_types",
@@ -173,6 +177,28 @@ def test_imports_inside_functions_are_of_what_may_be_missing():
     assert [str(n) for n in nested if n.target.split(".")[0] not in OPTIONAL] == []
 
 
+def _packages(requirements: list[str]) -> set[str]:
+    return {re.split(r"\W", name)[0] for name in requirements}
+
+
+def test_modules_import_what_is_always_installed():
+    """And look for nothing else: no result hangs on what is installed beside it."""
+    settings = Path(__file__).parent.parent / "pyproject.toml"
+    project = tomllib.loads(settings.read_text("utf-8"))["project"]
+    always = {
+        *sys.stdlib_module_names,
+        "korvax_eqx",
+        *_packages(project["dependencies"]),
+    }
+    command_line = _packages(project["optional-dependencies"]["audio"])
+    for one in IMPORTS:
+        package = one.target.split(".")[0]
+        is_command_line = room_of(one.source) == "_cli"
+        assert package in always or one.is_nested or is_command_line, str(one)
+        assert package in always | OPTIONAL | command_line, str(one)
+        assert package not in ("importlib", "pkgutil") or is_command_line, str(one)
+
+
 @pytest.mark.parametrize("module", FILES)
 def test_files_are_short(module):
     assert len(FILES[module].read_text("utf-8").splitlines()) <= 400
@@ -186,9 +212,10 @@ def test_every_module_says_what_it_is(module):
 
 
 def classes() -> list[type[eqx.Module]]:
-    """Every module class that the package defines, in whatever module."""
-    names = [m.name for m in pkgutil.walk_packages(ke.__path__, "korvax_eqx.")]
-    modules = [import_module(n) for n in names if not n.endswith("__main__")]
+    """Every module class that the package defines: none is in the command line."""
+    others = ("_cli", "__init__", "__main__")
+    names = [name for name in FILES if room_of(name) not in others]
+    modules = [import_module(f"korvax_eqx.{name}") for name in names]
     found = {
         value
         for module in modules
@@ -245,10 +272,19 @@ def test_help_shows_every_public_name():
     public = {
         name
         for name, value in vars(ke).items()
-        if inspect.isclass(value) or inspect.isfunction(value)
+        if not name.startswith("_")
+        and (inspect.isclass(value) or inspect.isfunction(value))
     }
     assert public - {"LoadError", "BoundLoss"} <= listed
     assert listed <= set(vars(ke))
+
+
+@pytest.mark.parametrize("tests", [skips.PEERS, skips.ELSEWHERE], ids=["peers", "else"])
+def test_every_test_that_may_be_skipped_is_one(tests):
+    for file, names in tests.items():
+        tree = ast.parse((Path(__file__).parent / file).read_text("utf-8"))
+        functions = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+        assert names <= functions, names - functions
 
 
 @pytest.mark.parametrize("most", [1, 4])

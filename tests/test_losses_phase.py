@@ -1,7 +1,5 @@
 """Losses on complex spectra: phases, real and imaginary parts."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,9 +25,9 @@ def of_parts(fn):
 
     def call(a, b, c, d, *rest):
         spectra = (a, b), (c, d)
-        if isinstance(a, torch.Tensor):
-            return fn(*(torch.complex(*parts) for parts in spectra))
-        return fn(*(jax.lax.complex(*parts) for parts in spectra), *rest)
+        if isinstance(a, jax.Array | np.ndarray):
+            return fn(*(jax.lax.complex(*parts) for parts in spectra), *rest)
+        return fn(*(torch.complex(*parts) for parts in spectra))
 
     return call
 
@@ -57,8 +55,14 @@ def naive_phase(metric, step, wrap, is_weighted):
     return loss
 
 
-time = functools.partial(torch.diff, dim=-1)
-frequency = functools.partial(torch.diff, dim=-2)
+def time(d):
+    return torch.diff(d, dim=-1)
+
+
+def frequency(d):
+    return torch.diff(d, dim=-2)
+
+
 STEPS = {"phase": plain, "instantaneous_frequency": time, "group_delay": frequency}
 CASES = {
     (metric, quantity, wrap, weighting): ke.PhaseLoss(

@@ -457,6 +457,41 @@ def test_bad_histories(ax):
         plot.terms({"a": [1.0, 2.0], "b": [1.0]}, ax=ax)
     with pytest.raises(ValueError, match="steps"):
         plot.terms([{"a": 1.0}], ax=ax, steps=[0, 1])
+    values = jnp.ones(5)
+    for wrong in (values, np.ones(5), [1.0, 2.0], "abc", 3.0, None, [(1.0, 2.0)], [()]):
+        with pytest.raises(ValueError, match=r"^`terms\(history=...\)` must be a seq"):
+            plot.terms(wrong, ax=ax)
+    for wrong in ({"a": "abc"}, [{"a": "abc"}], {"a": [None]}, {"a": [[1.0], [2, 3]]}):
+        with pytest.raises(
+            ValueError, match=r"`terms\(history\['a'\]=...\)` must hold"
+        ):
+            plot.terms(wrong, ax=ax)
+    for wrong in ({"a": jnp.ones((2, 2))}, [{"a": values}]):
+        with pytest.raises(
+            ValueError, match=r"history\['a'\]=...\)` must be an array w"
+        ):
+            plot.terms(wrong, ax=ax)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int32"])
+def test_histories_of_any_numbers(dtype, ax):
+    steps = [{"a": jnp.asarray(value, dtype)} for value in (4, 2, 1)]
+    for history in (steps, iter(steps), {"a": jnp.array([4, 2, 1], dtype)}):
+        plot.terms(history, ax=ax)
+        np.testing.assert_array_equal(ax.lines[-1].get_ydata(), [4.0, 2.0, 1.0])
+
+
+def test_other_data_that_are_no_numbers(ax):
+    for call in (
+        lambda wrong: plot.profile(wrong, [1.0], ax=ax),
+        lambda wrong: plot.profile([1.0], wrong, ax=ax),
+        lambda wrong: plot.surface(wrong, [1.0], [[1.0]], ax=ax),
+        lambda wrong: plot.surface([1.0], [1.0], wrong, ax=ax),
+        lambda wrong: plot.terms({"a": [1.0]}, steps=wrong or "abc", ax=ax),
+    ):
+        for wrong in ("abc", ["a"], None, [None], [1j], jnp.array([1j]), [[1], [1, 2]]):
+            with pytest.raises(ValueError, match="must hold real numbers"):
+                call(wrong)
 
 
 # ---------------------------------------------------------------------- profile

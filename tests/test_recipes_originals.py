@@ -10,10 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from naive import torch
 
 from korvax_eqx import AWeightingFilter, recipes
-
-torch = pytest.importorskip("torch")
 
 N_SAMPLES, SAMPLE_RATE = 3001, 22050
 SIZES = {"fft_sizes": [512, 171], "hop_sizes": [120, 50], "win_lengths": [500, 120]}

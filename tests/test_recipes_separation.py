@@ -137,8 +137,7 @@ def test_equals_torch_log_wmse_of_a_mixture():
 
 
 def test_equals_torch_log_wmse_with_a_response():
-    import torch
-
+    torch = pytest.importorskip("torch")
     taps = RNG.standard_normal(50)
     theirs = package("torch_log_wmse").LogWMSELoss(
         sample_rate=16000,

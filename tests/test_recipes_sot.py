@@ -19,8 +19,7 @@ X, Y = (a.astype(np.float32).astype(np.float64) for a in (X, Y))
 
 def original(sr=22050, **arguments):
     """sot-loss in float64: its windows and positions are rounded to float32."""
-    import torch
-
+    torch = pytest.importorskip("torch")
     losses = package("sot.losses")
     loss = losses.Wasserstein1DLoss(sample_rate=sr, **arguments).double()
     transform = loss.transform_module

@@ -620,7 +620,7 @@ SIGNALS = {
     "list": (
         [0.0] * 300,
         "must be a JAX or NumPy array of real floats. Got list. "
-        "Convert it with `jnp.asarray(..., float)`.",
+        "Convert it, `jnp.asarray(..., float)`.",
     ),
     "integers": (np.ones(300, np.int16), INTEGERS.format("int16[300]", "{}")),
     "booleans": (np.ones(300, bool), INTEGERS.format("bool[300]", "{}")),

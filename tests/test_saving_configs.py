@@ -3,6 +3,7 @@
 import collections
 import enum
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -14,8 +15,14 @@ import numpy as np
 import omegaconf
 import pytest
 import yaml
-from registry import ALL
-from saving_cases import assert_same, config_variants, loaded, saved
+from registry import ALL, RECIPES, RECIPES_OF_BATCHES
+from saving_cases import (
+    assert_same,
+    config_variants,
+    loaded,
+    named_variants,
+    saved,
+)
 from saving_forgery import forge, forge_object, npy, refused
 
 import korvax_eqx as ke
@@ -105,6 +112,114 @@ def test_configs_of_other_types(name, form):
 def test_configs_of_classes_of_other_types(case):
     for form in FORMS.values():
         assert_same(ke.from_config(form(ke.to_config(case.make()))), case.make())
+
+
+SORTED = {
+    "json": lambda config: json.loads(json.dumps(config, sort_keys=True)),
+    "yaml": lambda config: yaml.safe_load(yaml.safe_dump(config, sort_keys=True)),
+    "reversed": lambda config: convert(
+        config, lambda mapping: dict(reversed(mapping.items())), list
+    ),
+}
+
+
+def assert_same_in_any_order(loss):
+    for form in SORTED.values():
+        assert_same(ke.from_config(form(ke.to_config(loss))), loss)
+
+
+@pytest.mark.parametrize("case", [*ALL, *RECIPES, *RECIPES_OF_BATCHES], ids=repr)
+def test_configs_mean_the_same_under_any_order_of_keys(case):
+    assert_same_in_any_order(case.make())
+
+
+@pytest.mark.parametrize("name", [*config_variants(), *named_variants()])
+def test_options_mean_the_same_under_any_order_of_keys(name):
+    assert_same_in_any_order({**config_variants(), **named_variants()}[name])
+
+
+def as_before(config):
+    """The config as 0.2 wrote it: dictionaries, whose order mattered."""
+    if isinstance(config, dict) and list(config) == ["pairs"]:
+        return {"dict": {name: as_before(item) for name, item in config["pairs"]}}
+    if isinstance(config, dict):
+        return {key: as_before(value) for key, value in config.items()}
+    return list(map(as_before, config)) if isinstance(config, list) else config
+
+
+def test_configs_of_dictionaries_load_and_warn_if_sorting_may_have_changed_them():
+    def warned(loss, sort_keys=False):
+        text = json.dumps(as_before(ke.to_config(loss)), sort_keys=sort_keys)
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            made = ke.from_config(json.loads(text))
+        assert sort_keys or made == loss
+        return [str(w.message) for w in found]
+
+    wave, esr = ke.WaveformLoss(), ke.ESRLoss()
+    named, alphabetical = {"b": wave, "a": esr}, {"a": wave, "b": esr}
+    for weights in ([1.0, 2.0], jnp.array([1.0, 2.0])):
+        assert warned(ke.SumLoss(named, weights)) == []
+        for loss in (
+            ke.SumLoss(named, weights),
+            ke.RandomSubsetLoss(named, 1, weights),
+            ke.SumLoss([ke.SumLoss(named, weights)]),
+        ):
+            (message,) = warned(loss, sort_keys=True)
+            assert "the weights are by position" in message and "a, b" in message
+        (message,) = warned(ke.SumLoss(alphabetical, weights))
+        assert message.startswith("`SumLoss`: the weights are by position")
+    for weights in ([2.0, 2.0], None, {"a": 1.0, "b": 2.0}):
+        assert warned(ke.SumLoss(alphabetical, weights)) == []
+    assert warned(ke.SumLoss(list(named.values()), [1.0, 2.0])) == []
+
+
+@pytest.mark.parametrize(
+    ("losses", "said"),
+    [
+        ({"a": {"class": "ESRLoss"}}, "`losses`: expected a value. Got an object with"),
+        (
+            {"a": {"class": "ESRLoss"}, "b": {"class": "DCLoss"}},
+            "`losses`: expected an object with one of the keys 'class'",
+        ),
+        ({"pairs": {"a": {"class": "ESRLoss"}}}, "`losses`: expected a value."),
+    ],
+)
+def test_losses_written_by_hand_without_the_form(losses, said):
+    with pytest.raises(ke.LoadError) as caught:
+        ke.from_config({"class": "SumLoss", "arguments": {"losses": losses}})
+    assert str(caught.value).startswith(said)
+    form = '{"pairs": [["a", ...]]}'
+    assert str(caught.value).endswith(f"such as the losses of a sum, as {form}.")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        ([["a", {"class": "ESRLoss"}, 1]], r"`losses\[0\]`: expected a pair of a name"),
+        ([{"a": {"class": "ESRLoss"}}], r"`losses\[0\]`: expected a pair of a name"),
+        ([[1, {"class": "ESRLoss"}]], "`losses`: expected a string as a name. Got 1"),
+        ([["a", {"class": "ESRLoss"}]] * 2, "`losses`: has the name 'a' twice"),
+        ([["a", {"class": "Esrloss"}]], "`losses.a`: unknown class 'Esrloss'"),
+        ([["a", None]], "`losses`: `SumLoss` refuses this"),
+        ([], "`losses`: `SumLoss` refuses this. .* must hold at least one loss"),
+    ],
+)
+def test_pairs_that_are_none(pairs, said):
+    config = {"class": "SumLoss", "arguments": {"losses": {"pairs": pairs}}}
+    with pytest.raises(ke.LoadError, match=said):
+        ke.from_config(config)
+
+
+@pytest.mark.parametrize("name", ["dac_mel", "recipes.auraloss_mrstft"])
+def test_a_recipe_as_a_class_says_how_to_get_its_config(name):
+    message = refused(forge_object({"class": name}))
+    with pytest.raises(ke.LoadError) as caught:
+        ke.from_config({"class": name})
+    for said in (message, str(caught.value)):
+        assert "That is a recipe, a function that returns a loss: write the" in said
+        assert f"`to_config(recipes.{name.rpartition('.')[-1]}(...))`" in said
+        assert "Did you mean" not in said
 
 
 def test_a_part_of_a_larger_config():
@@ -222,6 +337,14 @@ def test_a_number_that_is_a_string_in_a_list():
         ({"class": "Log", "arguments": {"epsilon": 1}}, "Did you mean `eps`?"),
         ({"class": "Log", "arguments": {"offset": 1}}, None),
         ({"class": "Log", "arguments": {"facter": 1}}, "Did you mean `factor`?"),
+        (
+            {"class": "MRSTFTLoss", "arguments": {"hop_sizes": [64]}},
+            "Did you mean `hop_lengths`?",
+        ),
+        (
+            {"class": "STFT", "arguments": {"win_size": 64}},
+            "Did you mean `win_length`?",
+        ),
     ],
 )
 def test_names_that_are_almost_right(entry, guess):

@@ -1,7 +1,7 @@
 """Audio files as signals that are read chunk by chunk, never as a whole."""
 
+import contextlib
 import dataclasses
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +11,7 @@ import soxr
 from jaxtyping import Float
 
 from korvax_eqx._cli._error import CommandError, check_file
+from korvax_eqx._cli._headers import complete
 
 Chunk = Float[np.ndarray, "channels samples"]
 
@@ -87,24 +88,46 @@ def check_rate(source: str, sr: float) -> None:
         )
 
 
-def _open(path: str) -> Any:
+class _Sequential(soundfile.SoundFile):
+    """A file that is read from its beginning on.
+
+    Soundfile seeks after every read. In MP3 that loses what frames have of those
+    before them, and of variable bit rate it ends up in another place.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[Any]:
     check_file(path)
-    try:
-        # Bytes: not every name of a file is valid text.
-        name: Any = os.fsencode(path)
-        return soundfile.SoundFile(name)
-    except (soundfile.LibsndfileError, TypeError, OSError) as error:
-        # For raw files, which have no header, soundfile raises TypeError.
-        reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
-        raise CommandError(
-            f"{path}: cannot be read as audio: {reason}. Convert it, e.g. to WAV or "
-            "FLAC."
-        ) from error
+    with contextlib.ExitStack() as stack:
+        try:
+            source = stack.enter_context(complete(path))
+            file = stack.enter_context(soundfile.SoundFile(source))
+            if file.format == "MP3":
+                file = stack.enter_context(_Sequential(source))
+        except (soundfile.LibsndfileError, TypeError, OSError) as error:
+            # For raw files, which have no header, soundfile raises TypeError.
+            reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
+            raise CommandError(
+                f"{path}: cannot be read as audio: {reason}. Convert it, e.g. to WAV "
+                "or FLAC."
+            ) from error
+        yield file
 
 
 def _seek(path: str, file: Any, first: int) -> None:
     try:
-        file.seek(first)
+        if not isinstance(file, _Sequential):
+            file.seek(first)
+            return
+        while first > 0:
+            n_read = len(file.read(min(_CHUNK, first), "float32"))
+            first -= n_read
+            if n_read == 0:
+                return  # `_read` says so
     except soundfile.LibsndfileError as error:
         raise _damaged(path, f"sample {first} cannot be reached") from error
 
@@ -120,9 +143,15 @@ def _read(path: str, file: Any, at: int, wanted: int) -> Chunk:
     is_finite = np.isfinite(data).all(axis=1)
     if not is_finite.all():
         index = at + int(np.argmin(is_finite))
+        what, remedy = "that are no numbers (NaN or infinity)", "Repair the file first."
+        if file.subtype == "DOUBLE":
+            file.seek(index)
+            if np.isfinite(file.read(1)).all():
+                what = "beyond the range of 32-bit floats (3.4e38)"
+                remedy = "Scale the file first."
         raise CommandError(
-            f"{path}: has samples that are no numbers (NaN or infinity), the first at "
-            f"{index / file.samplerate:.6f} s (sample {index}). Repair the file first."
+            f"{path}: has samples {what}, the first at {index / file.samplerate:.6f} s "
+            f"(sample {index}). {remedy}"
         )
     return data.T
 

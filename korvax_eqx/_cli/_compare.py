@@ -16,7 +16,7 @@ from tqdm import tqdm
 from korvax_eqx._cli._align import Pair, make_comparable
 from korvax_eqx._cli._audio import Chunk, Signal, block_sizes, blocks, open_signal
 from korvax_eqx._cli._error import CommandError
-from korvax_eqx._cli._losses import get_loss
+from korvax_eqx._cli._losses import get_loss, n_channels
 from korvax_eqx._cli._picture import LongSpectrogram, check_picture, draw
 from korvax_eqx._cli._report import print_json, print_table
 from korvax_eqx._core._loss import AbstractLoss
@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> None:
             loss = build(pair.reference.sr)
         except ValueError as error:  # e.g. bands beyond half the sample rate
             raise CommandError(f"--loss {args.loss}: {error}") from error
+    _check_channels(args, loss, pair.reference.n_channels)
     seconds = min(args.block_seconds, pair.reference.seconds)
     size = max(1, round(seconds * pair.reference.sr))
     sizes = block_sizes(pair.reference.n_samples, size)
@@ -112,6 +113,16 @@ def run(args: argparse.Namespace) -> None:
     for warning in found:
         print(f"warning: {warning}", file=sys.stderr)
     (print_json if args.json else print_table)(result)
+
+
+def _check_channels(args: argparse.Namespace, loss: Any, found: int) -> None:
+    for needed in n_channels(loss) - {found}:
+        what = "their mean is one" if args.mono else f"the files have {found}"
+        remedy = "Leave out --mono" if args.mono else f"Give files of {needed} channels"
+        raise CommandError(
+            f"--loss {args.loss}: compares {needed} channels with one another, {what}. "
+            f"{remedy}, or choose another loss."
+        )
 
 
 def _evaluate(

@@ -4,13 +4,14 @@ import dataclasses
 import inspect
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import equinox as eqx
 
 from korvax_eqx import recipes
 from korvax_eqx._cli._error import CommandError, check_file
+from korvax_eqx._composites._mapped import MappedLoss
 from korvax_eqx._composites._mrstft import MRSTFTLoss
 from korvax_eqx._composites._pitch_transport import PitchTransportLoss
 from korvax_eqx._composites._smooth_mrstft import SmoothMRSTFTLoss
@@ -18,6 +19,9 @@ from korvax_eqx._composites._time_frequency import TimeFrequencyLoss
 from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._losses._spectral_convergence import SpectralConvergenceLoss
+from korvax_eqx._maps._channel_mix import ChannelMix
+from korvax_eqx._maps._mid_side import MidSide
+from korvax_eqx._names import did_you_mean
 from korvax_eqx._saving._error import LoadError
 from korvax_eqx._saving._file import load as load_loss
 from korvax_eqx._scales._decibel import PowerToDB
@@ -27,7 +31,7 @@ from korvax_eqx._transforms._spectrogram import Spectrogram
 DESCRIPTIONS = {
     "mrstft": "MRSTFTLoss(): multi-resolution STFT",
     "smooth": "SmoothMRSTFTLoss(): its variant that is smooth in pitch",
-    "sot": "PitchTransportLoss(): how far energy moves along frequency, of sr/2",
+    "pitch": "PitchTransportLoss(): how far energy moves along frequency, of sr/2",
     "mel": "mean absolute difference in dB of 80 mel bands, floor at -80 dB re 1",
     "convergence": "spectral convergence of magnitudes: their relative error",
 }
@@ -38,7 +42,7 @@ def frame_length(sr: float) -> int:
     return 2 ** max(4, round(math.log2(0.046 * sr)))
 
 
-def _sot(sr: float) -> PitchTransportLoss:
+def _pitch(sr: float) -> PitchTransportLoss:
     n_fft = frame_length(sr)
     return PitchTransportLoss(n_fft, n_fft // 8)
 
@@ -60,7 +64,7 @@ def _convergence(sr: float) -> TimeFrequencyLoss:
 _BUILDERS: dict[str, Callable[[float], AbstractLoss]] = {
     "mrstft": lambda sr: MRSTFTLoss(),
     "smooth": lambda sr: SmoothMRSTFTLoss(),
-    "sot": _sot,
+    "pitch": _pitch,
     "mel": _mel,
     "convergence": _convergence,
 }
@@ -75,6 +79,14 @@ def builders() -> dict[str, Callable[[float], AbstractLoss]]:
     return {**_BUILDERS, **{n: _at_rate(r) for n, r in _recipes().items()}}
 
 
+def named(name: str) -> Callable[[float], AbstractLoss] | None:
+    """Return the function from a sample rate to a loss known by name.
+
+    Recipes are found under their Python names, too: `recipes.dac_mel`.
+    """
+    return builders().get(name) or builders().get(name.removeprefix("recipes."))
+
+
 def descriptions() -> dict[str, str]:
     """Return one line for each loss that is known by name."""
     recipe_lines = {
@@ -85,15 +97,11 @@ def descriptions() -> dict[str, str]:
 
 
 def _recipes() -> dict[str, Callable[..., AbstractLoss]]:
-    """The recipes by name; one that is called as a loss above has a longer one."""
-    found = {
-        name: value
-        for name, value in vars(recipes).items()
-        if inspect.isfunction(value) and not name.startswith("_")
-    }
+    """The recipes by name."""
     return {
-        f"recipes.{name}" if name in _BUILDERS else name: found[name]
-        for name in sorted(found)
+        name: value
+        for name, value in sorted(vars(recipes).items())
+        if inspect.isfunction(value) and not name.startswith("_")
     }
 
 
@@ -109,14 +117,15 @@ def get_loss(
 
     That is `None` for the losses known by name, which are made for any rate.
     """
-    build = builders().get(name_or_path)
+    build = named(name_or_path)
     if build is not None:
         return build, None
     if not os.path.exists(name_or_path):
         names = ", ".join(_BUILDERS)
+        guess = did_you_mean(name_or_path, builders()).rstrip()
         raise CommandError(
             f"--loss {name_or_path}: neither a name ({names}, or a recipe: see --list) "
-            "nor a file that exists."
+            f"nor a file that exists. {guess}".rstrip()
         )
     loss = load(name_or_path)
     if not isinstance(loss, AbstractLoss):
@@ -146,15 +155,28 @@ def load(path: str) -> Any:
         raise CommandError(f"{path}: {error.strerror or error}.") from error
 
 
+def n_channels(loss: Any) -> set[int]:
+    """Return how many channels the files must have, for losses that mix them."""
+    if isinstance(loss, MappedLoss) and isinstance(loss.map_fn, MidSide):
+        return {2}
+    if isinstance(loss, MappedLoss) and isinstance(loss.map_fn, ChannelMix):
+        return {loss.map_fn.matrix.shape[-1]}
+    return {n for part in _held(loss) for n in n_channels(part)}
+
+
 def _rates(part: Any) -> Iterator[float]:
     """Yield every sample rate that is configured somewhere in a module."""
-    if isinstance(part, tuple):
-        for item in part:
-            yield from _rates(item)
-    elif isinstance(part, eqx.Module):
-        for field in dataclasses.fields(part):
-            value = getattr(part, field.name, None)
-            if field.name == "sr" and isinstance(value, int | float):
-                yield float(value)
-            else:
-                yield from _rates(value)
+    sr = getattr(part, "sr", None)
+    if isinstance(part, eqx.Module) and isinstance(sr, int | float):
+        yield float(sr)
+    for held in _held(part):
+        yield from _rates(held)
+
+
+def _held(part: Any) -> list[Any]:
+    """Return what a module, a sequence or a mapping holds."""
+    if isinstance(part, eqx.Module):
+        return [getattr(part, f.name, None) for f in dataclasses.fields(part)]
+    if isinstance(part, Mapping):
+        return list(part.values())
+    return list(part) if isinstance(part, tuple | list) else []

@@ -14,6 +14,7 @@ from korvax_eqx._cli._error import CommandError
 from korvax_eqx._cli._losses import frame_length
 from korvax_eqx._plot._matplotlib import require_matplotlib
 from korvax_eqx._transforms._spectrogram import Spectrogram
+from korvax_eqx._warnings import without_warnings
 
 # Columns of the picture at most: what its width can show.
 _MOST_COLUMNS = 1200
@@ -84,8 +85,13 @@ class LongSpectrogram:
 
     @property
     def columns(self) -> Spectrogram:
-        """The transform that has the columns as its frames."""
-        return Spectrogram(self.n_fft, self.hop * self.frames_a_column)
+        """The transform that has the columns as its frames.
+
+        For the layout of the picture alone: its frames skip samples where a column is
+        the mean of several frames, which skip none.
+        """
+        with without_warnings():
+            return Spectrogram(self.n_fft, self.hop * self.frames_a_column)
 
     @property
     def start(self) -> float:
@@ -95,8 +101,11 @@ class LongSpectrogram:
     def _add_frames(self, samples: Chunk, n_frames: int) -> None:
         n_frames = min(n_frames, self.n_frames - self._done)
         columns = np.arange(self._done, self._done + n_frames) // self.frames_a_column
-        for channel in samples:
-            S = np.asarray(self._transform(jnp.asarray(channel)), np.float64)
+        # Powers of what is very loud or very quiet are beyond the range of float32.
+        _, exponent = np.frexp(np.max(np.abs(samples)))
+        scaled, power = np.ldexp(samples, -exponent), 4.0 ** float(exponent)
+        for channel in scaled:
+            S = np.asarray(self._transform(jnp.asarray(channel)), np.float64) * power
             np.add.at(self._sums.T, columns, S.T[:n_frames] / self.n_channels)
         np.add.at(self._counts, columns, 1.0)
         self._done += n_frames

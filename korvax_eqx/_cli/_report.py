@@ -106,10 +106,15 @@ def _terms_table(result: Result, is_wide: bool) -> Table:
     for index, (value, _) in enumerate(channels, 1):
         header = f"channel {index}"
         table.add_column(header, _format(value), justify="right", no_wrap=True)
-    for name, term in result.terms.items():
+    terms = result.terms
+    shares = _shares(terms)
+    # Of a drawn loss, the terms that were not drawn. All of them, for equal files.
+    shown = [name for name, term in terms.items() if term != 0.0] or list(terms)
+    for name in shown:
         cells = [_format(terms[name]) for _, terms in channels]
-        row = [Text(name), _format(term), _share(term, result.value), *cells]
-        table.add_row(*row)
+        table.add_row(Text(name), _format(terms[name]), shares[name], *cells)
+    if len(shown) < len(terms):
+        table.caption = f"and {_count(len(terms) - len(shown), 'term')} of value 0"
     return table
 
 
@@ -126,6 +131,11 @@ def _format(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _share(term: float, total: float) -> str:
-    share = term / total if total else math.nan
-    return f"{share:.1%}" if math.isfinite(share) else "-"
+def _shares(terms: dict[str, float]) -> dict[str, str]:
+    """Return each term's share of the loss, which terms of both signs do not have."""
+    values = terms.values()
+    has_shares = all(v >= 0 for v in values) or all(v <= 0 for v in values)
+    total = abs(sum(values))
+    if not has_shares or not 0.0 < total < math.inf:
+        return dict.fromkeys(terms, "-")
+    return {name: f"{abs(value) / total:.1%}" for name, value in terms.items()}

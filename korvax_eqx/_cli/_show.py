@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 
 from korvax_eqx._cli._error import CommandError
-from korvax_eqx._cli._losses import builders, load
+from korvax_eqx._cli._losses import load, named
 from korvax_eqx._saving._config import to_config
 
 # Arrays with more values than this are shown by dtype and shape alone.
@@ -19,7 +19,7 @@ _MOST_VALUES = 8
 
 def run(args: argparse.Namespace) -> None:
     """Print what a saved file holds, or a loss that is known by name."""
-    build = builders().get(args.file)
+    build = named(args.file)
     try:
         loaded = load(args.file) if build is None else build(args.sr)
         config = to_config(loaded)
@@ -59,8 +59,8 @@ def _items(value: Any) -> Any:
     """Return the list or dictionary that a config writes as `{kind: items}`."""
     if isinstance(value, dict) and len(value) == 1:
         ((kind, inner),) = value.items()
-        if kind in ("list", "dict"):
-            return inner
+        if kind in ("list", "pairs"):
+            return dict(inner) if kind == "pairs" else inner
     return value
 
 
@@ -82,8 +82,8 @@ def _plain(value: Any) -> str:
         ((kind, inner),) = value.items()
         if kind == "list":
             return f"[{', '.join(map(_plain, inner))}]"
-        if kind == "dict":
-            items = (f"{name!r}: {_plain(item)}" for name, item in inner.items())
+        if kind == "pairs":
+            items = (f"{name!r}: {_plain(item)}" for name, item in inner)
             return "{" + ", ".join(items) + "}"
         if kind == "float":
             return inner

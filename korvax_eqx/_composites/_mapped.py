@@ -39,6 +39,10 @@ class MappedLoss(AbstractLoss):
         self.map_fn = part("MappedLoss", "map_fn", map_fn, AbstractSignalMap)
         self.loss = part("MappedLoss", "loss", loss, AbstractLoss)
 
+    @property
+    def has_parts(self) -> bool:
+        return isinstance(self.loss, AbstractLoss) and self.loss.has_parts
+
     def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
         steps = as_map(self.map_fn).path
         return tuple(term.after(*steps) for term in terms_of(self.loss, key))

@@ -114,7 +114,7 @@ class MRSTFTLoss(AbstractLoss):
         if len(set(numbers)) != 1:
             *first, last = map(str, numbers)
             raise ValueError(
-                f"`{checks.owner_in_use(owner)}({'=..., '.join(given)}=...)` must have "
+                f"`{checks.named(owner)}({'=..., '.join(given)}=...)` must have "
                 "one entry for each resolution. Got "
                 f"{', '.join(first)} and {last} entries."
             )
@@ -154,6 +154,10 @@ class MRSTFTLoss(AbstractLoss):
                 Spectrogram(n_fft, hop, win, window, center, power, pad_mode)
                 for n_fft, hop, win, window in sizes
             )
+
+    @property
+    def has_parts(self) -> bool:
+        return True
 
     def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
         log = made(
@@ -206,6 +210,7 @@ def _is_windows(window: Any) -> bool:
     return any(isinstance(w, kinds) for w in window)
 
 
+@checks.owned_by("mrstft_loss")
 def mrstft_loss(
     x: Float[Array, "*channels n_samples"],
     y: Float[Array, "*channels n_samples"],

@@ -81,6 +81,10 @@ class MultiResolutionLoss(AbstractLoss):
         self.names = names_of(owner, names, len(self.loss_fn), "losses")
         self.piece_size = check_piece_size(owner, piece_size)
 
+    @property
+    def has_parts(self) -> bool:
+        return True
+
     def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
         losses = [
             TimeFrequencyLoss(

@@ -12,6 +12,7 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._data import Term
 from korvax_eqx._data._term import is_off
+from korvax_eqx._keys import check_key
 
 from ._parts import (
     check_losses,
@@ -61,12 +62,17 @@ class RandomSubsetLoss(AbstractLoss):
             checks.refuse(owner, "n_draws", rule, n_draws)
         self.weights = check_part_weights(owner, weights, self.losses)
 
+    @property
+    def has_parts(self) -> bool:
+        return True
+
     def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
         if key is None:
             raise ValueError(
                 "`RandomSubsetLoss` draws its losses and needs `key`. Got None. Pass a "
                 "key, `loss(x, y, key=key)`, and a new one at every step."
             )
+        check_key("RandomSubsetLoss", key)
         n_losses = len(self.losses)
         draw, *keys = jax.random.split(key, n_losses + 1)
         index = jax.random.permutation(draw, n_losses)[: self.n_draws]

@@ -87,6 +87,10 @@ class SmoothMRSTFTLoss(AbstractLoss):
                 self.piece_size,
             )
 
+    @property
+    def has_parts(self) -> bool:
+        return True
+
     def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
         return self.mrstft.terms(key=key)
 
@@ -118,6 +122,7 @@ def _as_mrstft(
     )
 
 
+@checks.owned_by("smooth_mrstft_loss")
 def smooth_mrstft_loss(
     x: Float[Array, "*channels n_samples"], y: Float[Array, "*channels n_samples"]
 ) -> Float[Array, ""]:

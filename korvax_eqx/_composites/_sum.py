@@ -56,6 +56,10 @@ class SumLoss(AbstractLoss):
         self.losses = check_losses("SumLoss", losses)
         self.weights = check_part_weights("SumLoss", weights, self.losses)
 
+    @property
+    def has_parts(self) -> bool:
+        return True
+
     def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
         keys = split_key(key, len(self.losses))
         weights = part_weights(self.weights, self.losses)

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from korvax_eqx import _checks as checks
 from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._core._plain import as_scale, as_spectral_loss, as_transform
 from korvax_eqx._core._steps import AbstractTransform
@@ -99,6 +100,7 @@ class TimeFrequencyLoss(AbstractLoss):
         )
 
 
+@checks.owned_by("time_frequency_loss")
 def time_frequency_loss(
     x: Float[Array, "*channels n_samples"],
     y: Float[Array, "*channels n_samples"],

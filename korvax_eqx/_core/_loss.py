@@ -14,6 +14,7 @@ from korvax_eqx._data import Signals, Term
 from korvax_eqx._data._kept import Kept
 from korvax_eqx._engine._evaluate import Terms, Wants, evaluate, kept_targets
 from korvax_eqx._engine._plan import active
+from korvax_eqx._keys import check_key
 from korvax_eqx._names import snake_name
 from korvax_eqx._repr import constructor_call
 from korvax_eqx._static import Fixed
@@ -25,8 +26,12 @@ from ._steps import Scope
 class AbstractLoss(eqx.Module):
     """Two signals to one number, averaged over the leading axes.
 
-    A class says of which terms it is made; everything that a user calls follows.
+    A class says of which terms it is made; everything that a user calls follows. One
+    made of parts, after which its terms are called (`"part/term"`), says so with
+    `has_parts`.
     """
+
+    has_parts: ClassVar[bool] = False
 
     @abstractmethod
     def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
@@ -53,8 +58,11 @@ class AbstractLoss(eqx.Module):
             and is called with `x` alone.
         - `lengths`: the number of samples of each signal, if the batch is padded:
             integers of the shape of the leading axes, or broadcasting to it. The value
-            is the mean over the losses of the signals cut to their lengths. Signals of
-            length 0 do not count; one too short for a frame gives NaN.
+            is the mean over the losses of the signals cut to their lengths. A signal of
+            length 0 does not count, nor does one too short for the loss, i.e. one that
+            a call would refuse. If no signal counts, value and gradient are 0. Where a
+            loss mixes channels, they are silent after their own lengths, up to the
+            longest of them.
         - `key`: a key of `jax.random`, for losses that draw; the others ignore it.
 
         **Raises:** `ValueError` for signals of different shapes, or not real floats.
@@ -95,6 +103,8 @@ class AbstractLoss(eqx.Module):
         the loss, as a JAX array, cost nothing.
         """
         _, terms = _called(self, x, y, lengths, key, "terms")
+        if not self.has_parts:
+            return terms
         parts: Terms = {}
         for name, value in terms.items():
             part = name.split("/")[0]
@@ -115,6 +125,7 @@ class AbstractLoss(eqx.Module):
         """
         name = type(self).__name__
         checks.signal_type(name, "y", y)
+        check_key(name, key)
         lengths = checks.lengths(name, lengths, y)
         targets, places = _bound(self, y, lengths, key)
         dtype = checks.signal(name, "y", y).dtype
@@ -143,6 +154,17 @@ class BoundLoss(AbstractLoss):
         kept = [Kept(t, self.lengths, self.shape, self.dtype) for t in self.targets]
         pairs = zip(active(self.loss.terms(key=key)), self.places, strict=True)
         return tuple(term.against(kept[i]) for term, i in pairs)
+
+    @property
+    def has_parts(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.loss.has_parts
+
+    def __repr__(self) -> str:
+        target = f"{self.dtype}[{','.join(map(str, self.shape))}]"
+        lengths = self.lengths
+        if lengths is not None:
+            target += f", lengths={lengths.dtype}[{','.join(map(str, lengths.shape))}]"
+        return f"{self.loss!r}.bind({target})"
 
 
 class AbstractWaveformLoss(AbstractLoss):
@@ -181,6 +203,7 @@ def _called(
     checks.signal_type(name, "x", x)
     if y is not None:
         checks.signal_type(name, "y", y)
+    check_key(name, key)
     lengths = checks.lengths(name, lengths, x)
     value, terms, names = _evaluated(loss, x, y, lengths, key, Fixed(wants))
     return value, dict(zip(names.value, terms, strict=True))

@@ -23,12 +23,14 @@ class AbstractSpectralLoss(eqx.Module):
     A class defines `values`: one number for each spectrum. `scope` declares what that
     is: `"frame"`, a mean or a sum over frames of what is made of one frame each, by
     `Spectra.mean` or `Spectra.sum`, so that a long signal may be cut; `"signal"`, the
-    default, a number of one signal.
+    default, a number of one signal. `least_frames` is how many frames it needs.
     """
 
     scope: ClassVar[Scope] = "signal"
     base_name: ClassVar[str] = "AbstractSpectralLoss"
     is_of_batch: ClassVar[bool] = False
+    # A signal of fewer frames is too short for the loss.
+    least_frames: ClassVar[int] = 1
 
     @abstractmethod
     def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
@@ -68,6 +70,7 @@ class AbstractBatchLoss(eqx.Module):
     scope: ClassVar[Scope] = "signal"
     base_name: ClassVar[str] = "AbstractBatchLoss"
     is_of_batch: ClassVar[bool] = True
+    least_frames: ClassVar[int] = 1
 
     @property
     @abstractmethod

@@ -130,6 +130,14 @@ class AbstractTransform(AbstractStep):
         checks.signal_type(type(self).__name__, "x", x)
         return _transformed(self, x)
 
+    def frames_of(
+        self, x: Float[Array, "*rows n_samples"], n_samples: Int[Array, "*rows"]
+    ) -> Int[Array, "*rows"]:
+        """Return how many frames signals of these lengths have."""
+        if isinstance(self, AbstractFramesTransform):
+            return jnp.asarray(self.n_frames(n_samples))
+        return self.apply(Signals(jnp.zeros_like(x), n_samples)).n_frames
+
     def check(self, data: Signals, out: Any) -> None:
         lead, shape = data.x.shape[:-1], jnp.shape(getattr(out, "S", None))
         is_right = isinstance(out, Spectra) and len(shape) == len(lead) + 2
@@ -192,6 +200,10 @@ class AbstractScale(AbstractStep):
         """
         checks.spectrum_type(type(self).__name__, S)
         return _scaled(self, S)
+
+    def frames_left(self, n_frames: Int[Array, "*rows"]) -> Int[Array, "*rows"]:
+        """Return how many frames there are after the scale: as many as before."""
+        return n_frames
 
     def check(self, data: Spectra, out: Any) -> None:
         S, shape = data.S, jnp.shape(getattr(out, "S", None))

@@ -30,13 +30,15 @@ class Spectra(eqx.Module):
 
     @property
     def count(self) -> float | Float[Array, "*rows"]:
-        """How many values of each count, to divide by."""
+        """How many values of each count, to divide by: those of a frame at least."""
         n_frames, n_bins = self.S.shape[-2:]
         if self.n_whole is not None:
             return float(self.n_whole * n_bins)
         if self.n_frames is None:
             return float(n_frames * n_bins)
-        return (self.n_frames * n_bins).astype(jnp.finfo(self.S.dtype).dtype)
+        # Floats: the number may be beyond the range of 32-bit integers.
+        n = jnp.maximum(self.n_frames, 1).astype(jnp.finfo(self.S.dtype).dtype)
+        return n * n_bins
 
     def map(self, fn: Callable[[Array], Array]) -> "Spectra":
         """Return `fn(S)`, which has the same frames."""
@@ -69,7 +71,7 @@ class Spectra(eqx.Module):
     def mean(self) -> Float[Array, "*rows"]:
         """Return the mean over the bins and the valid frames of each spectrum.
 
-        Without any valid frame it is NaN, as the mean of nothing.
+        Without any valid frame it is 0.
         """
         if self.n_frames is None and self.n_whole is None:
             return jnp.mean(self.S, axis=(-2, -1))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from korvax_eqx._compile import compiled
 from korvax_eqx._data import Signals
@@ -34,11 +34,12 @@ def evaluate(
 ) -> tuple[Float[Array, ""], Terms]:
     """Return the weighted sum of all terms and, if wanted, the terms by name."""
     terms = active(terms)
-    rowwise, whole = _split(terms, lengths)
+    groups, whole = _split(terms, lengths)
+    lengths = _counted(groups, x, lengths)
     value, found = jnp.zeros((), x.dtype), {}
-    if rowwise:
+    for group in groups:
         kept: list[Any] = []
-        tree = tree_of(rowwise, kept)
+        tree = tree_of(group, kept)
         event_ndim = _event_ndim(tree, x)
         lead = x.shape[: x.ndim - event_ndim]
         has_target = any(end.slot is None for end in tree.all_ends())
@@ -52,10 +53,10 @@ def evaluate(
         signals = (x, y) if has_target else (x,)
         rows = (*signals, *arrays, *_length_rows(lengths, event_ndim))
         rows = tuple(_flat(whole_samples(r), len(lead)) for r in rows)
-        value, values = _of_rows(tree, Fixed(layout), rows, Fixed(wants))
-        if wants != "total":
-            numbers = [end.number for end in tree.all_ends()]
-            found = dict(zip(numbers, values, strict=True))
+        more, values = _of_rows(tree, Fixed(layout), rows, Fixed(wants))
+        value = value + more
+        numbers = [end.number for end in tree.all_ends()]
+        found.update(zip(numbers, values, strict=False))
     if whole:
         kept = []
         tree = tree_of(whole, kept)
@@ -92,7 +93,8 @@ def kept_targets(
 ) -> tuple[tuple[Array, ...], tuple[int, ...]]:
     """Return what is needed of the target, and which of it each term needs."""
     terms = active(terms)
-    rowwise, whole = _split(terms, lengths)
+    groups, whole = _split(terms, lengths)
+    lengths = _counted(groups, y, lengths)
     arrays: list[Array] = []
     places: dict[int, int] = {}
 
@@ -101,8 +103,8 @@ def kept_targets(
             places.update({number: len(arrays) for number in numbers})
             arrays.append(array)
 
-    if rowwise:
-        tree = tree_of(rowwise)
+    for group in groups:
+        tree = tree_of(group)
         event_ndim = _event_ndim(tree, y)
         lead = y.shape[: y.ndim - event_ndim]
         layout = Layout(y.shape[len(lead) :], False, (), lengths is not None)
@@ -125,31 +127,75 @@ def _shared_ends(branch: Branch) -> list[list[int]]:
     return own + [numbers for b in branch.branches for numbers in _shared_ends(b)]
 
 
+_Numbered = list[tuple[int, Term]]
+
+
 def _split(
     terms: Sequence[Term], lengths: Array | None
-) -> tuple[list[tuple[int, Term]], list[tuple[int, Term]]]:
-    """Return the terms that are evaluated by rows, and those that see the batch."""
-    rowwise, whole = [], []
+) -> tuple[list[_Numbered], _Numbered]:
+    """Return the terms of rows that are evaluated together, and those of the batch.
+
+    With lengths, terms that mix channels are evaluated on their own: their rows have
+    other lengths, and there are fewer of them.
+    """
+    groups: dict[bool, _Numbered] = {}
+    whole: _Numbered = []
     for number, term in enumerate(terms):
         parts = [*steps_of(term), term.loss]
         seers = [part for part in parts if part.scope == "batch"]
-        (whole if seers else rowwise).append((number, term))
         if seers and lengths is not None:
             raise ValueError(
                 f"`lengths` cannot be combined with `{name_of(seers[0])}`: a function "
                 "sees the whole batch, padding included. Derive a class from the base "
                 f"for its kind, `{seers[0].base_name}`."
             )
-    return rowwise, whole
+        if seers:
+            whole.append((number, term))
+            continue
+        is_apart = lengths is not None and any(p.scope == "channels" for p in parts)
+        groups.setdefault(is_apart, []).append((number, term))
+    return list(groups.values()), whole
 
 
-def _event_ndim(tree: Branch, x: Array) -> int:
+def _counted(
+    groups: Sequence[_Numbered],
+    x: Float[Array, "*channels n_samples"],
+    lengths: Int[Array, "*channels"] | None,
+) -> Int[Array, "*channels"] | None:
+    """Return the lengths, 0 for signals that are too short for one of the terms."""
+    if lengths is None:
+        return None
+    counted = lengths
+    for term in (term for group in groups for _, term in group):
+        is_enough = _is_long_enough(term, x, lengths)
+        counted = jnp.where(is_enough, counted, 0)
+    return counted
+
+
+def _is_long_enough(
+    term: Term, x: Float[Array, "*channels n_samples"], lengths: Array
+) -> Bool[Array, "*channels"]:
+    steps, n = steps_of(term), lengths
+    if any(part.scope == "channels" for part in (*steps, term.loss)):
+        _event_ndim(Branch(None, (), ()), x, True)
+        n = jnp.broadcast_to(jnp.max(n, axis=-1, keepdims=True), n.shape)
+    is_spectral = False
+    for step in steps:
+        if step.takes_spectra:
+            n = step.frames_left(n)
+        elif not step.makes_signals:
+            n, is_spectral = step.frames_of(x, n), True
+    return n >= term.loss.least_frames if is_spectral else jnp.ones(n.shape, bool)
+
+
+def _event_ndim(tree: Branch, x: Array, mixes: bool = False) -> int:
     """Return how many axes a row has: 2 if channels are mixed.
 
     **Raises:** `ValueError` for channels that are mixed and signals without channels.
     """
     parts = [*tree.all_steps(), *(end.loss for end in tree.all_ends())]
-    event_ndim = 2 if any(part.scope == "channels" for part in parts) else 1
+    mixes = mixes or any(part.scope == "channels" for part in parts)
+    event_ndim = 2 if mixes else 1
     if x.ndim < event_ndim:
         raise ValueError(
             "A loss that mixes channels needs signals of shape (*batch, n_channels, "

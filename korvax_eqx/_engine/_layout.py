@@ -19,7 +19,8 @@ class Layout:
     - `event_shape`: `(n_samples,)`, or `(n_channels, n_samples)` of mixed channels.
     - `has_target`: whether the targets come second, as signals.
     - `kept_shapes`: of what is kept of bound targets.
-    - `has_lengths`: whether the number of samples of each signal comes last.
+    - `has_lengths`: whether the number of samples comes last, of each channel that is
+        mixed. The longest is that of the event.
     """
 
     event_shape: tuple[int, ...]
@@ -33,16 +34,16 @@ class Layout:
 
     def events(self, rows: Arrays) -> tuple[Arrays, Arrays, Array | None]:
         """Return signals, kept targets and lengths; signals are cut at their ends."""
-        n = self.n_signals
-        n_samples = None
+        n, lengths = self.n_signals, None
         if self.has_lengths:
-            n_samples = rows[n + len(self.kept_shapes)]
-            n_samples = n_samples[:, 0] if n_samples.shape[-1] == 1 else n_samples
-            if len(self.event_shape) == 2 and n_samples.ndim == 1:
-                shape = (n_samples.shape[0], self.event_shape[0])
-                n_samples = jnp.broadcast_to(n_samples[:, None], shape)
-        signals = tuple(
-            cut_off(row.reshape(-1, *self.event_shape), n_samples) for row in rows[:n]
-        )
+            lengths = rows[n + len(self.kept_shapes)]
+        signals = tuple(self._signal(row, lengths) for row in rows[:n])
+        n_samples = None if lengths is None else jnp.max(lengths, axis=-1)
         kept = zip(rows[n:], self.kept_shapes, strict=False)
         return signals, tuple(k.reshape(-1, *s) for k, s in kept), n_samples
+
+    def _signal(self, row: Array, lengths: Array | None) -> Array:
+        x = row.reshape(-1, *self.event_shape)
+        if lengths is None:
+            return x
+        return cut_off(x, lengths.reshape(x.shape[:-1]))

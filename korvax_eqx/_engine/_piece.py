@@ -40,8 +40,7 @@ class Piece:
         self.n_rows = rows[0].shape[0]
         self.is_there = None
         if self.n_samples is not None:
-            any_there = self.n_samples > 0
-            self.is_there = any_there if any_there.ndim == 1 else jnp.any(any_there, -1)
+            self.is_there = self.n_samples > 0
         n = fn.layout.n_signals
         self.wrt_signals = tuple(i for i in fn.wrt.rows if i < n)
         self.wrt_kept = tuple(i - n for i in fn.wrt.rows if i >= n)
@@ -179,10 +178,9 @@ class Piece:
 
     def _lengths_for(self, signals: Array) -> Array | None:
         lengths = self.n_samples
-        if lengths is None or lengths.shape == signals.shape[:-1]:
+        if lengths is None or signals.ndim == 2:
             return lengths
-        most = lengths if lengths.ndim == 1 else jnp.max(lengths, -1)
-        return jnp.broadcast_to(most[:, None], signals.shape[:-1])
+        return jnp.broadcast_to(lengths[:, None], signals.shape[:-1])
 
     def _column(self, values: Array) -> Array:
         values = values.astype(self.zero.dtype)

@@ -62,6 +62,7 @@ class ElementwiseLoss(AbstractSpectralLoss):
         return distances.sum() if self.reduction == "sum" else distances.mean()
 
 
+@checks.owned_by("elementwise_loss")
 def elementwise_loss(
     S_x: Inexact[Array, "*dims"],
     S_y: Inexact[Array, "*dims"],

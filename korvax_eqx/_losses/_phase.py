@@ -71,6 +71,10 @@ class PhaseLoss(AbstractSpectralLoss):
         self.weighting = checks.one_of(_OWNER, "weighting", weighting, options)
 
     @property
+    def least_frames(self) -> int:  # pyright: ignore
+        return 2 if self.quantity == _IN_TIME else 1
+
+    @property
     def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
         is_plain = self.weighting == "uniform" and self.quantity != _IN_TIME
         return "frame" if is_plain else "signal"

@@ -84,6 +84,7 @@ def _checked(owner: str, eps: float | None) -> float | None:
     return None if eps is None else checks.non_negative(owner, "eps", eps)
 
 
+@checks.owned_by("spectral_convergence_loss")
 def spectral_convergence_loss(
     S_x: Inexact[Array, "*channels n_freq n_frames"],
     S_y: Inexact[Array, "*channels n_freq n_frames"],

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._losses import AbstractSpectralLoss
@@ -248,7 +248,8 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
         checks.real_spectrum(_OWNER, "S_y", S_y)
         stretch = None
         if self.axis == "time" and n_frames is not None:
-            stretch = self._stretch(S_x.shape[-2], n_frames).astype(S_x.dtype)
+            # As floats: JAX divides 32-bit integers in single precision.
+            stretch = self._stretch(S_x.shape[-2], n_frames.astype(S_x.dtype))
         costs = self.costs(S_x, S_y, stretch)
         # Frames that are zero in both cost nothing, and have no weight.
         weights = self.frame_weights(S_x, S_y)
@@ -261,7 +262,7 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
         return jnp.sum(weights * costs, -1) / jnp.where(is_silent, 1, total)
 
     def _stretch(
-        self, size: int, n_frames: Int[Array, "*rows"]
+        self, size: int, n_frames: Float[Array, "*rows"]
     ) -> Float[Array, "*rows"]:
         """Return how much further apart frames are where a signal has fewer of them."""
         is_array = isinstance(self.positions, np.ndarray | jax.Array)
@@ -374,6 +375,7 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
         return jnp.where(mass < silent, 1, mass), fade[..., 0]
 
 
+@checks.owned_by("spectral_optimal_transport_loss")
 def spectral_optimal_transport_loss(
     S_x: Float[Array, "*channels n_bins n_frames"],
     S_y: Float[Array, "*channels n_bins n_frames"],

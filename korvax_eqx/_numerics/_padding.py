@@ -34,6 +34,16 @@ def cut_off(
     return jnp.where(within, x, jnp.zeros((), x.dtype))
 
 
+def least_to_reflect(left: int, right: int, mode: str) -> int:
+    """Return how many samples a signal needs for padding by a mode, 0 for any.
+
+    As in torch, a reflection is never longer than the signal: NumPy and JAX would
+    reflect it back and forth. The other modes take signals of any length.
+    """
+    widest = max(left, right)
+    return widest + 1 if mode == "reflect" and widest > 0 else 0
+
+
 def extended(
     x: Float[Array, "*rows n_samples"],
     lengths: Int[Array, "*rows"] | None,
@@ -51,8 +61,16 @@ def extended(
     - `mode`: a mode of `jax.numpy.pad`; with lengths one of `INDEXED_MODES`, or
         `"constant"`.
 
-    **Raises:** `ValueError` for lengths and another mode.
+    **Raises:** `ValueError` for lengths and another mode, and for arrays that are too
+    short to be padded by reflection.
     """
+    least = least_to_reflect(left, right, mode)
+    if isinstance(x.shape[-1], int) and x.shape[-1] < least:
+        raise ValueError(
+            f"The signal is too short to be reflected: {least} samples are needed, "
+            f"{x.shape[-1]} were given. Pad the signal, use another `pad_mode`, or "
+            "choose shorter frames."
+        )
     if lengths is None:
         widths = [(0, 0)] * (x.ndim - 1) + [(left, right)]
         return jnp.pad(x, widths, mode=mode)

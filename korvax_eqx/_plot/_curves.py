@@ -1,7 +1,7 @@
 """Curves: the terms of a loss over training, a loss along one parameter."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -229,7 +229,12 @@ def _like(owner: str, argument: str, value: Any, x: np.ndarray) -> np.ndarray:
 def _series(history: Any) -> dict[str, np.ndarray]:
     """Return the history as one sequence of numbers for each name."""
     if not isinstance(history, Mapping):
-        steps = [entry[1] if isinstance(entry, tuple) else entry for entry in history]
+        entries = list(history) if isinstance(history, Iterable) else [history]
+        steps = [e[-1] if isinstance(e, tuple) and e else e for e in entries]
+        if not all(isinstance(step, Mapping) for step in steps):
+            rule = "be a sequence of dicts from names to numbers, one for each step"
+            remedy = "For a single curve use `{'loss': values}`."
+            checks.refuse("terms", "history", rule, history, remedy)
         if not steps:
             raise ValueError("`terms(history=...)` must have an entry. Got none.")
         names = list(steps[0])
@@ -239,7 +244,7 @@ def _series(history: Any) -> dict[str, np.ndarray]:
                     "`terms(history=...)` must have the same names at every step. Got "
                     f"{names} at step 0 and {list(step)} at step {index}."
                 )
-        history = {name: [float(step[name]) for step in steps] for name in names}
+        history = {n: [np.asarray(step[n]) for step in steps] for n in names}
     series = {
         str(name): as_numpy("terms", f"history[{name!r}]", values, 1)
         for name, values in history.items()

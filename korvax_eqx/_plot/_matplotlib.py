@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec
 
+import jax.numpy as jnp
 import numpy as np
 
 from korvax_eqx import _checks as checks
@@ -82,7 +83,14 @@ def _holds_axes(value: Any) -> bool:
 
 def as_numpy(owner: str, argument: str, value: Any, ndim: int) -> np.ndarray:
     """Return numbers as a float64 NumPy array of `ndim` axes."""
-    array = np.asarray(value, np.float64)
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError):  # of sequences of several lengths, or of no numbers
+        array = np.asarray(None)
+    kinds = (jnp.floating, jnp.integer, jnp.bool_)
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
+        checks.refuse(owner, argument, "hold real numbers", value)
+    array = array.astype(np.float64)
     if array.ndim != ndim or array.size == 0:
         plural = "axis" if ndim == 1 else "axes"
         raise ValueError(

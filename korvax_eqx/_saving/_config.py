@@ -23,8 +23,10 @@ def to_config(loss: eqx.Module) -> dict[str, Any]:
     written, so that no config changes its meaning with a default. In it
 
     - a list is a tuple, e.g. `["kaiser", 8.0]` for a SciPy window; a Python list is
-        `{"list": [...]}`, e.g. the windows of `MRSTFTLoss(window=[...])`, and a
-        dictionary `{"dict": {...}}`;
+        `{"list": [...]}`, e.g. the windows of `MRSTFTLoss(window=[...])`;
+    - a dictionary, e.g. the losses of a `SumLoss` by name, is a list of pairs,
+        `{"pairs": [["stft", ...], ["wave", ...]]}`: the config means the same when a
+        program sorts its keys. `{"dict": {...}}`, as before 0.3, is read as well;
     - a module is `{"class": ..., "arguments": {...}}`;
     - a NumPy array, which is configuration, is `{"numpy": {"dtype": "float32",
         "shape": [2], "values": [0.5, 1.0]}}`, a JAX array, which is learnable, the

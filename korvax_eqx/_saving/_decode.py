@@ -1,7 +1,6 @@
 """From a config to an object."""
 
 import dataclasses
-import difflib
 import inspect
 import math
 import re
@@ -10,6 +9,11 @@ from typing import Any, NoReturn
 
 import equinox as eqx
 import jax
+import numpy as np
+
+from korvax_eqx import recipes
+from korvax_eqx._names import did_you_mean
+from korvax_eqx._warnings import warn_weights_by_position
 
 from ._arrays import decode_array, split_weak_type, to_jax
 from ._encode import constructor_parameters
@@ -22,6 +26,9 @@ _NUMBER = re.compile(
     r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)", re.ASCII | re.I
 )
 _FLOATS = {"inf": math.inf, "-inf": -math.inf}
+_PAIRS = (
+    ' Write values by name, such as the losses of a sum, as {"pairs": [["a", ...]]}.'
+)
 
 
 @dataclasses.dataclass
@@ -58,8 +65,8 @@ class Decoder:
         if "class" in entry:
             return self._module(entry, where, depth)
         if len(entry) != 1:
-            tags = "'class', 'array', 'numpy', 'list', 'dict' or 'float'"
-            _refuse(where, entry, f"an object with one of the keys {tags}")
+            tags = "'class', 'array', 'numpy', 'list', 'pairs', 'dict' or 'float'"
+            _refuse(where, entry, f"an object with one of the keys {tags}", _PAIRS)
         [(tag, content)] = entry.items()
         return self._tagged(tag, content, where, depth)
 
@@ -77,9 +84,24 @@ class Decoder:
                 plain_scalar(name): self.decode(item, join(where, name), depth + 1)
                 for name, item in content.items()
             }
+        if tag == "pairs" and isinstance(content, list | tuple):
+            return self._pairs(content, where, depth)
         if tag == "float" and isinstance(content, str) and content in _FLOATS:
             return _FLOATS[content]
-        _refuse(where, {tag: content}, "a value")
+        _refuse(where, {tag: content}, "a value", _PAIRS)
+
+    def _pairs(self, content: Any, where: str, depth: int) -> dict[str, Any]:
+        items: dict[str, Any] = {}
+        for i, pair in enumerate(content):
+            pair = plain(pair, f"{where}[{i}]")
+            if not isinstance(pair, list | tuple) or len(pair) != 2:
+                _refuse(f"{where}[{i}]", pair, "a pair of a name and a value")
+            self._check_names(pair[:1], where)
+            name = plain_scalar(pair[0])
+            if name in items:
+                raise LoadError(f"{place(where)}: has the name {name!r:.80} twice.")
+            items[name] = self.decode(pair[1], join(where, name), depth + 1)
+        return items
 
     def _array(self, content: Any, where: str) -> jax.Array:
         if isinstance(content, dict) and set(content) == {"leaf"}:
@@ -102,8 +124,8 @@ class Decoder:
         if cls is None:
             raise LoadError(
                 f"{place(where)}: unknown class {name!r:.80}. "
-                f"{_guess(name, self.classes)}A class of your own must be passed, as "
-                "`custom=(MyClass,)`."
+                f"{_is_recipe(name) or did_you_mean(name, self.classes)}A class of "
+                "your own must be passed, as `custom=(MyClass,)`."
             )
         self._check_names(given, where)
         if is_own(cls):
@@ -115,6 +137,7 @@ class Decoder:
             for key, value in given.items()
         }
         if is_own(cls):
+            _warn_of_order(cls.__name__, given, arguments)
             defaults = {key: p.default for key, p in parameters.items()}
             self.budget.tables(defaults | arguments, where)
         args = [
@@ -140,6 +163,32 @@ class Decoder:
                 _refuse(where, name, "a string as a name")
 
 
+def _is_recipe(name: Any) -> str:
+    """Return what to write instead of a recipe's name, "" if it is none."""
+    recipe = name.rpartition(".")[-1] if isinstance(name, str) else ""
+    if not inspect.isfunction(getattr(recipes, recipe, None)):
+        return ""
+    return (
+        f"That is a recipe, a function that returns a loss: write the config that "
+        f"`to_config(recipes.{recipe}(...))` returns. "
+    )
+
+
+def _warn_of_order(
+    owner: str, given: Mapping[str, Any], arguments: Mapping[str, Any]
+) -> None:
+    """Warn of weights by position, of named losses that may have been sorted."""
+    losses, weights = arguments.get("losses"), arguments.get("weights")
+    entry = plain(given.get("losses"), "losses")
+    if not isinstance(entry, dict) or "dict" not in entry or losses is None:
+        return
+    if list(losses) == sorted(losses) and isinstance(
+        weights, list | tuple | np.ndarray | jax.Array
+    ):
+        if len(set(np.ravel(weights).tolist())) > 1:
+            warn_weights_by_position(owner, list(losses))
+
+
 def _check_arguments(
     parameters: Mapping[str, inspect.Parameter],
     given: Mapping[str, Any],
@@ -150,7 +199,8 @@ def _check_arguments(
         if name not in parameters:
             raise LoadError(
                 f"{place(join(where, name[:80]))}: `{cls}` has no such argument. "
-                f"{_guess(name, parameters)}It has: {', '.join(parameters) or 'none'}."
+                f"{did_you_mean(name, parameters)}"
+                f"It has: {', '.join(parameters) or 'none'}."
             )
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in given:
@@ -161,17 +211,6 @@ def _named_argument(error: Exception, given: Mapping[str, Any]) -> str | None:
     """Return the argument that the library's own messages start with."""
     match = re.match(r"`\w+\((\w+)=", str(error))
     return match[1] if match and match[1] in given else None
-
-
-def _guess(name: Any, names: Iterable[str]) -> str:
-    """Return a question for the name that was meant, if there is one."""
-    if not isinstance(name, str):
-        return ""
-    text = name[:80].rpartition(".")[-1].lower()
-    lowered = {known.lower(): known for known in names}
-    longer = [known for known in lowered if len(text) > 2 and known.startswith(text)]
-    closest = sorted(longer, key=len) or difflib.get_close_matches(text, lowered, n=1)
-    return f"Did you mean `{lowered[closest[0]]}`? " if closest else ""
 
 
 def _number_remedy(values: list[Any]) -> str:
@@ -205,9 +244,9 @@ def _number_strings(values: Iterable[Any]) -> Iterator[str]:
             yield value
 
 
-def _refuse(where: str, value: Any, expected: str) -> NoReturn:
+def _refuse(where: str, value: Any, expected: str, remedy: str = "") -> NoReturn:
     text = repr(value) if not isinstance(value, dict | list) else _shortened(value)
-    raise LoadError(f"{place(where)}: expected {expected}. Got {text:.80}.")
+    raise LoadError(f"{place(where)}: expected {expected}. Got {text:.80}.{remedy}")
 
 
 def _shortened(value: Any) -> str:

@@ -70,10 +70,13 @@ class Encoder:
             is_list = type(value) is list or any(map(is_static, value))
             return {"list": items} if is_list else items
         if type(value) in (dict, NamedParts) and all(type(key) is str for key in value):
-            items = value.items()
-            return {
-                "dict": {k: self.encode(v, join(where, k), depth + 1) for k, v in items}
+            items = {
+                name: self.encode(item, join(where, name), depth + 1)
+                for name, item in value.items()
             }
+            if self.leaves is not None:  # nothing sorts the keys of a sealed file
+                return {"dict": items}
+            return {"pairs": [[name, item] for name, item in items.items()]}
         if isinstance(value, eqx.Module) and not _is_function(value):
             return self._module(value, where, depth)
         refuse(where, _kind(value), _remedy(value))

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from jaxtyping import Array, Int
+
 from korvax_eqx._checks import refuse
 from korvax_eqx._core._plain import as_scale
 from korvax_eqx._core._steps import (
@@ -45,6 +47,11 @@ class Chain(AbstractScale):
     @property
     def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
         return widest(self.path)
+
+    def frames_left(self, n_frames: Int[Array, "*rows"]) -> Int[Array, "*rows"]:
+        for scale in self.scales:
+            n_frames = as_scale(scale).frames_left(n_frames)
+        return n_frames
 
     def apply(self, data: Spectra) -> Spectra:
         return applied(self.path, data)

@@ -109,6 +109,7 @@ class PowerToDB(AbstractScale):
         return data.holding(db)
 
 
+@checks.owned_by("amplitude_to_db")
 def amplitude_to_db(
     S: Num[ArrayLike, "*dims"] | Sequence[float],
     /,
@@ -135,6 +136,7 @@ def amplitude_to_db(
     return _to_db(jnp.abs(amplitude), value, amin, top_db, 20.0, axis=None)
 
 
+@checks.owned_by("power_to_db")
 def power_to_db(
     S: Num[ArrayLike, "*dims"] | Sequence[float],
     /,
@@ -162,6 +164,7 @@ def power_to_db(
     return _to_db(power, value, amin, top_db, 10.0, axis=None)
 
 
+@checks.owned_by("db_to_amplitude")
 def db_to_amplitude(
     S_db: Real[ArrayLike, "*dims"] | Sequence[float],
     /,
@@ -180,6 +183,7 @@ def db_to_amplitude(
     return jnp.asarray(ref, S_db.dtype) * 10.0 ** (S_db / 20.0)
 
 
+@checks.owned_by("db_to_power")
 def db_to_power(
     S_db: Real[ArrayLike, "*dims"] | Sequence[float],
     /,

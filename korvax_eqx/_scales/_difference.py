@@ -4,6 +4,7 @@ from typing import Literal
 
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._steps import AbstractScale, Scope
@@ -49,5 +50,8 @@ class Difference(AbstractScale):
             return data.holding(S[..., 1:] - S[..., :-1])
         n_frames = data.n_frames
         if n_frames is not None:
-            n_frames = jnp.maximum(n_frames - 1, 0)
+            n_frames = self.frames_left(n_frames)
         return Spectra(S[..., 1:, :] - S[..., :-1, :], n_frames)
+
+    def frames_left(self, n_frames: Int[Array, "*rows"]) -> Int[Array, "*rows"]:
+        return n_frames if self.axis == "frequency" else jnp.maximum(n_frames - 1, 0)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from korvax_eqx._checks import (
     floating_array,
+    owned_by,
     public_shape,
     refuse,
     scale_input,
@@ -163,6 +164,7 @@ def _row_groups(
     return groups if is_sparse else [(slice(None), matrix)]
 
 
+@owned_by("to_mel_scale")
 def to_mel_scale(
     S: Float[Array, "*channels n_freqs n_frames"],
     /,

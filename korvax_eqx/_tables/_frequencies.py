@@ -86,6 +86,17 @@ def read_only(table: Any) -> np.ndarray:
     return table
 
 
+def rounded(values: np.ndarray, size: Any) -> np.ndarray:
+    """Return values without the last of their digits, which hang on the machine.
+
+    Sums and powers round differently on other processors and with other numbers of
+    threads. What recipes compute and losses keep must be the same everywhere: what is
+    left is 32 bits below `size`, of one value or of each.
+    """
+    bits = 32 - np.frexp(size)[1]
+    return np.ldexp(np.round(np.ldexp(values, bits)) + 0.0, -bits)  # no -0.0
+
+
 @functools.cache
 def mel_frequencies_table(
     n_mels: int, fmin: float, fmax: float, htk: bool

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.signal
 from jaxtyping import Float
 
-from korvax_eqx._tables._frequencies import read_only
+from korvax_eqx._tables._frequencies import read_only, rounded
 
 # At which the weighting is designed, Hz; the number of points of its response, and of
 # its taps.
@@ -55,7 +55,7 @@ def resampled(
     whole numbers, or their quotient is taken as that of the nearest ones.
     """
     if from_sr == to_sr:
-        return taps
+        return rounded(taps, np.max(np.abs(taps)))
     divisor = math.gcd(round(from_sr), round(to_sr))
     old, new = round(from_sr) // divisor, round(to_sr) // divisor
     band = min(old, new) * _ROLLOFF
@@ -67,7 +67,8 @@ def resampled(
     kernels = np.sinc(at) * np.cos(np.pi * at / _ZEROS / 2) ** 2 * band / old
     padded = np.pad(taps, (width, width + old))
     frames = np.lib.stride_tricks.sliding_window_view(padded, kernels.shape[1])[::old]
-    return (frames @ kernels.T).reshape(-1)[: math.ceil(new * taps.size / old)]
+    taps = (frames @ kernels.T).reshape(-1)[: math.ceil(new * taps.size / old)]
+    return rounded(taps, np.max(np.abs(taps)))
 
 
 def _shelf(frequency: float, gain_db: float, q: float) -> tuple[np.ndarray, np.ndarray]:

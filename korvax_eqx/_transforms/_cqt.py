@@ -113,6 +113,7 @@ class CQT(AbstractFramesTransform):
         return applied(self.path, data)
 
 
+@checks.owned_by("cqt")
 def cqt(
     x: Float[Array, "*channels n_samples"],
     /,

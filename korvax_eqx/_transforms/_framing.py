@@ -7,6 +7,7 @@ import numpy as np
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._steps import Count
+from korvax_eqx._numerics._padding import least_to_reflect
 
 Padding = Literal["torch", "same", "end"] | tuple[int, int] | None
 
@@ -62,12 +63,33 @@ def pad_widths(
 
 
 def count_frames(
-    n_samples: Count, n_fft: int, hop_length: int, n_padded: int, extra_padding: bool
+    n_samples: Count,
+    n_fft: int,
+    hop_length: int,
+    widths: tuple[int, int],
+    pad_mode: str,
+    extra_padding: bool,
 ) -> Count:
-    """Return the number of frames of signals with `n_padded` samples of padding."""
-    spare = n_samples + (n_padded - n_fft)
+    """Return the number of frames of signals with so many samples of padding.
+
+    It is 0 for signals that are too short for a frame, or to be padded.
+    """
+    spare = n_samples + (sum(widths) - n_fft)
     if extra_padding:
         count, least = 1 - (-spare) // hop_length, 1  # rounded up
     else:
         count, least = 1 + spare // hop_length, 0
-    return max(least, count) if isinstance(count, int) else jnp.maximum(least, count)
+    if isinstance(count, int):
+        count = max(least, count)
+    else:
+        count = jnp.maximum(least, count)
+    return zero_below(least_to_reflect(*widths, pad_mode), n_samples, count)
+
+
+def zero_below(least: int, n_samples: Count, count: Count) -> Count:
+    """Return `count`, and 0 for signals of less than `least` samples."""
+    if least == 0:
+        return count
+    if isinstance(n_samples, int):
+        return 0 if n_samples < least else count
+    return jnp.where(n_samples < least, 0, count)

@@ -157,6 +157,7 @@ class MelSpectrogram(AbstractFramesTransform):
         return applied(self.path, data)
 
 
+@checks.owned_by("mel_spectrogram")
 def mel_spectrogram(
     x: Float[Array, "*channels n_samples"],
     /,

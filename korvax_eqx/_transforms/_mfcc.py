@@ -212,6 +212,7 @@ class CosineTransform(AbstractScale):
         return data.map(lambda S: _product(matrix, S))
 
 
+@checks.owned_by("cepstral_coefficients")
 def cepstral_coefficients(
     S: Float[Array, "*channels n_freqs n_frames"],
     /,
@@ -247,6 +248,7 @@ def cepstral_coefficients(
     return jnp.swapaxes(M, -1, -2)
 
 
+@checks.owned_by("mfcc")
 def mfcc(
     x: Float[Array, "*channels n_samples"],
     /,

@@ -131,6 +131,7 @@ class Spectrogram(AbstractFramesTransform):
         return applied(self.path, data)
 
 
+@checks.owned_by("spectrogram")
 def spectrogram(
     x: Float[Array, "*channels n_samples"],
     /,

@@ -101,7 +101,8 @@ class STFT(AbstractFramesTransform):
             is learnable.
         - `center`: whether to pad the signal so that frames are centred. `False`:
             only frames that lie wholly inside the signal.
-        - `pad_mode`: how to pad, a mode of `jax.numpy.pad`.
+        - `pad_mode`: how to pad, a mode of `jax.numpy.pad`. `"reflect"` needs signals
+            longer than the padding, as in torch.
         - `padding`: how much to pad, in place of what `center` says. `"torch"`:
             `n_fft // 2` samples on each side; `"same"`: `(n_fft - hop_length) // 2`
             on each side; `"end"`: the window of frame $t$ begins at sample $tH$, and
@@ -194,7 +195,8 @@ class STFT(AbstractFramesTransform):
             n_samples,
             self.n_fft,
             self.hop_length,
-            sum(self.pad_widths),
+            self.pad_widths,
+            self.pad_mode,
             self.extra_padding,
         )
 
@@ -242,6 +244,7 @@ class STFT(AbstractFramesTransform):
         return rfft(frames, self.n_fft)
 
 
+@checks.owned_by("stft")
 def stft(
     x: Float[Array, "*channels n_samples"],
     /,

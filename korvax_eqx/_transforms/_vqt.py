@@ -17,13 +17,14 @@ from korvax_eqx._core._steps import (
     applied,
 )
 from korvax_eqx._data import Framing, Signals, Spectra
-from korvax_eqx._numerics._padding import extended
+from korvax_eqx._numerics._padding import extended, least_to_reflect
 from korvax_eqx._numerics._vqt import vqt_coefficients
 from korvax_eqx._scales._magnitude import Magnitude
 from korvax_eqx._static import freeze
 from korvax_eqx._tables._cqt_kernels import Normalization, VQTKernels, vqt_kernels
 from korvax_eqx._tree import part_of, unchecked
 
+from ._framing import zero_below
 from ._stft import PAD_MODES
 
 
@@ -89,6 +90,7 @@ class VQT(AbstractFramesTransform):
         - `normalization_type`: `"librosa"` multiplies each bin by the square root of
             its kernel's length, `"convolutional"` by 1, `"wrap"` by 2.
         - `pad_mode`: how to pad for centred frames, a mode of `jax.numpy.pad`.
+            `"reflect"` needs signals longer than the padding, as in torch.
 
         **Raises:** `ValueError` for an argument outside these rules, and for bins
         above the Nyquist frequency.
@@ -144,7 +146,9 @@ class VQT(AbstractFramesTransform):
 
     def n_frames(self, n_samples: Count) -> Count:
         if self.center:
-            return 1 + n_samples // self.hop_length
+            half = self.kernels.frame_length // 2
+            least = least_to_reflect(half, half, self.pad_mode)
+            return zero_below(least, n_samples, 1 + n_samples // self.hop_length)
         count = 1 + (n_samples - self.kernels.frame_length) // self.hop_length
         return max(0, count) if isinstance(count, int) else jnp.maximum(0, count)
 
@@ -175,6 +179,7 @@ class VQT(AbstractFramesTransform):
         return jnp.swapaxes(jax.lax.complex(real, imag), -1, -2)
 
 
+@checks.owned_by("vqt")
 def vqt(
     x: Float[Array, "*channels n_samples"],
     /,

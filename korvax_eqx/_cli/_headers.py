@@ -1,0 +1,172 @@
+"""Files whose headers do not say how long they are, read to their ends all the same.
+
+Programs that write to a pipe cannot go back to a header: a WAV or AU file then says
+that it has no data, and an MP3 file of variable bit rate has no first frame with the
+number of frames, for which libsndfile guesses from the first frames.
+"""
+
+import contextlib
+import io
+import os
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+# Bytes of a file that are looked at for chunks, for the tag, and of a frame at most.
+_MOST_HEAD = 2**20
+_UNKNOWN = b"\xff" * 4
+
+# Of layer III, in kbit/s, by version: MPEG 1, and MPEG 2 and 2.5.
+_KBITS_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_KBITS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+# Hz, by the two bits of the version.
+_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+
+
+class _Spliced(io.RawIOBase):
+    """A file with another beginning: `head`, then what the file has from `at` on."""
+
+    def __init__(self, file: Any, head: bytes, at: int):
+        self._file, self._head, self._at = file, head, at
+        self._size = len(head) + max(0, file.seek(0, os.SEEK_END) - at)
+        self._place = 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}
+        self._place = max(0, start[whence] + offset)
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        n_wanted = len(memoryview(buffer))
+        data = self._head[self._place : self._place + n_wanted]
+        if len(data) < n_wanted:
+            at = self._place + len(data) - len(self._head) + self._at
+            self._file.seek(at)
+            data += self._file.read(n_wanted - len(data))
+        memoryview(buffer)[: len(data)] = data
+        self._place += len(data)
+        return len(data)
+
+
+@contextlib.contextmanager
+def complete(path: str) -> Iterator[Any]:
+    """Give what soundfile can open: the name of a file, or it with a header that says
+    how long it is.
+    """
+    with open(path, "rb") as file:
+        spliced = _sized_wav(file) or _sized_au(file) or _counted_mp3(file)
+        # Bytes: not every name of a file is valid text.
+        yield os.fsencode(path) if spliced is None else _Spliced(file, *spliced)
+
+
+def _read(file: Any, at: int, n_bytes: int) -> bytes:
+    file.seek(at)
+    return file.read(n_bytes)
+
+
+def _sized_wav(file: Any) -> tuple[bytes, int] | None:
+    """A WAV file whose data are said to be 0 bytes, with the size that says unknown."""
+    head = _read(file, 0, _MOST_HEAD)
+    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return None
+    at = 12
+    while at + 8 <= len(head):
+        name, (size,) = head[at : at + 4], struct.unpack_from("<I", head, at + 4)
+        if name == b"data":
+            is_empty = size == 0 and not _is_chunks(file, at + 8)
+            return (head[: at + 4] + _UNKNOWN, at + 8) if is_empty else None
+        at += 8 + size + size % 2
+    return None
+
+
+def _is_chunks(file: Any, at: int) -> bool:
+    """Whether all that follows is chunks, of a WAV file that has no samples."""
+    end = file.seek(0, os.SEEK_END)
+    while at < end:
+        head = _read(file, at, 8)
+        if len(head) < 8 or not head[:4].isalnum():
+            return False
+        (size,) = struct.unpack_from("<I", head, 4)
+        at += 8 + size + size % 2
+    return at <= end + 1
+
+
+def _sized_au(file: Any) -> tuple[bytes, int] | None:
+    """The same of an AU file."""
+    head = _read(file, 0, 12)
+    is_empty = head[:4] == b".snd" and head[8:] == bytes(4)
+    return (head[:8] + _UNKNOWN, 12) if is_empty else None
+
+
+def _counted_mp3(file: Any) -> tuple[bytes, int] | None:
+    """An MP3 file that has no frame with the number of its frames, with such a one."""
+    start = 0
+    tag = _read(file, 0, 10)
+    if tag[:3] == b"ID3" and len(tag) == 10:
+        sizes = [
+            (byte & 127) << shift
+            for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True)
+        ]
+        start = 10 + sum(sizes)
+    frame = _read(file, start, 1024)
+    if _frame_length(frame) is None or any(
+        name in frame[:64] for name in (b"Xing", b"Info", b"VBRI")
+    ):
+        return None
+    n_frames = _count_frames(file, start)
+    return _counting_frames(frame[:4], n_frames), start
+
+
+def _frame_length(header: bytes) -> int | None:
+    """Return the bytes of a frame of layer III, `None` if none begins here."""
+    if len(header) < 4 or header[0] != 255 or header[1] & 0xE6 != 0xE2:
+        return None
+    version, rate = header[1] >> 3 & 3, header[2] >> 2 & 3
+    kbits = header[2] >> 4
+    if version == 1 or rate == 3 or kbits in (0, 15):
+        return None
+    table, slots = (_KBITS_1, 144000) if version == 3 else (_KBITS_2, 72000)
+    return slots * table[kbits] // _RATES[version][rate] + (header[2] >> 1 & 1)
+
+
+def _count_frames(file: Any, at: int) -> int:
+    n_frames, data, begin = 0, b"", at
+    while True:
+        if at + 4 > begin + len(data):
+            data, begin = _read(file, at, _MOST_HEAD), at
+            if len(data) < 4:
+                return n_frames
+        length = _frame_length(data[at - begin : at - begin + 4])
+        if length is None:  # a tag, or damage: on to where a frame may begin
+            following = data.find(b"\xff", at - begin + 1)
+            at = begin + (following if following >= 0 else len(data))
+        else:
+            n_frames, at = n_frames + 1, at + length
+
+
+def _counting_frames(header: bytes, n_frames: int) -> bytes:
+    """Return a frame that holds the number of frames after it, and a silent one.
+
+    Decoders cut the 529 samples of their own delay where there is such a frame, and
+    nothing where there is none. They are told to cut the silent frame as a whole.
+    """
+    # No checksum, and a bit rate that is high enough for what the frame holds.
+    own = bytes([255, header[1] | 1, (header[2] & 0x0C) | 0x90, header[3]])
+    is_mono, is_first = header[3] >> 6 == 3, header[1] >> 3 & 3 == 3
+    n_side = (17 if is_mono else 32) if is_first else (9 if is_mono else 17)
+    silent = own + bytes(n_side)
+    n_cut = (1152 if is_first else 576) - 529
+    count = struct.pack(">4sII", b"Xing", 1, n_frames + 1)
+    tag = b"LAME".ljust(21, b"\0") + struct.pack(">I", n_cut << 12)[1:]
+    length = _frame_length(own)
+    assert length is not None
+    return (silent + count + tag).ljust(length, b"\0") + silent.ljust(length, b"\0")

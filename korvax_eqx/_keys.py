@@ -1,0 +1,27 @@
+"""Checking keys, for losses that draw."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from korvax_eqx import _checks as checks
+
+
+def check_key(owner: str, value: Any) -> None:
+    """Check a key for losses that draw: one key of `jax.random`, or `None`."""
+    if value is None:
+        return
+    is_array = isinstance(value, jax.Array | np.ndarray)
+    is_typed = is_array and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+    if is_typed and value.ndim == 0:
+        return
+    if is_array and not is_typed and value.dtype == np.uint32 and value.ndim == 1:
+        # As `jax.random.PRNGKey` makes them, of as many words as JAX is set to.
+        if value.shape == jax.eval_shape(jax.random.PRNGKey, 0).shape:
+            return
+    remedy = "Make one with `jax.random.key(0)`."
+    if is_typed or (is_array and value.dtype == np.uint32 and value.ndim > 1):
+        remedy = "Pass one of them, `key[0]`; for a draw an example, use `jax.vmap`."
+    checks.refuse(owner, "key", "be one key of `jax.random`", value, remedy)
