@@ -32,18 +32,31 @@ class Layout:
     def n_signals(self) -> int:
         return 1 + self.has_target
 
+    def lengths(self, rows: Arrays) -> Array | None:
+        """Return the lengths of the signals, of each channel that is mixed."""
+        place = self.n_signals + len(self.kept_shapes)
+        return rows[place] if self.has_lengths else None
+
     def events(self, rows: Arrays) -> tuple[Arrays, Arrays, Array | None]:
         """Return signals, kept targets and lengths; signals are cut at their ends."""
-        n, lengths = self.n_signals, None
-        if self.has_lengths:
-            lengths = rows[n + len(self.kept_shapes)]
-        signals = tuple(self._signal(row, lengths) for row in rows[:n])
-        n_samples = None if lengths is None else jnp.max(lengths, axis=-1)
+        n, lengths = self.n_signals, self.lengths(rows)
+        signals = tuple(self.signal(row, lengths) for row in rows[:n])
+        n_samples = None
+        if lengths is not None:  # mixed channels end together
+            n_samples = jnp.max(lengths, axis=-1)
         kept = zip(rows[n:], self.kept_shapes, strict=False)
         return signals, tuple(k.reshape(-1, *s) for k, s in kept), n_samples
 
-    def _signal(self, row: Array, lengths: Array | None) -> Array:
+    def signal(self, row: Array, lengths: Array | None) -> Array:
+        """Return a row as signals that are zero beyond their ends."""
         x = row.reshape(-1, *self.event_shape)
         if lengths is None:
             return x
         return cut_off(x, lengths.reshape(x.shape[:-1]))
+
+
+def lengths_for(x: Array, n_samples: Array | None) -> Array | None:
+    """Return the length of each signal, given those of rows."""
+    if n_samples is None or x.ndim == 2:
+        return n_samples
+    return jnp.broadcast_to(n_samples[:, None], x.shape[:-1])

@@ -20,6 +20,7 @@ from korvax_eqx._data import Signals
 from korvax_eqx._platform import target
 
 from ._functions import Arrays, replaced
+from ._layout import lengths_for
 from ._long import LongPart, segments_of
 from ._plan import Branch, End
 from ._walk import compared, folded, main_array, step_on
@@ -169,18 +170,12 @@ class Piece:
         mixes = any(_mixes(part) for part in branch.all_steps()) or any(
             _mixes(end.loss) for end in branch.all_ends()
         )
-        data = [Signals(s, self._lengths_for(s)) for s in signals]
+        data = [Signals(s, lengths_for(s, self.n_samples)) for s in signals]
         if not mixes:
             data = [folded(d) for d in data]
             kept = tuple(_folded_kept(k, self.n_rows, signals[0]) for k in kept)
         found = compared(branch, data[0], data[1] if len(data) > 1 else None, kept)
         return {n: tuple(map(self._column, own)) for n, own in found.items()}
-
-    def _lengths_for(self, signals: Array) -> Array | None:
-        lengths = self.n_samples
-        if lengths is None or signals.ndim == 2:
-            return lengths
-        return jnp.broadcast_to(lengths[:, None], signals.shape[:-1])
 
     def _column(self, values: Array) -> Array:
         values = values.astype(self.zero.dtype)
@@ -273,7 +268,7 @@ class Piece:
             all_signals = replaced(signals, self.wrt_signals, own)
             step = fn.skeleton.filled(shared).at(place).step
             return tuple(
-                main_array(step_on(step, Signals(s, self._lengths_for(s))))
+                main_array(step_on(step, Signals(s, lengths_for(s, self.n_samples))))
                 for s in all_signals
             )
 

@@ -15,7 +15,7 @@ from korvax_eqx._static import has_plain_callables
 from korvax_eqx._tree import Skeleton
 
 from ._functions import Arrays, Kinds, RowFunction, Wrt
-from ._layout import Layout
+from ._layout import Layout, lengths_for
 from ._loop import pieces_of
 from ._piece import Piece, finished, weighted
 from ._plan import Branch, End
@@ -145,14 +145,11 @@ class RowTerms(RowFunction):
         stacked = jnp.stack(each, axis=-1)
         if self.seed is None:
             return (stacked,), ()
-        n = self.layout.n_signals
-        own = [*grads[1], *grads[2]]
-        places = (
-            [i for i in self.wrt.rows if i < n],
-            [i for i in self.wrt.rows if i >= n],
-        )
-        by_place = dict(zip([*places[0], *places[1]], own, strict=True))
-        of_rows = tuple(by_place[i].reshape(rows[i].shape) for i in self.wrt.rows)
+        # In the order of rows: signals come first.
+        lengths = self.layout.lengths(rows)
+        of_signals = [self.layout.signal(g, lengths) for g in grads[1]]
+        pairs = zip(self.wrt.rows, (*of_signals, *grads[2]), strict=True)
+        of_rows = tuple(g.reshape(rows[i].shape) for i, g in pairs)
         if self.seed == "cotangents":
             return of_rows, grads[0]
         return (stacked, *of_rows), grads[0]
@@ -189,7 +186,7 @@ class RowTargets(RowFunction):
     ) -> tuple[Arrays, Arrays]:
         (y,), _, n_samples = self.layout.events(rows)
         tree = self.skeleton.filled(shared)
-        found = dict(targets_of(tree, Signals(y, n_samples)))
+        found = dict(targets_of(tree, Signals(y, lengths_for(y, n_samples))))
         arrays = [main_array(_cut(found[n])) for n in self.numbers]
         return tuple(arrays), ()
 
