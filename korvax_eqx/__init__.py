@@ -33,6 +33,8 @@ Scales:
     DWeighting: Adds the D-weighting of each bin to a spectrum in dB: `S + D(f)`
     Identity: Returns spectra as they are, complex ones too
     Log: The logarithm $\log_b(\mathrm{floor}(\mathrm{factor} \cdot S))$
+    Magnitude: The magnitude of each value to a power, $|X|^p$: what a `Spectrogram`
+        takes
     MeanOverBins: The mean over bins, one value a frame: $\frac1n \sum_k w_k S_k$
     MelScale: Sums FFT bins into bands with triangular weights: `mel = M S`
     OneSidedPower: Powers, of which those between 0 Hz and half the sample rate count
@@ -103,6 +105,13 @@ Bases to extend:
     AbstractTransform: Signals to spectra
     AbstractWaveformLoss: A loss on signals in the time domain, which is a mean over
         signals
+
+What flows through a loss, and what it is made of:
+
+    Framing: Where the frames of a transform lie
+    Signals: Signals of one batch, which may end before the array does
+    Spectra: Spectra of one batch, bins along the last axis, as an FFT leaves them
+    Term: One term of a loss: a path that both signals take, and a loss at its end
 
 Functions:
 
@@ -186,6 +195,7 @@ from ._scales._decibel import power_to_db as power_to_db
 from ._scales._difference import Difference as Difference
 from ._scales._identity import Identity as Identity
 from ._scales._log import Log as Log
+from ._scales._magnitude import Magnitude as Magnitude
 from ._scales._mean_over_bins import MeanOverBins as MeanOverBins
 from ._scales._mel import MelScale as MelScale
 from ._scales._mel import to_mel_scale as to_mel_scale

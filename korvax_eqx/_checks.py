@@ -400,6 +400,5 @@ def complex_spectrum(owner: str, argument: str, S: Any) -> None:
         got = describe(jax.ShapeDtypeStruct(public_shape(S), S.dtype))
         raise ValueError(
             f"`{named(owner)}`: `{argument}` must be a complex spectrum. Got {got}. "
-            "Use `STFT` or `Spectrogram(power=None)`, and no scale that takes "
-            "magnitudes."
+            "Use `STFT` or `Spectrogram(power=None)`, and no scale of magnitudes."
         )

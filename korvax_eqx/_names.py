@@ -50,17 +50,3 @@ def did_you_mean(name: Any, names: Iterable[str]) -> str:
         or difflib.get_close_matches(text, lowered, n=1)
     )
     return f"Did you mean `{lowered[closest[0]]}`? " if closest else ""
-
-
-def still_says(part: Any, promise: str, *methods: str) -> bool:
-    """Whether a class says something of its methods as they are.
-
-    What a class says of itself does not hold for one derived from it that computes
-    something else, unless that says it again.
-    """
-    bases = type(part).__mro__
-
-    def place(name: str) -> int:
-        return next(i for i, base in enumerate(bases) if name in vars(base))
-
-    return all(place(promise) <= place(name) for name in methods)

@@ -134,7 +134,10 @@ SPECTRAL_LOSSES = [
     ),
 ]
 # Scales and losses of complex spectra.
-COMPLEX_SCALES = [Case("RealImaginary", lambda: ke.RealImaginary())]
+COMPLEX_SCALES = [
+    Case("RealImaginary", lambda: ke.RealImaginary()),
+    Case("Magnitude", lambda: ke.Magnitude()),
+]
 COMPLEX_LOSSES = [
     Case("PhaseLoss", lambda: ke.PhaseLoss()),
     Case("PhaseLoss-raw", lambda: ke.PhaseLoss("L2", wrap=False)),

@@ -22,8 +22,8 @@ class Tilt(ke.AbstractScale):
     offset: float
     name: str = eqx.field(static=True, default="tilt")
 
-    def __call__(self, S):
-        return self.gain * S + self.offset
+    def apply(self, data):
+        return data.map(lambda S: self.gain * S + self.offset)
 
 
 class Bands(ke.AbstractScale):
@@ -36,8 +36,8 @@ class Bands(ke.AbstractScale):
         self.n_bins = n_bins
         self.weights = jnp.ones(n_bins)
 
-    def __call__(self, S):
-        return self.weights[:, None] * S
+    def apply(self, data):
+        return data.map(lambda S: self.weights * S)
 
 
 class Anything(eqx.Module):
@@ -62,8 +62,8 @@ class PositionOnly(ke.AbstractScale):
     def __init__(self, a: int = 1, b: int = 2, /, *, c: Array | None = None):
         self.a, self.b, self.c = a, b, c
 
-    def __call__(self, S):
-        return S
+    def apply(self, data):
+        return data
 
 
 CUSTOM = (Tilt, Bands, Anything, Learnable, PositionOnly)

@@ -243,7 +243,7 @@ def result(part: Any) -> float:
     signals = [tone + level * (noise + np.cos(at)) for level in (0.2, 0.3)]
     x, y = (jnp.asarray(s.reshape(2, 2000), jnp.float32) for s in signals)
     transform = ke.Spectrogram(64, 20)
-    if isinstance(part, ke.PhaseLoss | ke.RealImaginary):
+    if isinstance(part, ke.PhaseLoss | ke.RealImaginary | ke.Magnitude):
         transform = ke.STFT(64, 20)
     if isinstance(part, ke.AbstractLoss):
         return float(part(x, y, key=jax.random.key(0)))

@@ -78,6 +78,7 @@ PARTS: dict[str, tuple[Callable[[], Any], float]] = {
     "MeanOverBins": (lambda: ke.MeanOverBins(), 12.05752),
     "MeanOverBins-learnable": (lambda: ke.MeanOverBins(weights(33)), 1.673642),
     "RealImaginary": (lambda: ke.RealImaginary(), 0.7322482),
+    "Magnitude": (lambda: ke.Magnitude(0.5, 1e-3, "add"), 0.7927597),
     "ElementwiseLoss-sum": (
         lambda: ke.ElementwiseLoss("L1", reduction="sum"),
         2504.705,

@@ -75,10 +75,11 @@ class Frames(ke.AbstractTransform):
 
     n: int = eqx.field(static=True)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def apply(self, data: ke.Signals) -> ke.Spectra:
+        x = data.x
         n_frames = x.shape[-1] // self.n
         S = x[..., : n_frames * self.n].reshape(*x.shape[:-1], n_frames, self.n)
-        return jnp.swapaxes(S, -1, -2)
+        return ke.Spectra(S)
 
 
 class Root(ke.AbstractScale):
@@ -86,15 +87,16 @@ class Root(ke.AbstractScale):
 
     offset: Any
 
-    def __call__(self, S: jax.Array) -> jax.Array:
-        return jnp.sqrt(S**2 + jnp.asarray(self.offset, S.dtype))
+    def apply(self, data: ke.Spectra) -> ke.Spectra:
+        return data.map(lambda S: jnp.sqrt(S**2 + jnp.asarray(self.offset, S.dtype)))
 
 
 class LastBin(ke.AbstractSpectralLoss):
     """A user's loss to which the order of bins and frames matters."""
 
-    def __call__(self, S_x: jax.Array, S_y: jax.Array) -> jax.Array:
-        return jnp.mean((S_x - S_y)[..., -1, :] ** 2 * jnp.abs(S_x[..., 0, :]))
+    def values(self, x: ke.Spectra, y: ke.Spectra) -> jax.Array:
+        last = (x.S - y.S)[..., -1:] ** 2 * jnp.abs(x.S[..., :1])
+        return x.holding(last).mean()
 
 
 class BatchNormalised(eqx.Module):
@@ -263,9 +265,9 @@ def test_a_term_of_weight_zero_is_not_called():
     class Counted(ke.AbstractSpectralLoss):
         name: str = eqx.field(static=True)
 
-        def __call__(self, S_x: jax.Array, S_y: jax.Array) -> jax.Array:
+        def values(self, x: ke.Spectra, y: ke.Spectra) -> jax.Array:
             calls.append(self.name)
-            return jnp.mean(S_x - S_y)
+            return x.holding(x.S - y.S).mean()
 
     def function(S_x: jax.Array, S_y: jax.Array) -> jax.Array:
         calls.append("function")
@@ -570,10 +572,10 @@ def test_equal_losses_are_compiled_once():
     n_traces = 0
 
     class Counted(ke.AbstractSpectralLoss):
-        def __call__(self, S_x: jax.Array, S_y: jax.Array) -> jax.Array:
+        def values(self, x: ke.Spectra, y: ke.Spectra) -> jax.Array:
             nonlocal n_traces
             n_traces += 1
-            return jnp.mean((S_x - S_y) ** 2)
+            return x.holding((x.S - y.S) ** 2).mean()
 
     x, y = signals(2)
     for _ in range(3):
@@ -619,10 +621,10 @@ class Learned(ke.AbstractTransform):
 
     conv: eqx.nn.Conv1d
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        fn = self.conv
-        rows = jax.vmap(lambda row: fn(row[None]))(x.reshape(-1, x.shape[-1]))
-        return jnp.tanh(rows).reshape(*x.shape[:-1], *rows.shape[1:])
+    def apply(self, data: ke.Signals) -> ke.Spectra:
+        fn, x = self.conv, data.x
+        rows = jax.vmap(lambda row: fn(row[None]).T)(x.reshape(-1, x.shape[-1]))
+        return ke.Spectra(jnp.tanh(rows).reshape(*x.shape[:-1], *rows.shape[1:]))
 
 
 class LearnedScale(eqx.Module):
@@ -671,12 +673,11 @@ def test_a_network_that_holds_activation_functions():
     class Net(ke.AbstractScale):
         mlp: eqx.nn.MLP
 
-        def __call__(self, S: jax.Array) -> jax.Array:
-            columns = jnp.swapaxes(S, -1, -2)
+        def apply(self, data: ke.Spectra) -> ke.Spectra:
             fn = self.mlp
-            for _ in columns.shape[:-1]:
+            for _ in data.S.shape[:-1]:
                 fn = jax.vmap(fn)
-            return jnp.swapaxes(fn(columns), -1, -2)
+            return data.map(fn)
 
     x, y = signals(3)
     transform, loss = ke.Spectrogram(N_FFT, HOP, power=1), ke.ElementwiseLoss("L2")

@@ -27,6 +27,7 @@ from registry import (
 
 import korvax_eqx as ke
 from korvax_eqx import _repr
+from korvax_eqx._engine._plan import active
 
 # All but one, which takes minutes to compile and differs in its sizes alone.
 MEANS = [c for c in [*COMPOSITES, *LEVELS] if c.name != "SmoothMRSTFTLoss"]
@@ -63,11 +64,7 @@ DIFFERENT = [
     }
 ]
 different = pytest.mark.parametrize("case", DIFFERENT, ids=repr)
-SEVERAL = [
-    case
-    for case in DIFFERENT
-    if sum(len(c.names) for c in case.make().comparisons(**case.keywords)) > 1
-]
+SEVERAL = [case for case in DIFFERENT if len(case.make().terms(**case.keywords)) > 1]
 
 
 def close(a, b, rtol):
@@ -242,7 +239,7 @@ def test_terms_and_parts_add_up_and_have_names(case):
         value = case.callable()(x, y)
         total, terms = loss.with_terms(x, y, **keywords)
         assert type(terms) is dict
-        names = [n for c in loss.comparisons(**keywords) for n in c.names]
+        names = [term.name for term in active(loss.terms(**keywords))]
         assert len(set(names)) == len(names) and list(terms) == names
         assert all(name and term.shape == () for name, term in terms.items())
         close(total, value, 1e-12)

@@ -205,8 +205,8 @@ class _RootMeanSquare(ke.AbstractBatchLoss):
     def n_sums(self):
         return 1
 
-    def sums(self, S_x, S_y, n_frames=None):
-        return (jnp.mean(jnp.square(S_x - S_y), BOTH),)
+    def sums(self, x, y):
+        return (x.holding(jnp.square(x.S - y.S)).mean(),)
 
     def finish(self, means):
         return jnp.sqrt(means[0])

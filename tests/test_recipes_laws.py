@@ -52,7 +52,7 @@ def test_recipes_are_documented_and_return_losses(name):
     assert isinstance(loss, ke.AbstractLoss)
     assert jax.tree.leaves(loss) == []
     keywords = {"key": jax.random.key(0)} if name == "auraloss_random" else {}
-    names = [n for c in loss.comparisons(**keywords) for n in c.names]
+    names = [term.name for term in loss.terms(**keywords)]
     assert names and len(set(names)) == len(names)
     doc = inspect.getdoc(function)
     assert doc is not None

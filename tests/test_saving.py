@@ -279,8 +279,8 @@ def test_a_class_that_does_not_keep_its_arguments_is_refused():
         def __init__(self, gain: float = 1.0):
             pass
 
-        def __call__(self, S):
-            return S
+        def apply(self, data):
+            return data
 
     class Doubles(ke.AbstractScale):
         gain: float = eqx.field(static=True)
@@ -288,8 +288,8 @@ def test_a_class_that_does_not_keep_its_arguments_is_refused():
         def __init__(self, gain: float = 1.0):
             self.gain = 2 * gain
 
-        def __call__(self, S):
-            return S
+        def apply(self, data):
+            return data
 
     with pytest.raises(
         ValueError, match=r"`scales\[0\].gain`.*`Forgets` does not keep"
@@ -303,8 +303,8 @@ def test_a_class_that_does_not_keep_its_arguments_is_refused():
 
 def test_names_of_classes_are_unambiguous():
     class Log(ke.AbstractScale):
-        def __call__(self, S):
-            return S
+        def apply(self, data):
+            return data
 
     mine = type("Tilt", (Tilt,), {"__annotations__": {}})
     with pytest.raises(ValueError, match="Two classes are called `Log`.*korvax_eqx"):

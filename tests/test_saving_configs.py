@@ -401,8 +401,8 @@ def test_files_load_when_fields_have_changed_their_order(fields, is_tied):
 class Wrapped(ke.AbstractScale):
     part: Any
 
-    def __call__(self, S):
-        return S
+    def apply(self, data):
+        return data
 
 
 def test_arrays_that_are_nowhere_in_the_object_are_refused():

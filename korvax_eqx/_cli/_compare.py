@@ -1,7 +1,6 @@
 """The command `compare`."""
 
 import argparse
-import dataclasses
 import os
 import shutil
 import sys
@@ -14,55 +13,17 @@ import numpy as np
 from tqdm import tqdm
 
 from korvax_eqx._cli._align import Pair, make_comparable
-from korvax_eqx._cli._audio import Chunk, Signal, block_sizes, blocks, open_signal
+from korvax_eqx._cli._audio import Chunk, block_sizes, blocks, open_signal
 from korvax_eqx._cli._error import CommandError
 from korvax_eqx._cli._losses import get_loss, n_channels
 from korvax_eqx._cli._picture import LongSpectrogram, check_picture, draw
 from korvax_eqx._cli._report import print_json, print_table
+from korvax_eqx._cli._result import Result
 from korvax_eqx._core._loss import AbstractLoss
+from korvax_eqx._engine._plan import steps_of
 
 # Of losses that draw: always the same, so that files compare.
 _SEED = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What was found.
-
-    **Attributes:**
-
-    - `loss_name`, `loss`: as the user gave it, and the loss.
-    - `reference`, `estimate`: the files as they are.
-    - `pair`: the signals as they were compared.
-    - `n_blocks`: how many blocks were evaluated.
-    - `channels`: for each channel the loss and its terms, means over the blocks.
-    - `warnings`: all that is doubtful.
-    - `picture`: the file of the picture, `None` if there is none.
-    """
-
-    loss_name: str
-    loss: AbstractLoss
-    reference: Signal
-    estimate: Signal
-    pair: Pair
-    n_blocks: int
-    channels: list[tuple[float, dict[str, float]]]
-    warnings: list[str]
-    picture: str | None
-
-    @property
-    def value(self) -> float:
-        """The loss: the mean over the channels."""
-        return float(np.mean([value for value, _ in self.channels]))
-
-    @property
-    def terms(self) -> dict[str, float]:
-        """The weighted terms, means over the channels."""
-        names = self.channels[0][1]
-        return {
-            name: float(np.mean([terms[name] for _, terms in self.channels]))
-            for name in names
-        }
 
 
 def run(args: argparse.Namespace) -> None:
@@ -130,8 +91,8 @@ def _evaluate(
 ) -> tuple[list[tuple[float, dict[str, float]]], list[str]]:
     """Return loss and terms of each channel, and the files that are silent."""
     sr, n_samples = pair.reference.sr, pair.reference.n_samples
-    is_mix = any(c.event_ndim > 1 for c in loss.comparisons(key=jax.random.key(_SEED)))
     # Channels that are compared together are one.
+    is_mix = _mixes_channels(loss)
     n_channels = 1 if is_mix else pair.reference.n_channels
     totals = [0.0] * n_channels
     terms: list[dict[str, float]] = [{} for _ in range(n_channels)]
@@ -167,6 +128,12 @@ def _evaluate(
     paths = (pair.reference.path, pair.estimate.path)
     silent = [path for path, peak in zip(paths, peaks, strict=True) if peak == 0.0]
     return list(zip(totals, terms, strict=True)), silent
+
+
+def _mixes_channels(loss: AbstractLoss) -> bool:
+    terms = loss.terms(key=jax.random.key(_SEED))
+    parts = [part for term in terms for part in (*steps_of(term), term.loss)]
+    return any(part.scope == "channels" for part in parts)
 
 
 def _one(

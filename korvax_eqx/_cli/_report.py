@@ -2,18 +2,14 @@
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from korvax_eqx._cli._audio import Signal
-
-if TYPE_CHECKING:
-    from korvax_eqx._cli._compare import Result
-else:
-    Result = Any
+from korvax_eqx._cli._result import Result
 
 # More channels than this are rows of a table of their own: 80 columns hold no more.
 _MOST_COLUMNS = 4

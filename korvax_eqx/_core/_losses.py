@@ -106,11 +106,12 @@ def check_values(loss: Any, x: Any, values: Any) -> None:
     n_own = 2 if isinstance(x, Spectra) else 1
     lead = array.shape[: array.ndim - n_own - (loss.scope == "channels")]
     if jnp.shape(values) != lead:
-        axes = "axis=(-2, -1)" if n_own == 2 else "axis=-1"
+        what = "samples" if n_own == 1 else "frames and bins"
+        axes = "-1" if n_own == 1 else "(-2, -1)"
         raise ValueError(
             f"The loss `{name_of(loss)}` must return one value for each signal, here "
-            f"the shape {lead}. Got {jnp.shape(values)}. Reduce over the values of "
-            f"each signal alone, `{axes}`."
+            f"the shape {lead}. Got {jnp.shape(values)}. Reduce over the {what} "
+            f"alone, `axis={axes}`."
         )
 
 

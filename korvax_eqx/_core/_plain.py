@@ -14,7 +14,7 @@ from ._losses import AbstractBatchLoss, AbstractSpectralLoss
 from ._steps import AbstractScale, AbstractSignalMap, AbstractTransform, Scope
 
 
-class MapFunction(AbstractSignalMap):
+class _MapFunction(AbstractSignalMap):
     """A function of signals to signals of the same shape."""
 
     fn: Callable[..., Any]
@@ -31,7 +31,7 @@ class MapFunction(AbstractSignalMap):
         return Signals(out)
 
 
-class TransformFunction(AbstractTransform):
+class _TransformFunction(AbstractTransform):
     """A function of signals to spectra of shape (*channels, n_bins, n_frames)."""
 
     fn: Callable[..., Any]
@@ -41,7 +41,7 @@ class TransformFunction(AbstractTransform):
         return _spectra(self.fn(data.x))
 
 
-class ScaleFunction(AbstractScale):
+class _ScaleFunction(AbstractScale):
     """A function of spectra to spectra of shape (*channels, n_bins, n_frames)."""
 
     fn: Callable[..., Any]
@@ -55,7 +55,7 @@ def _spectra(S: Any) -> Spectra:
     return Spectra(jnp.swapaxes(S, -1, -2) if jnp.ndim(S) > 1 else S)
 
 
-class SpectralLossFunction(AbstractSpectralLoss):
+class _SpectralLossFunction(AbstractSpectralLoss):
     """A function of two spectra of shape (*channels, n_bins, n_frames)."""
 
     fn: Callable[..., Any]
@@ -93,21 +93,21 @@ def _check_scalar(fn: Any, values: Array) -> None:
 
 def as_map(part: Any) -> AbstractSignalMap:
     """Return a part as a signal map."""
-    return part if isinstance(part, AbstractSignalMap) else MapFunction(part)
+    return part if isinstance(part, AbstractSignalMap) else _MapFunction(part)
 
 
 def as_transform(part: Any) -> AbstractTransform:
     """Return a part as a transform."""
-    return part if isinstance(part, AbstractTransform) else TransformFunction(part)
+    return part if isinstance(part, AbstractTransform) else _TransformFunction(part)
 
 
 def as_scale(part: Any) -> AbstractScale:
     """Return a part as a scale."""
-    return part if isinstance(part, AbstractScale) else ScaleFunction(part)
+    return part if isinstance(part, AbstractScale) else _ScaleFunction(part)
 
 
 def as_spectral_loss(part: Any) -> AbstractSpectralLoss | AbstractBatchLoss:
     """Return a part as a loss on spectra."""
     if isinstance(part, AbstractSpectralLoss | AbstractBatchLoss):
         return part
-    return SpectralLossFunction(part)
+    return _SpectralLossFunction(part)

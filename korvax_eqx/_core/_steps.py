@@ -34,8 +34,8 @@ class AbstractStep(eqx.Module):
 
     scope: ClassVar[Scope] = "signal"
     base_name: ClassVar[str] = "AbstractStep"
-    makes_signals: ClassVar[bool] = False
-    takes_spectra: ClassVar[bool] = False
+    makes_signals: eqx.AbstractClassVar[bool]
+    takes_spectra: eqx.AbstractClassVar[bool]
 
     @abstractmethod
     def apply(self, data: Any) -> Any:
@@ -70,6 +70,7 @@ class AbstractSignalMap(AbstractStep):
 
     base_name: ClassVar[str] = "AbstractSignalMap"
     makes_signals: ClassVar[bool] = True
+    takes_spectra: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, data: Signals) -> Signals:
@@ -114,6 +115,8 @@ class AbstractTransform(AbstractStep):
     """
 
     base_name: ClassVar[str] = "AbstractTransform"
+    makes_signals: ClassVar[bool] = False
+    takes_spectra: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, data: Signals) -> Spectra:
@@ -185,6 +188,7 @@ class AbstractScale(AbstractStep):
     """
 
     base_name: ClassVar[str] = "AbstractScale"
+    makes_signals: ClassVar[bool] = False
     takes_spectra: ClassVar[bool] = True
 
     @abstractmethod

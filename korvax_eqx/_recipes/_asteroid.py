@@ -81,5 +81,5 @@ def asteroid(
                 ("log", distance, Chain((power, magnitude, Log(eps=_EPS))), alpha),
             ]
             losses.append(TimeFrequencyLoss(transform, **columns_of(terms)))
-        names = unique_names([loss.transform_fn.label for loss in losses])
+        names = unique_names([str(loss.transform_fn.n_fft) for loss in losses])
         return SumLoss(dict(zip(names, losses, strict=True)))

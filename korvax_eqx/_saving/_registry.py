@@ -39,6 +39,7 @@ from korvax_eqx._scales._decibel import AmplitudeToDB, PowerToDB
 from korvax_eqx._scales._difference import Difference
 from korvax_eqx._scales._identity import Identity
 from korvax_eqx._scales._log import Log
+from korvax_eqx._scales._magnitude import Magnitude
 from korvax_eqx._scales._mean_over_bins import MeanOverBins
 from korvax_eqx._scales._mel import MelScale
 from korvax_eqx._scales._one_sided_power import OneSidedPower
@@ -89,6 +90,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "Log": Log,
         "MFCC": MFCC,
         "MRSTFTLoss": MRSTFTLoss,
+        "Magnitude": Magnitude,
         "MeanOverBins": MeanOverBins,
         "MelScale": MelScale,
         "MelSpectrogram": MelSpectrogram,

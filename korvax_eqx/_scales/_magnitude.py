@@ -4,18 +4,49 @@ from typing import ClassVar
 
 import equinox as eqx
 
+from korvax_eqx import _checks as checks
 from korvax_eqx._core._steps import AbstractScale, Scope
 from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._safe import FloorMode, floored_power, magnitude_power
 
+_OWNER = "Magnitude"
+
 
 class Magnitude(AbstractScale):
-    r"""$|X|^p$, or with a floor $\max(|X|^2, \epsilon)^{p/2}$, see `Spectrogram`."""
+    r"""The magnitude of each value to a power, $|X|^p$: what a `Spectrogram` takes.
+
+    The derivative is that of the formula, and 0 at 0. With a floor it is
+    $\max(|X|^2, \epsilon)^{p/2}$, or $(|X|^2 + \epsilon)^{p/2}$ with
+    `floor_mode="add"`.
+
+    `TimeFrequencyLoss(STFT(), losses, [Magnitude(), RealImaginary()])` compares
+    magnitudes and complex values of one transform.
+    """
 
     scope: ClassVar[Scope] = "value"
     power: float = eqx.field(static=True)
     floor: float = eqx.field(static=True)
     floor_mode: FloorMode = eqx.field(static=True)
+
+    def __init__(
+        self,
+        power: float = 1.0,
+        floor: float = 0.0,
+        floor_mode: FloorMode = "clip",
+    ) -> None:
+        """**Arguments:**
+
+        - `power`: the exponent $p > 0$; 1 gives magnitudes, 2 powers.
+        - `floor`: the smallest power $|X|^2$, at least 0.
+        - `floor_mode`: `"clip"` raises smaller powers to the floor, with derivative 0;
+            `"add"` adds it to all.
+
+        **Raises:** `ValueError` for a value out of these ranges.
+        """
+        self.power = checks.positive(_OWNER, "power", power)
+        self.floor = checks.non_negative(_OWNER, "floor", floor)
+        modes = ("clip", "add")
+        self.floor_mode = checks.one_of(_OWNER, "floor_mode", floor_mode, modes)
 
     def apply(self, data: Spectra) -> Spectra:
         if self.floor > 0:

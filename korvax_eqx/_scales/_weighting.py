@@ -19,15 +19,14 @@ from korvax_eqx._tables._weighting import Curve, weighting_values
 Frequencies = Float[Array | np.ndarray, " n_bins"] | Sequence[float]
 
 
-class AWeighting(AbstractScale):
-    """Adds the A-weighting of each bin to a spectrum in dB: `S + A(f)`.
+class _AbstractWeighting(AbstractScale):
+    """Adds a frequency weighting to a spectrum in dB: `S + w(f)`.
 
-    The spectrum must already be in dB. A-weighted decibels of a power spectrogram:
-    `Chain((PowerToDB(), AWeighting(sr=16000, n_fft=2048)))`. The curve is
-    [`A_weighting`][].
+    The library's are all there are: a class says which curve it is.
     """
 
     scope: ClassVar[Scope] = "frame"
+    curve: eqx.AbstractClassVar[Curve]
     frequencies: Any
     min_db: float | None = eqx.field(static=True)
     sr: float | None = eqx.field(static=True)
@@ -54,121 +53,57 @@ class AWeighting(AbstractScale):
         value is out of these ranges.
         """
         self.frequencies, self.min_db, self.sr, self.n_fft = _check(
-            "AWeighting", frequencies, min_db, sr, n_fft
+            type(self).__name__, frequencies, min_db, sr, n_fft
         )
 
     @property
     def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
         """What is added to each bin, dB."""
-        return _weighting("A", self)
+        return weighting_values(self.curve, _bins(self), self.min_db)
 
     def apply(self, data: Spectra) -> Spectra:
-        return _add("AWeighting", data, self.weighting_db)
+        return _add(type(self).__name__, data, self.weighting_db)
 
 
-class BWeighting(AbstractScale):
+class AWeighting(_AbstractWeighting):
+    """Adds the A-weighting of each bin to a spectrum in dB: `S + A(f)`.
+
+    The spectrum must already be in dB. A-weighted decibels of a power spectrogram:
+    `Chain((PowerToDB(), AWeighting(sr=16000, n_fft=2048)))`. The curve is
+    [`A_weighting`][].
+    """
+
+    curve: ClassVar[Curve] = "A"
+
+
+class BWeighting(_AbstractWeighting):
     """Adds the B-weighting of each bin to a spectrum in dB: `S + B(f)`.
 
     The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
     [`B_weighting`][].
     """
 
-    scope: ClassVar[Scope] = "frame"
-    frequencies: Any
-    min_db: float | None = eqx.field(static=True)
-    sr: float | None = eqx.field(static=True)
-    n_fft: int | None = eqx.field(static=True)
-
-    def __init__(
-        self,
-        frequencies: Frequencies | None = None,
-        min_db: float | None = -80.0,
-        *,
-        sr: float | None = None,
-        n_fft: int | None = None,
-    ) -> None:
-        """Arguments and errors are those of [`AWeighting`][]."""
-        self.frequencies, self.min_db, self.sr, self.n_fft = _check(
-            "BWeighting", frequencies, min_db, sr, n_fft
-        )
-
-    @property
-    def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
-        """What is added to each bin, dB."""
-        return _weighting("B", self)
-
-    def apply(self, data: Spectra) -> Spectra:
-        return _add("BWeighting", data, self.weighting_db)
+    curve: ClassVar[Curve] = "B"
 
 
-class CWeighting(AbstractScale):
+class CWeighting(_AbstractWeighting):
     """Adds the C-weighting of each bin to a spectrum in dB: `S + C(f)`.
 
     The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
     [`C_weighting`][].
     """
 
-    scope: ClassVar[Scope] = "frame"
-    frequencies: Any
-    min_db: float | None = eqx.field(static=True)
-    sr: float | None = eqx.field(static=True)
-    n_fft: int | None = eqx.field(static=True)
-
-    def __init__(
-        self,
-        frequencies: Frequencies | None = None,
-        min_db: float | None = -80.0,
-        *,
-        sr: float | None = None,
-        n_fft: int | None = None,
-    ) -> None:
-        """Arguments and errors are those of [`AWeighting`][]."""
-        self.frequencies, self.min_db, self.sr, self.n_fft = _check(
-            "CWeighting", frequencies, min_db, sr, n_fft
-        )
-
-    @property
-    def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
-        """What is added to each bin, dB."""
-        return _weighting("C", self)
-
-    def apply(self, data: Spectra) -> Spectra:
-        return _add("CWeighting", data, self.weighting_db)
+    curve: ClassVar[Curve] = "C"
 
 
-class DWeighting(AbstractScale):
+class DWeighting(_AbstractWeighting):
     """Adds the D-weighting of each bin to a spectrum in dB: `S + D(f)`.
 
     The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
     [`D_weighting`][].
     """
 
-    scope: ClassVar[Scope] = "frame"
-    frequencies: Any
-    min_db: float | None = eqx.field(static=True)
-    sr: float | None = eqx.field(static=True)
-    n_fft: int | None = eqx.field(static=True)
-
-    def __init__(
-        self,
-        frequencies: Frequencies | None = None,
-        min_db: float | None = -80.0,
-        *,
-        sr: float | None = None,
-        n_fft: int | None = None,
-    ) -> None:
-        """Arguments and errors are those of [`AWeighting`][]."""
-        self.frequencies, self.min_db, self.sr, self.n_fft = _check(
-            "DWeighting", frequencies, min_db, sr, n_fft
-        )
-
-    @property
-    def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
-        """What is added to each bin, dB."""
-        return _weighting("D", self)
-
-    def apply(self, data: Spectra) -> Spectra:
-        return _add("DWeighting", data, self.weighting_db)
+    curve: ClassVar[Curve] = "D"
 
 
 def _check(
@@ -212,11 +147,10 @@ def _check_frequencies(owner: str, frequencies: Any) -> Any:
     checks.refuse(owner, "frequencies", rule, frequencies)
 
 
-def _weighting(curve: Curve, scale: Any) -> Float[Array | np.ndarray, " n_bins"]:
-    bins = scale.frequencies
-    if bins is None:
-        bins = fft_frequencies_table(scale.sr, scale.n_fft)
-    return weighting_values(curve, bins, scale.min_db)
+def _bins(scale: Any) -> Any:
+    if scale.frequencies is not None:
+        return scale.frequencies
+    return fft_frequencies_table(scale.sr, scale.n_fft)
 
 
 def _add(

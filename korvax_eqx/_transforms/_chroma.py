@@ -155,7 +155,7 @@ class Chroma(AbstractFramesTransform):
 
     @property
     def path(self) -> tuple[AbstractStep, ...]:
-        fold = ChromaFold(self.matrix_key, self.norm, self.eps)
+        fold = _ChromaFold(self.matrix_key, self.norm, self.eps)
         return (*self.spectrogram.path, fold)
 
     @property
@@ -209,7 +209,7 @@ class Chroma(AbstractFramesTransform):
         return applied(self.path, data)
 
 
-class ChromaFold(AbstractScale):
+class _ChromaFold(AbstractScale):
     """Sums the bins of each pitch class, and divides each frame by its norm."""
 
     scope: ClassVar[Scope] = "frame"

@@ -175,7 +175,7 @@ class MFCC(AbstractFramesTransform):
             "db": (PowerToDB(amin=_FLOOR),),
         }
         scale = scales[self.mag_scale]
-        return *self.mel_spectrogram.path, *scale, part_of(self, CosineTransform)
+        return *self.mel_spectrogram.path, *scale, part_of(self, _CosineTransform)
 
     @property
     def dct_matrix(self) -> Float[np.ndarray, "n_mfcc n_mels"]:
@@ -198,7 +198,7 @@ class MFCC(AbstractFramesTransform):
         return applied(self.path, data)
 
 
-class CosineTransform(AbstractScale):
+class _CosineTransform(AbstractScale):
     """The first rows of the liftered cosine transform of the bins of each frame."""
 
     scope: ClassVar[Scope] = "frame"
