@@ -247,7 +247,7 @@ def result(part: Any) -> float:
         transform = ke.STFT(64, 20)
     if isinstance(part, ke.AbstractLoss):
         return float(part(x, y, key=jax.random.key(0)))
-    if isinstance(part, ke.AbstractSpectralLoss):
+    if isinstance(part, ke.AbstractSpectralLoss | ke.AbstractBatchLoss):
         return float(part(transform(x), transform(y)))
     made = part(transform(x)) if isinstance(part, ke.AbstractScale) else part(x)
     return float(jnp.mean(jnp.abs(made)))

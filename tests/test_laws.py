@@ -89,7 +89,15 @@ def _abstract_fields(cls):
 
 
 # What a class declares of itself, with a default in its base.
-DECLARED = {"scope", "path", "framing", "base_name", "check", "is_of_batch"}
+DECLARED = {
+    "base_name",
+    "check",
+    "framing",
+    "has_parts",
+    "is_of_batch",
+    "path",
+    "scope",
+}
 
 
 @pytest.mark.parametrize("cls", package_classes(), ids=lambda c: c.__name__)

@@ -30,6 +30,7 @@ ROOMS = (
     "_names",
     "_missing",
     "_repr",
+    "_messages",
     "_checks",
     "_keys",
     "_warnings",

@@ -35,6 +35,10 @@ from korvax_eqx._saving._registry import CLASSES, NOT_SAVED
 # ------------------------------------------------------------------- every class
 
 
+# What flows through a loss: no part of it.
+FLOWS = {ke.Signals, ke.Spectra, ke.Term}
+
+
 def test_every_public_class_can_be_named_in_a_file():
     public = {
         value
@@ -43,7 +47,7 @@ def test_every_public_class_can_be_named_in_a_file():
         and issubclass(value, eqx.Module)
         and not inspect.isabstract(value)
     }
-    assert public == set(CLASSES.values()) | set(NOT_SAVED)
+    assert public - FLOWS == set(CLASSES.values()) | set(NOT_SAVED)
     assert all(cls.__name__ == name for name, cls in CLASSES.items())
 
 

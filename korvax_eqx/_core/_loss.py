@@ -123,7 +123,7 @@ class AbstractLoss(eqx.Module):
         The arguments are those of a call. What is drawn by `key` here may be drawn anew
         in every call of the result.
         """
-        name = type(self).__name__
+        name = _name(self)
         checks.signal_type(name, "y", y)
         check_key(name, key)
         lengths = checks.lengths(name, lengths, y)
@@ -195,11 +195,16 @@ class AbstractWaveformLoss(AbstractLoss):
         check_values(self, x, values)
 
 
+def _name(loss: AbstractLoss) -> str:
+    """Return the class that messages name: of a bound loss, the one that was bound."""
+    return type(loss.loss if isinstance(loss, BoundLoss) else loss).__name__
+
+
 def _called(
     loss: AbstractLoss, x: Any, y: Any, lengths: Any, key: Any, wants: Wants
 ) -> tuple[Float[Array, ""], Terms]:
     # Before `jax.jit`, which would convert lists or refuse in words of its own.
-    name = type(loss).__name__
+    name = _name(loss)
     checks.signal_type(name, "x", x)
     if y is not None:
         checks.signal_type(name, "y", y)
@@ -214,7 +219,7 @@ def _evaluated(
     loss: AbstractLoss, x: Any, y: Any, lengths: Any, key: Any, wants: Fixed
 ) -> tuple[Float[Array, ""], list[Float[Array, ""]], Fixed]:
     """Return the loss, its terms, and their names: JAX sorts dictionaries by key."""
-    name = type(loss).__name__
+    name = _name(loss)
     with jax.named_scope(f"korvax_eqx.{name}"):
         x = checks.signal(name, "x", x)
         dtype = x.dtype
@@ -267,6 +272,6 @@ def _lengths(name: str, terms: Any, y: Any, lengths: Any) -> Any:
 def _bound(
     loss: AbstractLoss, y: Any, lengths: Any, key: Any
 ) -> tuple[tuple[Array, ...], Fixed]:
-    y = checks.signal(type(loss).__name__, "y", y)
+    y = checks.signal(_name(loss), "y", y)
     targets, places = kept_targets(loss.terms(key=key), y, lengths)
     return targets, Fixed(places)
