@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import equinox as eqx
@@ -10,8 +10,16 @@ import equinox as eqx
 from korvax_eqx._static import Function, PartialFunction
 
 
+class AbstractOfFunction(eqx.Module):
+    """A part that is a function of the user's, and is called what that is called."""
+
+    fn: eqx.AbstractVar[Callable[..., Any]]
+
+
 def name_of(part: Any) -> str:
     """Return the name of a part's class, or of a function."""
+    if isinstance(part, AbstractOfFunction):
+        return name_of(part.fn)
     if isinstance(part, Function | PartialFunction):
         fn = part.fn
         while isinstance(fn, Function | PartialFunction):

@@ -527,8 +527,8 @@ class OwnModule(eqx.Module):
 
 
 class OwnMap(ke.AbstractSignalMap):
-    def __call__(self, x):
-        return x
+    def apply(self, data):
+        return data
 
 
 def of_kinds(fn):
@@ -572,15 +572,23 @@ def test_lengths_of_a_function_name_the_base_of_its_kind(fn, index):
 
 
 def test_lengths_of_a_draw_of_losses_over_the_batch():
+    """The draw counts what the loss alone counts: no padding."""
     batch = ke.TimeFrequencyLoss(ke.Spectrogram(64), ke.BatchRelativeLoss())
-    x, lengths, key = jnp.ones((2, 500)), jnp.array([500, 300]), jax.random.key(0)
-    ke.SumLoss([batch])(x, x, lengths=lengths)
-    for bank in ([batch], [ke.WaveformLoss(), ke.MappedLoss(OwnMap(), batch)]):
-        loss = ke.SumLoss([ke.RandomSubsetLoss(bank), ke.WaveformLoss()])
-        with pytest.raises(ValueError) as caught:
-            loss(x, x, lengths=lengths, key=key)
-        assert str(caught.value) == (
-            "`lengths` cannot be combined with a draw of losses over the batch, here "
-            "`BatchRelativeLoss`. Use `SumLoss` instead of `RandomSubsetLoss`, or draw "
-            "losses that are means over signals."
-        )
+    mapped = ke.MappedLoss(OwnMap(), batch)
+    x, y = jax.random.normal(jax.random.key(1), (2, 2, 500))
+    lengths, key = jnp.array([500, 300]), jax.random.key(0)
+    expected = jax.value_and_grad(batch)(x, y, lengths=lengths)
+    x = x.at[1, 300:].set(jnp.nan)
+    for bank, n_draws in (([batch], 1), ([mapped], 1), ([batch, ke.ESRLoss()], 2)):
+        drawn = ke.RandomSubsetLoss({str(i): p for i, p in enumerate(bank)}, n_draws)
+        loss = ke.SumLoss({"drawn": drawn, "wave": ke.WaveformLoss()})
+        terms = loss.with_terms(x, y, lengths=lengths, key=key)[1]
+        (name,) = [name for name in terms if name.startswith("drawn/0")]
+
+        def of_name(x, loss=loss, name=name):
+            return loss.with_terms(x, y, lengths=lengths, key=key)[1][name]
+
+        value, gradient = jax.value_and_grad(of_name)(x)
+        np.testing.assert_allclose(value, expected[0], rtol=1e-6)
+        np.testing.assert_allclose(gradient, expected[1], rtol=1e-5, atol=1e-9)
+        assert not gradient[1, 300:].any()

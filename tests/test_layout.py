@@ -89,7 +89,8 @@ FILES = module_files()
 def imports_of(module: str) -> Iterator[Import]:
     """All imports of a module; those of the package by the name of its module.
 
-    Those under `TYPE_CHECKING` too: a reader follows them like any other.
+    Those under `TYPE_CHECKING` too: a reader follows them like any other. They are
+    nested, as what is imported by functions: nothing of them runs at once.
     """
     path = FILES[module]
     package = ("korvax_eqx", *path.relative_to(ROOT).parts[:-1])
@@ -107,6 +108,9 @@ def imports_of(module: str) -> Iterator[Import]:
                 target = f"korvax_eqx.{inner}" if is_module else ".".join(parts)
                 yield Import(module, target, is_nested, node.lineno)
         is_inner = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        is_inner |= isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(
+            node.test
+        )
         for child in ast.iter_child_nodes(node):
             yield from found(child, is_nested or is_inner)
 

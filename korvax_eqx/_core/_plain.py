@@ -3,18 +3,17 @@
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from korvax_eqx._data import Signals, Spectra
-from korvax_eqx._names import name_of
+from korvax_eqx._names import AbstractOfFunction, name_of
 
 from ._losses import AbstractBatchLoss, AbstractSpectralLoss
 from ._steps import AbstractScale, AbstractSignalMap, AbstractTransform, Scope
 
 
-class _MapFunction(AbstractSignalMap):
+class _MapFunction(AbstractSignalMap, AbstractOfFunction):
     """A function of signals to signals of the same shape."""
 
     fn: Callable[..., Any]
@@ -31,7 +30,7 @@ class _MapFunction(AbstractSignalMap):
         return Signals(out)
 
 
-class _TransformFunction(AbstractTransform):
+class _TransformFunction(AbstractTransform, AbstractOfFunction):
     """A function of signals to spectra of shape (*channels, n_bins, n_frames)."""
 
     fn: Callable[..., Any]
@@ -41,7 +40,7 @@ class _TransformFunction(AbstractTransform):
         return _spectra(self.fn(data.x))
 
 
-class _ScaleFunction(AbstractScale):
+class _ScaleFunction(AbstractScale, AbstractOfFunction):
     """A function of spectra to spectra of shape (*channels, n_bins, n_frames)."""
 
     fn: Callable[..., Any]
@@ -55,7 +54,7 @@ def _spectra(S: Any) -> Spectra:
     return Spectra(jnp.swapaxes(S, -1, -2) if jnp.ndim(S) > 1 else S)
 
 
-class _SpectralLossFunction(AbstractSpectralLoss):
+class _SpectralLossFunction(AbstractSpectralLoss, AbstractOfFunction):
     """A function of two spectra of shape (*channels, n_bins, n_frames)."""
 
     fn: Callable[..., Any]
@@ -68,7 +67,7 @@ class _SpectralLossFunction(AbstractSpectralLoss):
         _check_scalar(self.fn, values)
 
 
-class LossFunction(eqx.Module):
+class LossFunction(AbstractOfFunction):
     """A function of two batches of signals."""
 
     fn: Callable[..., Any]

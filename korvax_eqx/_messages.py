@@ -1,0 +1,62 @@
+"""The messages of errors, which all have the same form.
+
+`Class(argument=...)` must <rule>. Got <value>. <way out>
+"""
+
+import contextlib
+import contextvars
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+
+# Integers of more bits are beyond the range of floats, and not written out.
+_FLOAT_BITS = 1024
+
+# The class that messages name, and the parts' arguments that it calls otherwise.
+_owner: contextvars.ContextVar[tuple[str, dict[str, str]] | None]
+_owner = contextvars.ContextVar("owner", default=None)
+
+
+@contextlib.contextmanager
+def owned_by(name: str, **renamed: str) -> Iterator[None]:
+    """Let messages name the class that the user called, not a part it is made of.
+
+    `renamed` tells what a part's arguments are called by that class.
+    """
+    outer, names = _owner.get() or (name, {})
+    renamed = {part: names.get(own, own) for part, own in renamed.items()}
+    token = _owner.set((outer, {**names, **renamed}))
+    try:
+        yield
+    finally:
+        _owner.reset(token)
+
+
+def named(owner: str) -> str:
+    """Return the class that messages name, for one raised in `owner`."""
+    return (_owner.get() or (owner, {}))[0]
+
+
+def refuse(
+    owner: str, argument: str, rule: str, value: Any, remedy: str = ""
+) -> NoReturn:
+    """Raise the library's `ValueError` for an argument of `owner`."""
+    owner, names = _owner.get() or (owner, {})
+    argument = names.get(argument, argument)
+    message = f"`{owner}({argument}=...)` must {rule}. Got {describe(value)}."
+    raise ValueError(f"{message} {remedy}".rstrip())
+
+
+def describe(value: Any) -> str:
+    """Return a short text for `value`: arrays by dtype and shape, others by repr."""
+    if isinstance(value, np.ndarray | jax.Array | jax.ShapeDtypeStruct):
+        return f"an array {value.dtype}{list(value.shape)}"
+    if isinstance(value, int) and value.bit_length() > _FLOAT_BITS:
+        return f"an integer of {value.bit_length()} bits"
+    try:
+        text = repr(value)
+    except Exception:  # Python writes no integers of more than 4300 digits
+        return f"a {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."
