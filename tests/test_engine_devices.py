@@ -56,7 +56,8 @@ def test_one_device_is_a_plain_call(x64: Any) -> None:
         return checks.plain(*args)
 
     operations = [
-        sorted(re.findall(r" (\w[\w-]*)\(", program(fn))) for fn in (checks.mapped, plain)
+        sorted(re.findall(r" (\w[\w-]*)\(", program(fn)))
+        for fn in (checks.mapped, plain)
     ]
     assert operations[0] == operations[1]
 
@@ -142,7 +143,9 @@ def test_every_order_of_vmap_and_derivatives(x64: Any) -> None:
         }
 
     expected = jax.jit(functools.partial(outcomes_of, checks.plain))()
-    checks.agree(jax.jit(functools.partial(outcomes_of, checks.mapped))(), expected, 1e-9)
+    checks.agree(
+        jax.jit(functools.partial(outcomes_of, checks.mapped))(), expected, 1e-9
+    )
 
 
 def test_frames_of_another_length_are_refused() -> None:

@@ -396,21 +396,30 @@ def check_derivatives() -> None:
                 assert spec_of(got["reverse over reverse"][2]) == padded
 
 
-def check_derivatives_for_some_arguments() -> None:
-    """Of a target that is the same for all, of a window alone: not more is computed."""
-    y = Y[:1, :1]
-    for kind in KINDS:
-        mesh = make_mesh(kind)
-        args = put(WINDOW, mesh), put(X, mesh, "data"), put(y, mesh)
-        for argnum in range(3):
-            ours = jax.grad(of_mapped(mapped), argnum)
-            reference = jax.grad(
-                of_mapped(lambda w, x, y: plain(w, x, jnp.broadcast_to(y, X.shape))),
-                argnum,
-            )
-            run = compiled(ours, *args)
-            communicates_at_most(N, run)
-            agree(run(*args), jax.jit(reference)(WINDOW, X, y), 1e-10)
+def check_derivatives_of_what_lies_elsewhere() -> None:
+    """A target that is the same for all or on all devices, a window that is cut."""
+    for y, y_spec, window_spec in (
+        (Y[:1, :1], (), ()),
+        (Y[:1], (None, "data"), ()),
+        (Y, (), ()),
+        (Y, (None, "model"), ()),
+        (Y, ("data",), ("data",)),
+    ):
+
+        def whole(window: Any, x: Any, y: Any) -> Any:
+            return plain(window, x, jnp.broadcast_to(y, x.shape))
+
+        argnums = (0, 1, 2)
+        reference = jax.grad(of_mapped(whole), argnums)
+        expected = jax.jit(reference)(WINDOW, X, y)
+        for kind in KINDS:
+            mesh = make_mesh(kind)
+            window, x = put(WINDOW, mesh, *window_spec), put(X, mesh, "data")
+            args = window, x, put(y, mesh, *y_spec)
+            got = jax.jit(jax.grad(of_mapped(mapped), argnums))(*args)
+            agree(got, expected, 1e-10)
+            with jax.set_mesh(mesh):
+                agree(jax.grad(of_mapped(mapped), argnums)(*args), expected, 1e-10)
 
 
 def check_vmap_of_derivatives() -> None:
@@ -605,7 +614,7 @@ def check_the_gradient_of_a_transform_inside_shard_map() -> None:
             )
             args = put(WINDOW + 0.1, mesh), put(X, mesh, "data")
             run = compiled(fn, *args)
-            communicates_at_most(N, run)
+            communicates_at_most(2 * N, run)  # a gradient for each example
             agree(run(*args), expected, 1e-10)
             unchecked = jax.shard_map(
                 lambda w, x, local=local: local(w, x)[1],
