@@ -19,9 +19,10 @@ from jax.interpreters import ad, batching, mlir
 
 from korvax_eqx._platform import compiling_for
 
-from ._devices import equally_varying, is_disabled, places
+from ._devices import aligned, is_disabled, places
 from ._functions import Arrays, RowFunction, Wrt
 from ._loop import over_rows
+from ._varying import equally_varying
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,15 +39,19 @@ class Call:
     - `levels`: one entry for each leading axis, outermost first, that is no axis of a
         batch but one of independent calls, made by `jax.vmap`. It says which of the
         shared arrays have that axis, too. Sums have all of them.
-    - `base`: of the change of another call: that call, and what changes. The arrays are
-        its shared ones, their changes, its rows, their changes.
+    - `base`: of the change of another call, which is linear: that call, the number of
+        its rows, and what changes. The arrays are its shared ones, their changes, its
+        rows, their changes.
+    - `is_back`: whether it is the transpose of that: changes of sums follow the shared
+        arrays, and those of row outputs the rows.
     """
 
     fn: RowFunction
     n_shared: int
     n_sums: int
     levels: tuple[tuple[bool, ...], ...] = ()
-    base: "tuple[Call, Wrt] | None" = None
+    base: "tuple[Call, int, Wrt] | None" = None
+    is_back: bool = False
 
     def split(self, arrays: Any) -> tuple[Any, Any]:
         return tuple(arrays[: self.n_shared]), tuple(arrays[self.n_shared :])
@@ -99,6 +104,8 @@ class Call:
     def bind(self, *arrays: Array) -> list[Array]:
         """`run` as one operation, each device computing the rows that it holds."""
         arrays = equally_varying(arrays)
+        if jax.device_count() > 1 and not is_disabled():
+            arrays = aligned(self, arrays)
         return rows_p.bind(*arrays, call=self, placed=_placed(self, arrays))
 
     def tangent(self, n_rows: int, wrt: Wrt) -> "Call":
@@ -107,25 +114,36 @@ class Call:
             (*level, *(level[i] for i in wrt.shared)) for level in self.levels
         )
         n_shared = self.n_shared + len(wrt.shared)
-        return Call(fn, n_shared, self.n_sums, levels, (self, wrt))
+        return Call(fn, n_shared, self.n_sums, levels, (self, n_rows, wrt))
 
     def cotangent(self, n_rows: int, wrt: Wrt) -> "Call":
         fn = self.fn.cotangent(self.n_shared, n_rows, wrt)
         levels = tuple((*level, *[True] * self.n_sums) for level in self.levels)
-        return Call(fn, self.n_shared + self.n_sums, len(wrt.shared), levels)
+        n_shared = self.n_shared + self.n_sums
+        base = self, n_rows, wrt
+        return Call(fn, n_shared, len(wrt.shared), levels, base, True)
 
-    def mapped(self, is_mapped: tuple[bool, ...], n_more: tuple[int, ...]) -> "Call":
-        """Return the call under one more `jax.vmap`, given which shared arrays it maps.
+    def transposed(self) -> "Call":
+        """Return the transpose of a change, or the change of which this is one."""
+        assert self.base is not None, "only a change is linear"
+        call, n_rows, wrt = self.base
+        if not self.is_back:
+            return call.cotangent(n_rows, wrt)
+        # The changes are the sums of this one, which have an axis for each level.
+        levels = ((*level, *[True] * len(wrt.shared)) for level in call.levels)
+        return dataclasses.replace(call.tangent(n_rows, wrt), levels=tuple(levels))
 
-        `n_more` are the places, among the shared ones, of those of `base`.
-        """
+    def mapped(self, is_mapped: tuple[bool, ...]) -> "Call":
+        """Return the call under one more `jax.vmap`, given the shared arrays it maps."""
+        has_level = self.levels or self.n_sums or any(is_mapped) or self.fn.mixes_rows
+        # Otherwise: one more leading axis, and nothing tells them apart.
+        return self._with_level(is_mapped) if has_level else self
+
+    def _with_level(self, is_mapped: tuple[bool, ...]) -> "Call":
         base = self.base
         if base is not None:
-            own = tuple(is_mapped[i] for i in n_more)
-            base = base[0].mapped(own, tuple(range(len(own)))), base[1]
-        has_level = self.levels or self.n_sums or any(is_mapped) or self.fn.mixes_rows
-        if not has_level:  # one more leading axis, and nothing tells them apart
-            return dataclasses.replace(self, base=base)
+            call, *rest = base
+            base = call._with_level(is_mapped[: call.n_shared]), *rest
         return dataclasses.replace(self, levels=(is_mapped, *self.levels), base=base)
 
 
@@ -252,22 +270,22 @@ def _jvp(
 
 def _transpose(cotangents: Any, *operands: Any, call: Call, placed: Any) -> list[Any]:
     del placed
-    assert call.base is not None, "only a change is linear"
-    base, wrt = call.base
     if all(type(c) is ad.Zero for c in cotangents):
         return [None] * len(operands)
+    back = call.transposed()
+    assert call.base is not None
+    base, n_rows, _ = call.base
     some = [o.aval if ad.is_undefined_primal(o) else o for o in operands]
     kinds = call.kinds(some)
     cts = [
         jnp.zeros(k.shape, k.dtype) if type(c) is ad.Zero else c
         for c, k in zip(cotangents, kinds, strict=True)
     ]
-    n = len(cts) - call.n_sums
-    (shared, rows), n_rows = call.split(some), len(some) - call.n_shared - len(wrt.rows)
+    n, (shared, rows) = len(cts) - call.n_sums, call.split(some)
     own_shared, own_rows = shared[: base.n_shared], rows[:n_rows]
-    back = base.cotangent(n_rows, wrt)
     results = back.bind(*own_shared, *cts[n:], *own_rows, *cts[:n])
-    of_rows, of_shared = results[: len(wrt.rows)], results[len(wrt.rows) :]
+    n_moved = len(rows) - n_rows
+    of_rows, of_shared = results[:n_moved], results[n_moved:]
     # A sum has an axis for each level; what is the same for all of one adds up.
     shared_grads = []
     for k, total in enumerate(of_shared, base.n_shared):
@@ -299,11 +317,7 @@ def _batch(
     size = max(a.shape[0] for a, m in zip(moved, is_mapped, strict=True) if m)
     if not any(rows_mapped):  # what is mapped are shared arrays alone
         rows[0] = jnp.broadcast_to(rows[0], (size, *rows[0].shape[1:]))
-    if jax.device_count() > 1:
-        lead = jnp.broadcast_shapes((size,), *(row.shape[:1] for row in rows))
-        rows = [jnp.broadcast_to(r, (*lead, *r.shape[1:])) for r in rows]
-    n_base = call.base[0].n_shared if call.base is not None else 0
-    new = call.mapped(is_mapped[: call.n_shared], tuple(range(n_base)))
+    new = call.mapped(is_mapped[: call.n_shared])
     results = new.bind(*shared, *rows)
     return results, [0] * len(results)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 from jax.experimental.custom_partitioning import (
     ArrayMapping,
@@ -95,22 +96,44 @@ def _levels_of(call: Any, which: int) -> tuple[int, ...]:
     return tuple(i for i, mapped in enumerate(call.levels) if mapped[which])
 
 
+def aligned(call: Any, arrays: Sequence[Array]) -> Arrays:
+    """Return a call's arrays with rows that have all leading axes, and are cut alike.
+
+    XLA would pad a row that is the same for all others where these are cut. What is cut
+    in another way than its type says is moved here, so that JAX moves its cotangent
+    back.
+    """
+    shared, rows = call.split(arrays)
+    lead = call.lead(arrays)
+    rows = tuple(jnp.broadcast_to(r, (*lead, *r.shape[len(lead) :])) for r in rows)
+    if not any(any(jax.typeof(a).sharding.spec) for a in (*shared, *rows)):
+        return *shared, *rows
+    placement = _Placement(call, _explicit_lead(*rows))
+    specs = *placement.shared_specs(), *[placement.row_spec()] * len(rows)
+    return tuple(map(_resharded, (*shared, *rows), specs))
+
+
+def _resharded(array: Array, spec: PartitionSpec) -> Array:
+    own = jax.typeof(array).sharding
+    padded = [*spec, *[None] * (array.ndim - len(spec))]
+    if own.mesh.empty or [*own.spec] == padded:
+        return array
+    mesh = own.mesh
+    if isinstance(getattr(array, "sharding", None), NamedSharding):
+        mesh = array.sharding.mesh  # not compiled: the devices themselves
+    return jax.sharding.reshard(array, NamedSharding(mesh, spec))
+
+
 def _explicit(call: Any, mesh: Any, *arrays: Array) -> list[Array]:
     shared, rows = call.split(arrays)
     placement = _Placement(call, _explicit_lead(*rows))
-    row_spec = placement.row_spec()
-    specs = (placement.shared_specs(), (row_spec,) * len(rows))
-    shared, rows = jax.tree.map(
-        lambda array, spec: jax.sharding.reshard(array, NamedSharding(mesh, spec)),
-        (shared, rows),
-        specs,
-    )
     if not any(placement.lead):
         return call.local(*shared, *rows)
+    row_spec = placement.row_spec()
     outputs, sums = jax.shard_map(
         placement,
         mesh=mesh,
-        in_specs=specs,
+        in_specs=(placement.shared_specs(), (row_spec,) * len(rows)),
         out_specs=(row_spec, placement.sum_spec()),
         # Not all of the mesh: inside `vmap` the mapped axis is there no more.
         axis_names={name for names in placement.lead for name in names},
@@ -253,35 +276,3 @@ def whole_samples(x: Array) -> Array:
     if not lead or not lead[-1]:
         return x
     return jax.sharding.reshard(x, NamedSharding(sharding.mesh, _spec(lead[:-1])))
-
-
-def equally_varying(arrays: Sequence[Array]) -> Arrays:
-    """The arrays, each varying over all manual mesh axes that one of them varies over.
-
-    In a user's `shard_map` JAX sums the gradient of what does not vary over devices.
-    Cast before a derivative rule, a replicated window is summed outside of that rule;
-    otherwise inside it as well, and its gradient comes out too large.
-    """
-    names = frozenset[str]().union(*map(_varies_over, arrays))
-    return tuple(_varying(array, names) for array in arrays)
-
-
-def varying_like(array: Array, other: Array) -> Array:
-    """`array`, varying over the manual mesh axes that `other` varies over."""
-    return _varying(array, _varies_over(other))
-
-
-def _varies_over(array: Array) -> frozenset[str]:
-    aval: Any = jax.typeof(array)
-    kinds = getattr(aval, "manual_axis_type", None)
-    return aval.vma if kinds is None else kinds.varying  # JAX 0.8: `vma`
-
-
-def _varying(array: Array, names: frozenset[str]) -> Array:
-    missing = tuple(names - _varies_over(array))
-    if not missing:
-        return array
-    cast = vars(jax.lax).get("pcast")
-    if cast is None:  # JAX 0.8
-        return vars(jax.lax)["pvary"](array, missing)
-    return cast(array, missing, to="varying")

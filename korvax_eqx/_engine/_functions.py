@@ -12,6 +12,8 @@ from typing import Any
 import jax
 from jax import Array
 
+from ._varying import varying_like
+
 Arrays = tuple[Array, ...]
 Kinds = tuple[jax.ShapeDtypeStruct, ...]
 
@@ -100,7 +102,10 @@ class _Derivative(RowFunction):
         def function(some_shared: Arrays, some_rows: Arrays) -> tuple[Arrays, Arrays]:
             all_shared = replaced(shared, self.wrt.shared, some_shared)
             all_rows = replaced(rows, self.wrt.rows, some_rows)
-            return self.fn(all_shared, all_rows, is_all)
+            results = self.fn(all_shared, all_rows, is_all)
+            # What does not depend on the rows is the same on all devices, until it is
+            # said to vary, as its cotangent does.
+            return jax.tree.map(lambda r: varying_like(r, rows[0]), results)
 
         return self.wrt.of(shared, rows), function
 

@@ -11,8 +11,8 @@ from korvax_eqx._data import Framing
 from korvax_eqx._numerics._frames import padded
 from korvax_eqx._numerics._padding import extended
 
-from ._devices import varying_like
 from ._functions import Arrays
+from ._varying import varying_like
 
 Kind = Literal["signal", "frames"]
 

@@ -4,11 +4,13 @@ Run by `test_sharding.py` in a process of its own, as `checks.py` is by its
 test: `python composed.py 1 0` prints the outcomes of all cases.
 """
 
+import dataclasses
 import json
 import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +19,10 @@ from checks import KINDS, agree, collectives, compiled, make_mesh, put, spec_of
 from jax import Array
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
-from korvax_eqx._evaluation._pieces import SAMPLES
 
 import korvax_eqx as ke
+from korvax_eqx import _platform
+from korvax_eqx._engine import _long
 
 SHAPE = (16, 2, 1500)
 X, Y = 0.3 * np.random.default_rng(0).standard_normal((2, *SHAPE))
@@ -51,8 +54,45 @@ BY_ROWS = ke.SumLoss(
     {name: loss for name, loss in EVERYTHING.losses.items() if name != "batch"}
 )
 SUBSET = ke.RandomSubsetLoss([stft(), ke.WaveformLoss(), ke.SISDRLoss()], 2)
-# Of signals that are cut in segments, as `in_segments` makes them.
-LONG = ke.SumLoss({"stft": stft(), "batch": spectral(ke.BatchRelativeLoss())})
+# Of signals that are cut in segments, once `short_pieces` has made them long.
+SHORT = ke.MRSTFTLoss((4, 5), (16, 12), log_eps=1e-3)
+LONG_BY_ROWS = ke.SumLoss(
+    {
+        "stft": SHORT,
+        "sides": ke.MappedLoss(ke.MidSide(), SHORT),
+        "sdr": ke.SISDRLoss(),
+        "mean": ke.TimeFrequencyLoss(ke.Spectrogram(16, 4), ke.ElementwiseLoss("L2")),
+    }
+)
+LONG = ke.SumLoss(
+    {
+        **LONG_BY_ROWS.losses,
+        "batch": ke.TimeFrequencyLoss(ke.Spectrogram(16, 4), ke.BatchRelativeLoss()),
+    }
+)
+
+
+def short_pieces() -> None:
+    """Pieces of a few samples, so that the signals here are long."""
+    _platform.PLATFORMS["cpu"] = dataclasses.replace(
+        _platform.PLATFORMS["cpu"],
+        samples=128,
+        dense_samples=128,
+        signal_samples=128,
+        transform_samples=128,
+    )
+    jax.clear_caches()
+
+
+def counted(calls: list[Any]) -> Any:
+    """Count how often something is evaluated in segments."""
+    in_segments = _long.in_segments
+
+    def recorded(*args: Any) -> Any:
+        calls.append(args)
+        return in_segments(*args)
+
+    return mock.patch.object(_long, "in_segments", recorded)
 
 
 def combined(terms: dict[str, Array]) -> Array:
@@ -81,13 +121,15 @@ CASES: dict[str, Callable[[Array, Array, Array], Array]] = {
 def check(name: str, kind: AxisType) -> None:
     """Value and gradient are those of one device, and no signal moves."""
     if name.startswith("long"):
-        SAMPLES["cpu"] = 128
+        short_pieces()
     fn = jax.value_and_grad(CASES[name])
     expected = jax.jit(fn)(X, Y, LENGTHS)
     mesh = make_mesh(kind)
     arrays = [put(a, mesh, ("data", "model")) for a in (X, Y, LENGTHS)]
-    with jax.set_mesh(mesh):
+    calls: list[Any] = []
+    with jax.set_mesh(mesh), counted(calls):
         run = compiled(fn, *arrays)
+        assert bool(calls) == name.startswith("long")
         value, gradient = run(*arrays)
     agree((value, gradient), expected, 1e-10)
     assert spec_of(gradient) == (("data", "model"), None, None)
@@ -103,14 +145,14 @@ MAPPED: dict[str, Callable[[Array, Array, Array], Array]] = {
     "mapped lengths": lambda x, y, n: BY_ROWS(x, y, lengths=jnp.maximum(n, 300)),
     "mapped examples": lambda x, y, n: jnp.mean(jax.vmap(BY_ROWS)(x, y) ** 2),
     "mapped terms": lambda x, y, n: combined(BY_ROWS.with_terms(x, y)[1]),
-    "long mapped": lambda x, y, n: BY_ROWS(x, y),
+    "long mapped": lambda x, y, n: LONG_BY_ROWS(x, y),
 }
 
 
 def check_mapped(name: str, kind: AxisType) -> None:
     """The mean over devices of what each makes of its rows is that of all."""
     if name.startswith("long"):
-        SAMPLES["cpu"] = 128
+        short_pieces()
     expected = jax.jit(jax.value_and_grad(MAPPED[name]))(X, Y, LENGTHS)
     mesh, axes = make_mesh(kind), ("data", "model")
 
@@ -120,7 +162,11 @@ def check_mapped(name: str, kind: AxisType) -> None:
     spec = P(axes)
     mapped = jax.shard_map(mean, mesh=mesh, in_specs=(spec,) * 3, out_specs=P())
     arrays = [put(a, mesh, axes) for a in (X, Y, LENGTHS)]
-    agree(jax.jit(jax.value_and_grad(mapped))(*arrays), expected, 1e-10)
+    calls: list[Any] = []
+    with counted(calls):
+        got = jax.jit(jax.value_and_grad(mapped))(*arrays)
+    assert bool(calls) == name.startswith("long")
+    agree(got, expected, 1e-10)
 
 
 def main() -> None:

@@ -1,0 +1,39 @@
+"""What is the same on all devices in a user's `shard_map`, and what varies."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax import Array
+
+
+def equally_varying(arrays: Sequence[Array]) -> tuple[Array, ...]:
+    """The arrays, each varying over all manual mesh axes that one of them varies over.
+
+    In a user's `shard_map` JAX sums the gradient of what does not vary over devices.
+    Cast before a derivative rule, a replicated window is summed outside of that rule;
+    otherwise inside it as well, and its gradient comes out too large.
+    """
+    names = frozenset[str]().union(*map(_varies_over, arrays))
+    return tuple(_varying(array, names) for array in arrays)
+
+
+def varying_like(array: Array, other: Array) -> Array:
+    """`array`, varying over the manual mesh axes that `other` varies over."""
+    return _varying(array, _varies_over(other))
+
+
+def _varies_over(array: Array) -> frozenset[str]:
+    aval: Any = jax.typeof(array)
+    kinds = getattr(aval, "manual_axis_type", None)
+    return aval.vma if kinds is None else kinds.varying  # JAX 0.8: `vma`
+
+
+def _varying(array: Array, names: frozenset[str]) -> Array:
+    missing = tuple(names - _varies_over(array))
+    if not missing:
+        return array
+    cast = vars(jax.lax).get("pcast")
+    if cast is None:  # JAX 0.8
+        return vars(jax.lax)["pvary"](array, missing)
+    return cast(array, missing, to="varying")
