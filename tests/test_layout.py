@@ -32,6 +32,7 @@ ROOMS = (
     "_repr",
     "_checks",
     "_keys",
+    "_leaves",
     "_warnings",
     "_compile",
     "_types",

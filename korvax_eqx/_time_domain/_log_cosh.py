@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._evaluation._signals import AbstractWaveformLoss, counted
+from korvax_eqx._leaves import positive_leaf
 from korvax_eqx._numerics._waveform import log_cosh
 
 
@@ -31,9 +32,11 @@ class LogCoshLoss(AbstractWaveformLoss):
 
         **Raises:** `ValueError` for a value that is not a finite number.
         """
-        if not checks.is_learnable(a):
+        if checks.is_learnable(a):
+            self.a = positive_leaf("LogCoshLoss", "a", a)
+        else:
             a = checks.positive("LogCoshLoss", "a", a)
-        self.a = checks.number_or_leaf("LogCoshLoss", "a", a)
+            self.a = checks.number_or_leaf("LogCoshLoss", "a", a)
         self.eps = checks.non_negative("LogCoshLoss", "eps", eps)
 
     def values(
