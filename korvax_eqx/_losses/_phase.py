@@ -101,7 +101,9 @@ class PhaseLoss(AbstractFramesLoss):
             return mean_over_frames(costs, n_frames)
         weights = magnitude(S_y)
         if self.quantity != "phase":
-            weights = jnp.minimum(weights[later], weights[earlier])
+            # Not a minimum, whose derivative asks which of the two it is equal to.
+            a, b = weights[later], weights[earlier]
+            weights = jnp.where(a < b, a, b)
         sum_of_weights = total(weights)
         is_silent = is_negligible(sum_of_weights)
         one = jnp.ones_like(sum_of_weights)
