@@ -14,7 +14,7 @@ from korvax_eqx._numerics._cumulative import cumulative
 from korvax_eqx._numerics._padding import cut_off
 from korvax_eqx._numerics._powers import is_negligible, root
 from korvax_eqx._numerics._ratio import quotient
-from korvax_eqx._numerics._safe import norm
+from korvax_eqx._numerics._safe import in_range, norm
 from korvax_eqx._static import items_of
 
 _OWNER = "CumulativeEnergyLoss"
@@ -64,7 +64,8 @@ class CumulativeEnergyLoss(AbstractFramesLoss):
     ) -> Float[Array, "*rows"]:
         checks.real_spectrum(_OWNER, "S_x", S_x)
         checks.real_spectrum(_OWNER, "S_y", S_y)
-        energy = total(S_y)
+        # Out of range, everything would be a negligible part of it.
+        energy = in_range(total(S_y))
         energy = jnp.where(is_negligible(energy), 1, energy)[..., None, None]
         size = n_elements(S_x, n_frames)
         size = size**0.5 if isinstance(size, float) else jnp.sqrt(size)

@@ -7,15 +7,21 @@ from jaxtyping import Array, Float, Inexact, Int
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._base import AbstractBatchLoss, AbstractFramesLoss
-from korvax_eqx._losses._mean import mean_over_frames, total
-from korvax_eqx._numerics._ratio import ratio
-from korvax_eqx._numerics._safe import difference, magnitude, squared_magnitude
+from korvax_eqx._losses._mean import mean_over_frames, n_elements, total
+from korvax_eqx._numerics._ratio import ratio, squared_ratio
+from korvax_eqx._numerics._safe import (
+    difference,
+    magnitude,
+    norm,
+    squared_magnitude,
+)
 
 
 class RelativeLoss(AbstractFramesLoss):
     r"""Mean of $|S_x - S_y|^p$ divided by the mean of $|S_y|^p$, for each signal.
 
-    $p$ is 1 (L1) or 2 (L2). The denominator has $\epsilon$ added. RAVE takes one
+    $p$ is 1 (L1) or 2 (L2). The denominator has $\epsilon$ added, by default nothing:
+    squares of quiet power spectra are far below any fixed number. RAVE takes one
     quotient for the whole batch: [`BatchRelativeLoss`][].
     """
 
@@ -23,13 +29,15 @@ class RelativeLoss(AbstractFramesLoss):
     eps: float | None = eqx.field(static=True)
 
     def __init__(
-        self, metric: Literal["L1", "L2"] = "L2", eps: float | None = None
+        self, metric: Literal["L1", "L2"] = "L2", eps: float | None = 0.0
     ) -> None:
         """**Arguments:**
 
         - `metric`: `"L1"` for absolute, `"L2"` for squared values.
-        - `eps`: is added to the denominator. `None` is the machine epsilon of the
-            dtype. With 0 a target of silence is divided by the machine epsilon alone.
+        - `eps`: is added to the denominator. With 0 a target of silence is divided by
+            the machine epsilon alone, and no other. `None` adds the machine epsilon of
+            the dtype: in float32, with L2, as much as the power spectrogram of a signal
+            at about -55 dB.
 
         **Raises:** `ValueError` for another metric or a negative number.
         """
@@ -41,8 +49,13 @@ class RelativeLoss(AbstractFramesLoss):
         S_y: Inexact[Array, "*rows n_frames n_bins"],
         n_frames: Int[Array, "*rows"] | None = None,
     ) -> Float[Array, "*rows"]:
+        d = difference(S_x, S_y)
+        if self.metric == "L2" and self.eps == 0:
+            root_n = n_elements(S_x, n_frames) ** 0.5
+            error, reference = norm(d, (-2, -1)), norm(S_y, (-2, -1))
+            return squared_ratio(error / root_n, reference / root_n)
         size = _size(self.metric)
-        error = mean_over_frames(size(difference(S_x, S_y)), n_frames)
+        error = mean_over_frames(size(d), n_frames)
         return ratio(error, mean_over_frames(size(S_y), n_frames), self.eps)
 
 
@@ -60,14 +73,14 @@ class BatchRelativeLoss(AbstractBatchLoss):
     eps: float | None = eqx.field(static=True)
 
     def __init__(
-        self, metric: Literal["L1", "L2"] = "L2", eps: float | None = None
+        self, metric: Literal["L1", "L2"] = "L2", eps: float | None = 0.0
     ) -> None:
         """**Arguments:**
 
         - `metric`: `"L1"` for absolute, `"L2"` for squared values.
-        - `eps`: is added to the mean over signals of the sum of $|S_y|^p$. `None` is
-            the machine epsilon of the dtype. With 0 a batch of silent targets is
-            divided by the machine epsilon alone.
+        - `eps`: is added to the mean over signals of the sum of $|S_y|^p$. With 0 a
+            batch of silent targets is divided by the machine epsilon alone. `None` adds
+            the machine epsilon of the dtype.
 
         **Raises:** `ValueError` for another metric or a negative number.
         """

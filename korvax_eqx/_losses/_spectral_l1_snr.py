@@ -9,7 +9,7 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._base import AbstractFramesLoss
 from korvax_eqx._losses._mean import mean_over_frames
 from korvax_eqx._numerics._ratio import quotient
-from korvax_eqx._numerics._safe import magnitude
+from korvax_eqx._numerics._safe import in_range, magnitude
 
 _OWNER = "SpectralL1SNRLoss"
 
@@ -54,6 +54,6 @@ class SpectralL1SNRLoss(AbstractFramesLoss):
         S_y: Float[Array, "*rows n_frames n_bins"],
         n_frames: Int[Array, "*rows"] | None,
     ) -> Float[Array, "*rows"]:
-        error = mean_over_frames(magnitude(d), n_frames) + self.eps
+        error = in_range(mean_over_frames(magnitude(d), n_frames)) + self.eps
         reference = mean_over_frames(magnitude(S_y), n_frames) + self.eps
         return 10 * jnp.log10(quotient(error, reference))

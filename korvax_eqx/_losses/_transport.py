@@ -13,6 +13,8 @@ from korvax_eqx._base import AbstractFramesLoss
 from korvax_eqx._losses._mean import mean_over_frames
 from korvax_eqx._losses._positions import checked_positions
 from korvax_eqx._numerics._masses import at_most, root, total_mass
+from korvax_eqx._numerics._ratio import quotient
+from korvax_eqx._numerics._safe import in_range
 from korvax_eqx._numerics._transport import circular_wasserstein_1d, wasserstein_1d
 from korvax_eqx._static import static_or_leaf
 from korvax_eqx._tables._frequencies import hz_to_mel
@@ -261,7 +263,8 @@ class SpectralOptimalTransportLoss(AbstractFramesLoss):
             return mean_over_frames(costs[..., None], n_costs)
         total = jnp.sum(weights, -1)
         is_silent = total == 0
-        return jnp.sum(weights * costs, -1) / jnp.where(is_silent, 1, total)
+        cost = jnp.sum(weights * costs, -1)
+        return quotient(cost, jnp.where(is_silent, 1, total))
 
     def _stretch(
         self, size: int, n_frames: Float[Array, "*rows"]
@@ -364,10 +367,12 @@ class SpectralOptimalTransportLoss(AbstractFramesLoss):
                 m_u, fade_u = self._audible(m_u)
                 fade = fade * fade_u
         if self.normalize and self.balanced:
-            return u / m_u, v / m_v, fade
+            return quotient(u, m_u), quotient(v, m_v), fade
         if self.normalize:
-            return at_most(largest, u / m_u), at_most(largest, v / m_u), fade
-        return u, at_most(largest, v * at_most(largest, m_u / m_v)), fade
+            u, v = (at_most(largest, quotient(a, m_u)) for a in (u, v))
+            return u, v, fade
+        share = at_most(largest, quotient(in_range(m_u), m_v))
+        return u, at_most(largest, v * share), fade
 
     def _audible(self, mass: Float[Array, "*frames 1"]) -> tuple[Array, Array]:
         """Return a mass to divide by, and a factor that falls to 0 before it does."""

@@ -10,6 +10,8 @@ finite number.
 Quotients and logarithms have derivative rules of their own, which divide by a
 denominator twice rather than by its square. A square of an energy leaves the range of
 single precision already at signals of 1e10, and the derivative would be zero or NaN.
+An energy that is itself out of range, from signals of about 1e16 on, or an infinite
+sample makes what is divided by it NaN: never 0, which would be a perfect score.
 """
 
 import functools
@@ -19,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._safe import magnitude
+from ._safe import in_range, magnitude
 
 Samples = Float[Array, "*rows n_samples"]
 Row = Float[Array, "*rows"]
@@ -52,8 +54,8 @@ def dc_error(x: Samples, y: Samples, n: Count, eps: float = 1e-8) -> Row:
 
     A quotient beyond an eighth of the dtype's largest number counts as that.
     """
-    offset = jnp.square(_mean(y - x, n))
-    return _ratio(offset, _mean(jnp.square(y), n) + _floored(eps, y))
+    offset = in_range(jnp.square(_mean(y - x, n)))
+    return _ratio(offset, _power(y, n) + _floored(eps, y))
 
 
 def log_cosh(
@@ -121,8 +123,8 @@ def l1_snr(x: Samples, y: Samples, n: Count, eps: float = 1e-3) -> Row:
     $\mu$ is the mean over the samples. The derivative of $|u|$ at 0 is 0.
     """
     eps = _floored(eps, y)
-    error, target = _mean(_distance(x, y), n) + eps, _mean(magnitude(y), n) + eps
-    return _decibels(error, target)
+    error, target = _mean(_distance(x, y), n), _mean(magnitude(y), n)
+    return _decibels(in_range(error) + eps, in_range(target) + eps)
 
 
 def level_penalty(
@@ -142,7 +144,7 @@ def level_penalty(
     That of the absolute value is 0 at equal levels.
     """
     eps = _floored(eps, y)
-    power_x, power_y = _mean(jnp.square(x), n) + eps, _mean(jnp.square(y), n) + eps
+    power_x, power_y = _power(x, n) + eps, _power(y, n) + eps
     difference = magnitude(_decibels(power_x, power_y))
     level_x, level_y = _DB * jnp.log(power_x), _DB * jnp.log(power_y)
     is_quiet = level_y > jnp.maximum(level_x, silence_db)
@@ -175,7 +177,11 @@ def _mean(x: Samples, n: Count) -> Row:
 
 
 def _energy(x: Samples) -> Row:
-    return jnp.sum(jnp.square(x), axis=-1)
+    return in_range(jnp.sum(jnp.square(x), axis=-1))
+
+
+def _power(x: Samples, n: Count) -> Row:
+    return _energy(x) / _count(n, x.dtype)
 
 
 def _centred(x: Samples, n: Count) -> Samples:
@@ -194,7 +200,7 @@ def _projection(x: Samples, y: Samples, eps: float) -> tuple[Row, Row]:
     Not $\alpha^2$ times an energy: that square may overflow where the product does not.
     """
     energy = _energy(y)
-    alpha = _ratio(jnp.sum(x * y, axis=-1), energy + _floored(eps, y))
+    alpha = _ratio(in_range(jnp.sum(x * y, axis=-1)), energy + _floored(eps, y))
     return alpha, alpha * (alpha * energy)
 
 

@@ -16,6 +16,7 @@ from korvax_eqx._evaluation._signals import WaveformComparison, counted
 from korvax_eqx._maps._fields import table_or_leaf
 from korvax_eqx._numerics._fir import correlate, filtered_energy
 from korvax_eqx._numerics._padding import cut_off
+from korvax_eqx._numerics._safe import in_range
 from korvax_eqx._numerics._waveform import log_ratio
 
 Mixture = Literal["target", "sum", "last"]
@@ -31,7 +32,7 @@ class LogWMSELoss(AbstractLoss):
 
     Smaller is better; equal signals give $4 \ln \epsilon$, -73.7. Of a source in a
     mixture $u$ also where that source is silent, which ratios of one signal cannot.
-    The mixture's power is a constant: it carries no gradient.
+    The mixture is a constant: it carries no gradient.
 
     The mixture is a third signal beside $x$ and $y$. Here it comes with the target:
     sources are in the axis before the samples, shape `(*batch, n_sources, n_samples)`,
@@ -107,10 +108,12 @@ class LogWMSELoss(AbstractLoss):
             if n_samples is not None:
                 n_samples = jnp.broadcast_to(n_samples[:, None], y.shape[:-1])
         n = jnp.maximum(counted(mixture, n_mixture), 1)
-        power = jax.lax.stop_gradient(self._energy(mixture, n_mixture) / n)
+        # A constant of the signals, while the filter may be learned.
+        mixture = jax.lax.stop_gradient(mixture)
+        power = in_range(self._energy(mixture, n_mixture) / n)
         power = jnp.where(power < _LEAST_POWER, _LEAST_POWER, power)
         n = jnp.maximum(counted(x, n_samples), 1)
-        error = self._energy(x - y, n_samples, jnp.sqrt(power)) / n
+        error = in_range(self._energy(x - y, n_samples, jnp.sqrt(power)) / n)
         value = 4 * log_ratio(error + self.eps * power, power)
         return value if self.mixture == "target" else jnp.mean(value, axis=-1)
 

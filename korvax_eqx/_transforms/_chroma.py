@@ -14,7 +14,8 @@ from korvax_eqx import _checks as checks
 from korvax_eqx import _warnings
 from korvax_eqx._axes import Axes
 from korvax_eqx._base import AbstractLocalTransform, Count
-from korvax_eqx._numerics._safe import FloorMode
+from korvax_eqx._numerics._ratio import quotient
+from korvax_eqx._numerics._safe import FloorMode, largest
 from korvax_eqx._numerics._safe import norm as two_norm
 from korvax_eqx._sharding._segments import Framing
 from korvax_eqx._tables._chroma import (
@@ -227,7 +228,7 @@ class Chroma(AbstractLocalTransform):
         # the quotient, as a product, into the difference that a loss takes, in one
         # rounding: two equal spectra then differed by 1e-17 (CPU; a barrier was no
         # help).
-        return jax.lax.abs(C / self._sizes(C))
+        return jax.lax.abs(quotient(C, self._sizes(C)))
 
     def _sizes(
         self, C: Float[Array, "*rows n_frames n_chroma"]
@@ -238,6 +239,6 @@ class Chroma(AbstractLocalTransform):
         elif self.norm == 2:
             sizes = two_norm(C, -1)
         else:
-            sizes = jnp.max(C, axis=-1)
+            sizes = largest(C, -1)[..., 0]
         sizes = jnp.where(sizes < self.eps, jnp.asarray(self.eps, C.dtype), sizes)
         return sizes[..., None]
