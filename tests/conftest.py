@@ -46,7 +46,9 @@ _THINNED = {
     "test_finite.py",
     "test_framing.py",
     "test_laws.py",
+    "test_laws_leaves.py",
     "test_laws_protocol.py",
+    "test_laws_rounding.py",
     "test_lengths.py",
     "test_long_signals.py",
     "test_losses_cumulative_energy.py",
@@ -78,6 +80,7 @@ _THINNED = {
 # optimisations these files take three quarters of the time, and so does the short loop.
 _UNOPTIMISED = {
     "test_composites.py",
+    "test_laws_leaves.py",
     "test_laws_protocol.py",
     "test_lengths.py",
     "test_long_signals.py",

@@ -447,6 +447,195 @@ RECIPES = [
     ),
 ]
 
+
+def _array(*values: float) -> jax.Array:
+    return jnp.array(values)
+
+
+def _window(n: int = 256) -> jax.Array:
+    return jnp.hanning(n + 2)[1:-1]
+
+
+def _bands() -> jax.Array:
+    return jnp.asarray(ke.MelScale(SAMPLE_RATE, 256, n_mels=20).matrix)
+
+
+def _on_spectra(scale: Any, loss: Any = None, **keywords: Any) -> ke.TimeFrequencyLoss:
+    loss = ke.ElementwiseLoss("L2") if loss is None else loss
+    spectra = ke.Spectrogram(**SIZES, power=1.0)
+    return ke.TimeFrequencyLoss(spectra, loss, scale, **keywords)
+
+
+def _of_transform(transform: Any, scale: Any = None) -> ke.TimeFrequencyLoss:
+    return ke.TimeFrequencyLoss(transform, ke.ElementwiseLoss("L2"), scale)
+
+
+# Losses with leaves: each field of each class that takes a JAX array, at least once.
+LEARNABLE = [
+    Case(
+        "FIRFilter",
+        lambda: ke.MappedLoss(ke.FIRFilter(_array(0.5, -0.2, 0.1)), _small()),
+    ),
+    Case(
+        "PreEmphasis",
+        lambda: ke.MappedLoss(ke.PreEmphasis(jnp.array(0.8)), _small()),
+    ),
+    Case(
+        "ChannelMix",
+        lambda: ke.MappedLoss(ke.ChannelMix(_array(0.5, 0.3, 0.2)[None]), _small()),
+        n_channels=3,
+    ),
+    Case(
+        "STFT",
+        lambda: _of_transform(ke.STFT(**SIZES, window=_window()), ke.RealImaginary()),
+    ),
+    Case(
+        "Spectrogram",
+        lambda: _of_transform(
+            ke.Spectrogram(**SIZES, window=_window(), normalized=True)
+        ),
+    ),
+    Case(
+        "MelSpectrogram",
+        lambda: _of_transform(
+            ke.MelSpectrogram(
+                SAMPLE_RATE, **SIZES, n_mels=20, window=_window(), basis=_bands()
+            )
+        ),
+    ),
+    Case(
+        "MFCC",
+        lambda: _of_transform(
+            ke.MFCC(
+                SAMPLE_RATE,
+                **SIZES,
+                n_mfcc=8,
+                n_mels=20,
+                window=_window(),
+                basis=_bands(),
+            )
+        ),
+    ),
+    Case(
+        "Chroma",
+        lambda: _of_transform(ke.Chroma(SAMPLE_RATE, **SIZES, window=_window())),
+    ),
+    Case(
+        "MelScale",
+        lambda: _on_spectra(
+            ke.MelScale(SAMPLE_RATE, 256, n_mels=20, basis=_bands()),
+        ),
+    ),
+    # Of a difference in dB the reference, or the weighting, is no part.
+    Case(
+        "AmplitudeToDB",
+        lambda: _on_spectra(ke.AmplitudeToDB(jnp.array(0.3)), ke.RelativeLoss()),
+    ),
+    Case(
+        "PowerToDB",
+        lambda: _on_spectra(ke.PowerToDB(jnp.array(0.3)), ke.RelativeLoss()),
+    ),
+    *(
+        Case(
+            scale.__name__,
+            lambda scale=scale: _on_spectra(
+                ke.Chain((ke.AmplitudeToDB(), scale(jnp.linspace(20.0, 4000.0, 129)))),
+                ke.RelativeLoss(),
+            ),
+        )
+        for scale in (ke.AWeighting, ke.BWeighting, ke.CWeighting, ke.DWeighting)
+    ),
+    Case("Log", lambda: _on_spectra(ke.Log(jnp.array(2.0), jnp.array(0.1)))),
+    Case(
+        "Log-clip",
+        lambda: _on_spectra(ke.Log(jnp.array(2.0), jnp.array(4.0), floor_mode="clip")),
+    ),
+    Case("MeanOverBins", lambda: _on_spectra(ke.MeanOverBins(jnp.linspace(0, 2, 129)))),
+    Case("Power", lambda: _on_spectra(ke.Power(jnp.array(0.4), 1e-3))),
+    Case("LogCoshLoss", lambda: ke.LogCoshLoss(jnp.array(1.5))),
+    Case("LogWMSELoss", lambda: ke.LogWMSELoss(_array(0.5, -1.0, 0.5))),
+    Case(
+        "LogWMSELoss-sum",
+        lambda: ke.LogWMSELoss(_array(0.5, -1.0, 0.5, 0.1, 0.3), "sum"),
+        n_channels=2,
+    ),
+    Case(
+        "LogWMSELoss-gated",
+        lambda: ke.LogWMSELoss(_array(0.5, -1.0, 0.5), threshold_db=-20.0),
+    ),
+    Case(
+        "LogWMSELoss-long",
+        lambda: recipes.log_wmse(
+            SAMPLE_RATE,
+            impulse_response=jnp.cos(jnp.arange(600.0)) ** 3,
+            impulse_response_sample_rate=SAMPLE_RATE,
+        ),
+    ),
+    Case(
+        "MRSTFTLoss",
+        lambda: ke.MRSTFTLoss(
+            (64, 100),
+            (128, 256),
+            window=(_window(128), _window()),
+            w_lin=jnp.array(0.5),
+            w_log=jnp.array(1.5),
+            w_sc=jnp.array(0.7),
+            log_fac=jnp.array(2.0),
+            log_eps=jnp.array(0.1),
+            resolution_weights=_array(1.0, 2.0),
+            lin_dist="L2",
+            log_dist="L2",
+        ),
+    ),
+    Case(
+        "SmoothMRSTFTLoss",
+        lambda: ke.SmoothMRSTFTLoss(
+            hop_lengths=(63, 128),
+            win_lengths=(127, 257),
+            window=(_window(127), _window(257)),
+            log_fac=jnp.array(2.0),
+            log_eps=jnp.array(0.5),
+            resolution_weights=_array(1.0, 2.0),
+        ),
+    ),
+    Case(
+        "MultiResolutionLoss",
+        lambda: ke.MultiResolutionLoss(
+            [ke.Spectrogram(**SIZES), ke.MelSpectrogram(SAMPLE_RATE, **SIZES)],
+            [ke.SpectralConvergenceLoss(), ke.ElementwiseLoss("L2")],
+            [ke.Identity(), ke.Log()],
+            weights=_array(0.5, 2.0),
+            resolution_weights=_array(2.0, 1.0),
+        ),
+    ),
+    Case(
+        "RandomSubsetLoss",
+        lambda: ke.RandomSubsetLoss(_named(), 2, weights=_array(0.5, 0.2, 2.0)),
+        draws=True,
+    ),
+    Case(
+        "SpectralOptimalTransportLoss",
+        lambda: _on_spectra(
+            None, ke.SpectralOptimalTransportLoss(jnp.linspace(0.0, 2.0, 129) ** 2)
+        ),
+    ),
+    Case(
+        "SumLoss",
+        lambda: ke.SumLoss(
+            {"stft": ke.MRSTFTLoss((64,), (128,)), "wave": ke.WaveformLoss("L2")},
+            {"stft": jnp.array(0.5), "wave": jnp.array(3.0)},
+        ),
+    ),
+    Case(
+        "TimeFrequencyLoss",
+        lambda: _on_spectra(
+            None,
+            [ke.ElementwiseLoss(), ke.BatchRelativeLoss()],
+            weights=_array(0.5, 2.0),
+        ),
+    ),
+]
+
 ALL = [
     *MAPS,
     *TRANSFORMS,
