@@ -13,7 +13,7 @@ from korvax_eqx._base import AbstractFramesLoss
 from korvax_eqx._losses._mean import mean_over_frames
 from korvax_eqx._losses._positions import checked_positions
 from korvax_eqx._numerics._masses import at_most, root, total_mass
-from korvax_eqx._numerics._ratio import quotient
+from korvax_eqx._numerics._ratio import quotient, quotient_at_most
 from korvax_eqx._numerics._safe import in_range
 from korvax_eqx._numerics._transport import circular_wasserstein_1d, wasserstein_1d
 from korvax_eqx._static import static_or_leaf
@@ -355,7 +355,7 @@ class SpectralOptimalTransportLoss(AbstractFramesLoss):
             return u, v, None
         m_u, m_v = total_mass(u), total_mass(v)
         # The bound keeps sums finite for a loud target over a silent estimate's mass.
-        largest = jnp.finfo(u.dtype).max / (4 * u.shape[-1])
+        largest = float(jnp.finfo(u.dtype).max) / (4 * u.shape[-1])
         fade = None
         if self.eps is not None:
             m_u, m_v = m_u + self.eps, m_v + self.eps
@@ -369,9 +369,9 @@ class SpectralOptimalTransportLoss(AbstractFramesLoss):
         if self.normalize and self.balanced:
             return quotient(u, m_u), quotient(v, m_v), fade
         if self.normalize:
-            u, v = (at_most(largest, quotient(a, m_u)) for a in (u, v))
+            u, v = (quotient_at_most(a, m_u, largest) for a in (u, v))
             return u, v, fade
-        share = at_most(largest, quotient(in_range(m_u), m_v))
+        share = quotient_at_most(in_range(m_u), m_v, largest)
         return u, at_most(largest, v * share), fade
 
     def _audible(self, mass: Float[Array, "*frames 1"]) -> tuple[Array, Array]:

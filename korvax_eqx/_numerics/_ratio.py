@@ -1,5 +1,7 @@
 """Quotients of non-negative numbers, also where the denominator is zero."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -54,3 +56,20 @@ def squared_ratio(
     """
     eps = jnp.asarray(jnp.finfo(b.dtype).eps ** 0.5, b.dtype)
     return jnp.square(quotient(a, jnp.where(is_negligible(b), eps, b)))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def quotient_at_most(
+    a: Float[Array, "*#dims"], b: Float[Array, "*#dims"], most: float
+) -> Float[Array, "..."]:
+    """Return `quotient(a, b)`, at most `most`, with derivative 0 above. NaN stays."""
+    value = a / in_range(b)
+    return jnp.where(value > most, most, value)
+
+
+@quotient_at_most.defjvp
+def _quotient_at_most_jvp(most, primals, tangents):
+    (a, b), (da, db) = primals, tangents
+    value = quotient_at_most(a, b, most)
+    slope = (da - value * db) / in_range(b)
+    return value, jnp.where(value >= most, 0, slope)
