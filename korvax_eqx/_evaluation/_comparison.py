@@ -93,6 +93,8 @@ class AbstractComparison(eqx.Module):
     ) -> Bool[Array, "*rows"]:
         """Return which signals of these lengths are not too short to be compared.
 
+        One value for all channels that are mixed broadcasts.
+
         **Arguments:**
 
         - `n_samples`: the lengths, of each channel.

@@ -99,8 +99,8 @@ class MappedComparison(AbstractComparison):
     ) -> Bool[Array, "*rows"]:
         n = n_samples
         if isinstance(self.map_fn, AbstractChannelMap):
-            n = jnp.broadcast_to(jnp.max(n, axis=-1, keepdims=True), n.shape)
-        result = jnp.ones(n.shape, bool)
+            n = jnp.max(n, axis=-1, keepdims=True)
+        result = n > 0
         for comparison in self.inner:
             result &= comparison.is_long_enough(n, size, dtype)
         return result

@@ -111,7 +111,7 @@ class WaveformComparison(AbstractMeanComparison):
     def is_long_enough(
         self, n_samples: Int[Array, "*rows"], size: int, dtype: Any
     ) -> Bool[Array, "*rows"]:
-        return jnp.ones(n_samples.shape, bool)
+        return n_samples > 0
 
     def apart(self) -> tuple[AbstractComparison, ...]:
         return (self,)
@@ -169,7 +169,7 @@ class CallableComparison(AbstractMeanComparison):
     def is_long_enough(
         self, n_samples: Int[Array, "*rows"], size: int, dtype: Any
     ) -> Bool[Array, "*rows"]:
-        return jnp.ones(n_samples.shape, bool)
+        return n_samples > 0
 
     def apart(self) -> tuple[AbstractComparison, ...]:
         return (self,)

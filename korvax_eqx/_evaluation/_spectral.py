@@ -1,10 +1,13 @@
 """Comparing the spectra of one transform, each as several losses see them."""
 
+import functools
+import operator
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from korvax_eqx._base import (
@@ -100,10 +103,20 @@ class SpectralComparison(AbstractComparison):
     def is_long_enough(
         self, n_samples: Int[Array, "*rows"], size: int, dtype: Any
     ) -> Bool[Array, "*rows"]:
-        n_frames, result = self._n_frames(n_samples, size, dtype), n_samples > 0
-        for scale, loss in zip(self.scales, self.losses, strict=True):
-            result &= frames_left(scale, n_frames) >= least_frames(loss)
-        return result
+        if isinstance(self.transform, AbstractFramesTransform):
+            n_frames = self.transform.n_frames(n_samples)
+            return (n_samples > 0) & self._are_enough(n_frames)
+        counts = frame_counts(self.transform, size, dtype)
+        is_enough = [self._are_enough(n) for n in range(counts.max() + 1)]
+        return n_samples >= np.sum(~np.asarray(is_enough)[counts])
+
+    def _are_enough(self, n_frames: Any) -> Any:
+        """Return whether so many frames are enough for every scale and loss."""
+        pairs = zip(self.scales, self.losses, strict=True)
+        each = [
+            frames_left(scale, n_frames) >= least_frames(loss) for scale, loss in pairs
+        ]
+        return functools.reduce(operator.and_, each)
 
     def apart(self) -> tuple[AbstractComparison, ...]:
         return (self,)

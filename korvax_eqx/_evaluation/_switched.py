@@ -77,7 +77,7 @@ class SwitchedComparison(AbstractMeanComparison):
     def is_long_enough(
         self, n_samples: Int[Array, "*rows"], size: int, dtype: Any
     ) -> Bool[Array, "*rows"]:
-        result = jnp.ones(n_samples.shape, bool)
+        result = n_samples > 0
         for comparison in (c for option in self.options for c in option):
             result &= comparison.is_long_enough(n_samples, size, dtype)
         return result
