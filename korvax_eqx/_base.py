@@ -30,6 +30,7 @@ from korvax_eqx._names import still_says
 from korvax_eqx._numerics._frames import padded
 from korvax_eqx._numerics._padding import extended
 from korvax_eqx._repr import constructor_call
+from korvax_eqx._sharding._devices import whole_samples
 from korvax_eqx._sharding._pieces import limit_of
 from korvax_eqx._sharding._piecewise import piecewise
 from korvax_eqx._sharding._segments import Framing, Segments
@@ -129,7 +130,7 @@ def _transformed(
 ) -> Inexact[Array, "*channels n_bins n_frames"]:
     name = type(transform).__name__
     with jax.named_scope(f"korvax_eqx.{name}"):
-        x = checks.signal(name, "x", x)
+        x = whole_samples(checks.signal(name, "x", x))
         return _transformed_in_pieces(transform, x)
 
 

@@ -1,4 +1,4 @@
-"""Settings for all tests: strict dtypes and, on demand, checked types."""
+"""Settings for all tests: strict dtypes and ranks and, on demand, checked types."""
 
 import os
 import zlib
@@ -14,6 +14,7 @@ import slices
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Annotated shapes and types are checked at every call of the package. On demand, as
 # wrong arguments would then be refused by the checker and not by the package.

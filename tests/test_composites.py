@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import promotion
 import pytest
 from oracle import assert_close
 
@@ -731,7 +732,7 @@ def test_annealing_a_weight_does_not_compile_again():
 def test_mixed_precision_is_computed_in_the_higher_one(name):
     make, plain = PLAIN[name]
     # Strict promotion, in force in these tests, is there to refuse what is tested.
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+    with jax.enable_x64(True), promotion.usual_promotion():
         x, y = signals(2, dtype=np.float64)
         low = x.astype(jnp.float32)
         desired = value_and_grads(plain, low.astype(jnp.float64), y)

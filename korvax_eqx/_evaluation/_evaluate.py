@@ -1,5 +1,6 @@
 """From comparisons and signals to the loss and its terms."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -8,9 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from korvax_eqx._compile import compiled
-from korvax_eqx._sharding._devices import equally_varying
+from korvax_eqx._sharding._devices import equally_varying, keep_rows_sharded
 from korvax_eqx._static import Fixed
-from korvax_eqx._tree import take_arrays
+from korvax_eqx._tree import Arrays, Skeleton, take_arrays
 
 from ._comparison import AbstractComparison, merged, target_of_events, weighed
 from ._layout import Layout
@@ -68,13 +69,26 @@ def _row_targets(
     lengths: Int[Array, "*channels"] | None,
 ) -> tuple[Any, ...]:
     event_ndim = event_ndim_of(comparisons, y)
-    lead = y.shape[: y.ndim - event_ndim]
     rows = _flat(y, event_ndim), *_length_rows(lengths, event_ndim)
     layout = Layout(y.shape[y.ndim - event_ndim :], None, lengths is not None)
-    flat = tuple(row.reshape(-1, row.shape[-1]) for row in rows)
-    (_, events, n_samples) = layout.events((flat[0], *flat))
-    targets = tuple(target_of_events(c, events, n_samples) for c in comparisons)
-    return jax.tree.map(lambda t: t.reshape(*lead, -1), targets)
+    skeleton, shared = take_arrays(comparisons)
+    return keep_rows_sharded(_RowTargets(skeleton, layout), shared, rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class _RowTargets:
+    """What is needed of the targets in some rows, flat, for every comparison."""
+
+    skeleton: Skeleton
+    layout: Layout
+
+    def __call__(self, shared: Arrays, rows: Arrays) -> tuple[Any, ...]:
+        lead = rows[0].shape[:-1]
+        flat = tuple(row.reshape(-1, row.shape[-1]) for row in rows)
+        (_, events, n_samples) = self.layout.events((flat[0], *flat))
+        comparisons = self.skeleton.filled(shared)
+        targets = tuple(target_of_events(c, events, n_samples) for c in comparisons)
+        return jax.tree.map(lambda t: t.reshape(*lead, -1), targets)
 
 
 def evaluate_bound(

@@ -12,6 +12,7 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._compile import compiled
 from korvax_eqx._keys import check_key
 from korvax_eqx._repr import constructor_call
+from korvax_eqx._sharding._devices import whole_samples
 from korvax_eqx._static import Fixed
 
 from ._comparison import AbstractComparison
@@ -222,7 +223,7 @@ def _compare(
         x, y = checks.signal(name, "x", x), checks.signal(name, "y", y)
         checks.pair(name, x, y)
         dtype = checks.wider(x.dtype, y.dtype)
-        x, y = x.astype(dtype), y.astype(dtype)
+        x, y = whole_samples(x.astype(dtype)), whole_samples(y.astype(dtype))
         comparisons = loss.comparisons(key=key)
         return evaluate(comparisons, x, y, lengths, wants)
 
@@ -265,7 +266,7 @@ def _compare_terms(
 
 @compiled
 def _bound(loss: AbstractLoss, y: Any, lengths: Any, key: Any) -> tuple[Any, ...]:
-    y = checks.signal(type(loss).__name__, "y", y)
+    y = whole_samples(checks.signal(type(loss).__name__, "y", y))
     return bound_targets(loss.comparisons(key=key), y, lengths)
 
 
@@ -277,7 +278,7 @@ def _compare_bound(
         x = checks.signal(name, "x", x)
         if x.shape != bound.shape:
             checks.pair(name, x, jax.ShapeDtypeStruct(bound.shape, bound.dtype))
-        x = x.astype(checks.wider(x.dtype, bound.dtype))
+        x = whole_samples(x.astype(checks.wider(x.dtype, bound.dtype)))
         comparisons = bound.loss.comparisons(key=key)
         return evaluate_bound(comparisons, x, bound.targets, bound.lengths, wants)
 

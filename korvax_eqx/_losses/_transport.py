@@ -17,7 +17,7 @@ from korvax_eqx._numerics._ratio import quotient, quotient_at_most
 from korvax_eqx._numerics._safe import in_range
 from korvax_eqx._numerics._transport import circular_wasserstein_1d, wasserstein_1d
 from korvax_eqx._static import static_or_leaf
-from korvax_eqx._tables._frequencies import hz_to_mel
+from korvax_eqx._tables._frequencies import mels_table
 
 _OWNER = "SpectralOptimalTransportLoss"
 # A mass of this part of the floor counts as none: divisions by less would overflow in
@@ -235,7 +235,7 @@ class SpectralOptimalTransportLoss(AbstractFramesLoss):
         if positions == "log":
             ratio = np.maximum(unit * top, self.fmin) / self.fmin
             return np.log(ratio) / np.log(top / self.fmin)
-        mel = np.asarray(hz_to_mel(np.append(unit * top, top), self.htk), np.float64)
+        mel = mels_table(np.append(unit * top, top), self.htk)
         return mel[:-1] / mel[-1]
 
     @property

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._base import AbstractFramesScale
+from korvax_eqx._numerics._ranks import along_last
 
 _OWNER = "OneSidedPower"
 
@@ -46,4 +47,4 @@ class OneSidedPower(AbstractFramesScale):
         S = checks.scale_input(_OWNER, S, bins_last=True)
         weights = np.full(S.shape[-1], 2.0 * self.factor)
         weights[[0, -1]] = self.factor
-        return S * jnp.asarray(weights, S.dtype)
+        return S * along_last(jnp.asarray(weights, S.dtype), S)

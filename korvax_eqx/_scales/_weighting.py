@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._base import AbstractFramesScale
+from korvax_eqx._numerics._ranks import along_last
 from korvax_eqx._static import static_or_leaf
 from korvax_eqx._tables._frequencies import fft_frequencies_table
 from korvax_eqx._tables._weighting import Curve, weighting_values
@@ -267,4 +268,4 @@ def _add(
             "FFT spectrum use its `sr` and `n_fft`, for mel bands "
             "`frequencies=MelScale(...).frequencies`."
         )
-    return S + jnp.asarray(weighting_db, S.dtype)
+    return S + along_last(jnp.asarray(weighting_db, S.dtype), S)

@@ -81,26 +81,48 @@ def keep_sharded(fn: Callable[..., Array], x: Array, *shared: Array) -> Array:
     `(*lead, n)` to `(*lead, ...)`, is differentiated as usual, and is called as it is
     where no leading axis is explicitly sharded.
     """
-    x = whole_samples(x)
-    if not any(explicit_lead(x)):
-        return fn(x, *shared)
-    return _manual(fn, x, *shared)
+    return keep_rows_sharded(_OfOneRow(fn), shared, (x,))
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfOneRow:
+    fn: Callable[..., Array]
+
+    def __call__(self, shared: Arrays, rows: Arrays) -> Array:
+        return self.fn(*rows, *shared)
+
+
+def keep_rows_sharded(
+    fn: Callable[[Arrays, Arrays], Any], shared: Arrays, rows: Arrays
+) -> Any:
+    """`fn(shared, rows)`, each device computing its share of `rows`.
+
+    As `keep_sharded`, of several rows with the same leading axes, for any tree of
+    arrays with these leading axes.
+    """
+    rows = tuple(map(whole_samples, rows))
+    if not any(explicit_lead(*rows)):
+        return fn(shared, rows)
+    return _manual(fn, shared, rows)
 
 
 # Compiled, as an eager `shard_map` over some of the mesh axes fails in JAX 0.10.
 @functools.partial(jax.jit, static_argnums=0)
-def _manual(fn: Callable[..., Array], x: Array, *shared: Array) -> Array:
-    lead = explicit_lead(x)
+def _manual(fn: Callable[[Arrays, Arrays], Any], shared: Arrays, rows: Arrays) -> Any:
+    lead = explicit_lead(*rows)
     spec = partition_spec(lead)
+    shardings = [jax.typeof(row).sharding for row in rows]
+    mesh = next(sharding.mesh for sharding in shardings if any(sharding.spec))
+    rows = tuple(jax.sharding.reshard(r, NamedSharding(mesh, spec)) for r in rows)
     return jax.shard_map(
         fn,
-        mesh=jax.typeof(x).sharding.mesh,
-        in_specs=(spec, *[PartitionSpec()] * len(shared)),
+        mesh=mesh,
+        in_specs=(PartitionSpec(), spec),
         out_specs=spec,
         # Only these: over an axis that cuts nothing, the gradient would be summed.
         axis_names={name for names in lead for name in names},
         check_vma=False,
-    )(x, *shared)
+    )(shared, rows)
 
 
 def whole_samples(x: Array) -> Array:

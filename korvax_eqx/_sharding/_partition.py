@@ -28,14 +28,29 @@ class _Shaped(Protocol):
     def shape(self) -> Sequence[int]: ...
 
 
-@functools.partial(custom_partitioning, static_argnums=(0,))
 def partitioned_rows(
     call: RowCall, shared: Arrays, rows: Arrays
 ) -> tuple[Arrays, Arrays]:
     """`call(shared, rows)`, with the rows left on the devices that hold them."""
-    # `custom_partitioning` refuses a function that closes over arrays (tables, say);
-    # inside a `jit` of their own they are constants of that.
-    return jax.jit(call)(shared, rows)
+    return _partitioned(call)(shared, rows)
+
+
+# One for each call, and not `static_argnums`: with those, JAX keeps the arrays that it
+# traces with, and `jax.checking_leaks` raises.
+@functools.lru_cache(maxsize=4096)
+def _partitioned(call: RowCall) -> custom_partitioning:
+    def run(shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
+        # `custom_partitioning` refuses a function that closes over arrays (tables,
+        # say); inside a `jit` of their own they are constants of that.
+        return jax.jit(call)(shared, rows)
+
+    partitioned = custom_partitioning(run)
+    partitioned.def_partition(
+        functools.partial(_partition, call),
+        infer_sharding_from_operands=functools.partial(_infer, call),
+        sharding_rule=functools.partial(_sharding_rule, call),
+    )
+    return partitioned
 
 
 def _partition(
@@ -126,8 +141,3 @@ def _mapping(which: int, array: _Shaped, leading: Sequence[int]) -> ArrayMapping
     common = [f"lead{axis}" for axis in leading]
     own = [f"own{which}_{axis}" for axis in range(len(leading), len(array.shape))]
     return ArrayMapping(*common, *own)
-
-
-partitioned_rows.def_partition(
-    _partition, infer_sharding_from_operands=_infer, sharding_rule=_sharding_rule
-)
