@@ -30,7 +30,7 @@ from korvax_eqx._names import still_says
 from korvax_eqx._numerics._frames import padded
 from korvax_eqx._numerics._padding import extended
 from korvax_eqx._repr import constructor_call
-from korvax_eqx._sharding._devices import whole_samples
+from korvax_eqx._sharding._devices import keep_rows_sharded, whole_samples
 from korvax_eqx._sharding._pieces import limit_of
 from korvax_eqx._sharding._piecewise import piecewise
 from korvax_eqx._sharding._segments import Framing, Segments
@@ -391,7 +391,21 @@ def _compared(
     S_y: Inexact[Array, "*channels n_bins n_frames"],
 ) -> Float[Array, ""]:
     with jax.named_scope(f"korvax_eqx.{type(loss).__name__}"):
-        S_x, S_y = jnp.swapaxes(S_x, -1, -2), jnp.swapaxes(S_y, -1, -2)
+        rows = jnp.swapaxes(S_x, -1, -2), jnp.swapaxes(S_y, -1, -2)
+        skeleton, shared = take_arrays(loss)
+        columns = keep_rows_sharded(_Columns(skeleton), shared, rows, n_whole=2)
+        means = tuple(map(jnp.mean, columns))
+        return loss.finish(means) if isinstance(loss, AbstractBatchLoss) else means[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Columns:
+    """What a loss averages over spectra, as a hashable function."""
+
+    skeleton: Skeleton
+
+    def __call__(self, shared: Arrays, rows: Arrays) -> Arrays:
+        loss = self.skeleton.filled(shared)
         if isinstance(loss, AbstractBatchLoss):
-            return loss.finish(tuple(map(jnp.mean, loss.sums(S_x, S_y))))
-        return jnp.mean(loss.values(S_x, S_y))
+            return loss.sums(*rows)
+        return (loss.values(*rows),)

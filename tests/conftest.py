@@ -68,6 +68,7 @@ _THINNED = {
     "test_recipes_separation.py",
     "test_recipes_smooth.py",
     "test_recipes_sot.py",
+    "test_registry.py",
     "test_reference_losses.py",
     "test_reference_transforms.py",
     "test_scales.py",

@@ -636,6 +636,131 @@ LEARNABLE = [
     ),
 ]
 
+
+def _padded(*modes: str) -> Callable[[], Any]:
+    """Both kinds of transforms that pad, in several modes."""
+
+    def make() -> ke.MultiResolutionLoss:
+        vqt = {"fmin": 500.0, "n_bins": 24, "hop_length": 100}
+        transforms: list[Any] = [ke.Spectrogram(**SIZES, pad_mode=m) for m in modes]
+        transforms += [ke.VQT(SAMPLE_RATE, **vqt, pad_mode=m) for m in modes]
+        return ke.MultiResolutionLoss(transforms, ke.ElementwiseLoss("L2"))
+
+    return make
+
+
+def _of_transforms(*transforms: Callable[[], Any]) -> Callable[[], Any]:
+    def make() -> ke.MultiResolutionLoss:
+        made = [transform() for transform in transforms]
+        return ke.MultiResolutionLoss(made, ke.ElementwiseLoss("L2"))
+
+    return make
+
+
+def _of_losses(*losses: Callable[[], Any]) -> Callable[[], Any]:
+    return lambda: ke.TimeFrequencyLoss(
+        ke.Spectrogram(**SIZES), [loss() for loss in losses]
+    )
+
+
+def _transport(**options: Any) -> Callable[[], Any]:
+    return lambda: ke.SpectralOptimalTransportLoss(**options)
+
+
+# Losses on signals with every option that none of those above has: a class with an
+# option that is not made here or there fails `test_registry`.
+OPTIONS = [
+    Case("padding-samples", _padded("edge", "reflect", "symmetric", "wrap")),
+    Case(
+        "padding-statistics",
+        _padded("linear_ramp", "maximum", "mean", "median", "minimum"),
+    ),
+    Case(
+        "Spectrogram-options",
+        _of_transforms(
+            lambda: ke.Spectrogram(**SIZES, normalized=True, extra_padding=True),
+            lambda: ke.Spectrogram(**SIZES, normalized="window", floor_mode="add"),
+            lambda: ke.Spectrogram(**SIZES, normalized="frame_length"),
+        ),
+    ),
+    Case(
+        "MFCC-options",
+        _of_transforms(
+            lambda: ke.MFCC(
+                SAMPLE_RATE, n_mels=20, **SIZES, norm="backward", mag_scale="log"
+            ),
+            lambda: ke.MFCC(
+                SAMPLE_RATE, n_mels=20, **SIZES, norm=None, mag_scale="linear"
+            ),
+        ),
+    ),
+    Case(
+        "Chroma-options",
+        _of_transforms(
+            lambda: ke.Chroma(SAMPLE_RATE, **SIZES, norm=None),
+            lambda: ke.Chroma(SAMPLE_RATE, **SIZES, norm=1),
+            lambda: ke.Chroma(SAMPLE_RATE, **SIZES, norm=2),
+        ),
+    ),
+    Case(
+        "VQT-options",
+        _of_transforms(
+            lambda: ke.VQT(
+                SAMPLE_RATE, fmin=500.0, n_bins=24, hop_length=100, center=False
+            )
+        ),
+    ),
+    Case(
+        "spectral-options",
+        _of_losses(
+            lambda: ke.NormLoss(reduction="numel"),
+            lambda: ke.CumulativeEnergyLoss(("up", "down", "right", "left")),
+        ),
+    ),
+    Case("BatchRelativeLoss-L1", _of_losses(lambda: ke.BatchRelativeLoss("L1"))),
+    Case(
+        "MeanOverBins-weights",
+        lambda: ke.TimeFrequencyLoss(
+            ke.Spectrogram(**SIZES),
+            ke.ElementwiseLoss(),
+            ke.MeanOverBins([0.5 + i for i in range(129)]),
+        ),
+    ),
+    Case(
+        "Transport-positions",
+        _of_losses(
+            _transport(positions="mel", sr=SAMPLE_RATE, htk=True),
+            _transport(positions="mel", sr=SAMPLE_RATE, p=1),
+            _transport(positions="log", sr=SAMPLE_RATE),
+            _transport(positions="linear", root=True),
+        ),
+    ),
+    Case(
+        "Transport-options",
+        _of_losses(
+            _transport(p=1, circular=True),
+            _transport(axis="time"),
+            _transport(reference="target", balanced=False, weighting="energy"),
+            _transport(weighting="active"),
+        ),
+    ),
+    Case("MRSTFTLoss-valid", lambda: ke.MRSTFTLoss((64,), (256,), center=False)),
+    Case("FIRFilter-long", lambda: ke.MappedLoss(ke.FIRFilter([0.1] * 600), _small())),
+    Case("LogWMSELoss-sum", lambda: ke.LogWMSELoss([0.1] * 600, "sum"), n_channels=2),
+    Case("LogWMSELoss-last", lambda: ke.LogWMSELoss([1.0], "last"), n_channels=3),
+    Case(
+        "ratios",
+        lambda: ke.SumLoss(
+            [
+                ke.SNRLoss(zero_mean=False),
+                ke.SISDRLoss(zero_mean=False),
+                ke.SDSDRLoss(zero_mean=False),
+            ]
+        ),
+    ),
+    Case("L1SNRLoss-level", lambda: ke.L1SNRLoss(level=True)),
+]
+
 ALL = [
     *MAPS,
     *TRANSFORMS,
@@ -662,7 +787,7 @@ def signals(
 
 def arguments(case: Case) -> tuple[jax.Array, ...]:
     """Two examples of what an object of any kind takes."""
-    if case in COMPOSITES or case in LEVELS or case in BATCHES:
+    if case in [*COMPOSITES, *LEVELS, *BATCHES, *OPTIONS]:
         return case.signals(2)
     if case in MAPS or case in TRANSFORMS:
         return case.signals(2)[:1]

@@ -203,6 +203,7 @@ def _with_slopes_jvp(
     is_regular = (W > 0)[..., None]
     for slope, tangent in zip(slopes, tangents[-1], strict=True):
         if not isinstance(tangent, SymbolicZero):
+            tangent = along_last(tangent, slope)
             out += jnp.sum(jnp.where(is_regular, slope, filler) * tangent, -1)
     return _with_slopes(*primals), out
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._base import AbstractFramesScale
+from korvax_eqx._numerics._ranks import along_last
 from korvax_eqx._static import items_of, static_or_leaf
 
 _OWNER = "MeanOverBins"
@@ -58,7 +59,7 @@ class MeanOverBins(AbstractFramesScale):
                     f"{weights.shape[0]} weights. Got the shape "
                     f"{checks.public_shape(S)}."
                 )
-            S = S * weights
+            S = S * along_last(weights, S)
         return jnp.mean(S, axis=-1, keepdims=True)
 
 

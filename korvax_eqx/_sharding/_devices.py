@@ -93,14 +93,17 @@ class _OfOneRow:
 
 
 def keep_rows_sharded(
-    fn: Callable[[Arrays, Arrays], Any], shared: Arrays, rows: Arrays
+    fn: Callable[[Arrays, Arrays], Any],
+    shared: Arrays,
+    rows: Arrays,
+    n_whole: int = 1,
 ) -> Any:
     """`fn(shared, rows)`, each device computing its share of `rows`.
 
     As `keep_sharded`, of several rows with the same leading axes, for any tree of
-    arrays with these leading axes.
+    arrays with these leading axes. The last `n_whole` axes of the rows are not cut.
     """
-    rows = tuple(map(whole_samples, rows))
+    rows = tuple(whole_samples(row, n_whole) for row in rows)
     if not any(explicit_lead(*rows)):
         return fn(shared, rows)
     return _manual(fn, shared, rows)
@@ -110,7 +113,8 @@ def keep_rows_sharded(
 @functools.partial(jax.jit, static_argnums=0)
 def _manual(fn: Callable[[Arrays, Arrays], Any], shared: Arrays, rows: Arrays) -> Any:
     lead = explicit_lead(*rows)
-    spec = partition_spec(lead)
+    n_cut = max(i for i, names in enumerate(lead) if names) + 1
+    spec = partition_spec(lead[:n_cut])
     shardings = [jax.typeof(row).sharding for row in rows]
     mesh = next(sharding.mesh for sharding in shardings if any(sharding.spec))
     rows = tuple(jax.sharding.reshard(r, NamedSharding(mesh, spec)) for r in rows)
@@ -125,13 +129,17 @@ def _manual(fn: Callable[[Arrays, Arrays], Any], shared: Arrays, rows: Arrays) -
     )(shared, rows)
 
 
-def whole_samples(x: Array) -> Array:
-    """`x` with its last axis on one device, if its type says that it is not."""
+def whole_samples(x: Array, n_axes: int = 1) -> Array:
+    """`x` with its last axes on one device, if its type says that they are not.
+
+    All of its axes under `jax.disable_jit`, where each operation runs alone.
+    """
     sharding = jax.typeof(x).sharding
-    lead = lead_axes(sharding.spec, x.ndim)
-    if not lead or not lead[-1]:
+    axes = lead_axes(sharding.spec, x.ndim)
+    n_kept = 0 if is_disabled() else max(0, x.ndim - n_axes)
+    if not any(axes[n_kept:]):
         return x
-    spec = partition_spec(lead[:-1])
+    spec = partition_spec(axes[:n_kept])
     return jax.sharding.reshard(x, NamedSharding(sharding.mesh, spec))
 
 
