@@ -7,11 +7,9 @@ promise this, e.g. one that normalises over the batch, is given as any other cal
 it is then evaluated whole.
 
 For signals of unequal lengths in one batch the evaluation also has to know what a
-part does with frames beyond the end of a signal. The library's parts derive from the
-`AbstractFrames...` bases, which are told how many frames are valid. Of other parts it
-is found out by trial, on noise: a transform may depend on the signal and the zeros
-that follow it alone, a scale on one frame at a time, and a loss may be a mean over
-frames. One that is none of these is refused with that reason.
+part does with frames beyond the end of a signal. Parts that derive from the
+`AbstractFrames...` bases are told how many frames are valid. Of other parts it is found
+out by trial, on noise.
 """
 
 import dataclasses
@@ -35,7 +33,7 @@ from korvax_eqx._sharding._pieces import limit_of
 from korvax_eqx._sharding._piecewise import piecewise
 from korvax_eqx._sharding._segments import Framing, Segments
 from korvax_eqx._static import has_plain_callables
-from korvax_eqx._tree import Arrays, Skeleton, take_arrays
+from korvax_eqx._tree import Arrays, Method, Skeleton, take_arrays
 
 Count = int | Int[Array, "*rows"]
 
@@ -392,20 +390,9 @@ def _compared(
 ) -> Float[Array, ""]:
     with jax.named_scope(f"korvax_eqx.{type(loss).__name__}"):
         rows = jnp.swapaxes(S_x, -1, -2), jnp.swapaxes(S_y, -1, -2)
+        is_of_batch = isinstance(loss, AbstractBatchLoss)
         skeleton, shared = take_arrays(loss)
-        columns = keep_rows_sharded(_Columns(skeleton), shared, rows, n_whole=2)
-        means = tuple(map(jnp.mean, columns))
-        return loss.finish(means) if isinstance(loss, AbstractBatchLoss) else means[0]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Columns:
-    """What a loss averages over spectra, as a hashable function."""
-
-    skeleton: Skeleton
-
-    def __call__(self, shared: Arrays, rows: Arrays) -> Arrays:
-        loss = self.skeleton.filled(shared)
-        if isinstance(loss, AbstractBatchLoss):
-            return loss.sums(*rows)
-        return (loss.values(*rows),)
+        method = Method(skeleton, "sums" if is_of_batch else "values")
+        columns = keep_rows_sharded(method, shared, rows, n_whole=2)
+        means = jax.tree.map(jnp.mean, columns)
+        return loss.finish(means) if is_of_batch else means

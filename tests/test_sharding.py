@@ -22,7 +22,7 @@ def test_composed_losses_on_eight_devices() -> None:
 
 def test_explicit_axes_in_every_layout() -> None:
     """All pairs of a class and a layout take long: some of them."""
-    step = 12 if slices.RUNS_ALL else 73
+    step = 12 if slices.RUNS_ALL else 173
     found = outcomes("layouts.py", str(step), str(slices.SLICE))
     failures = [f"{name}: {failure}" for name, failure in found.items() if failure]
     assert found and not failures, "\n".join(failures)

@@ -204,12 +204,33 @@ def merged(comparisons: Iterable[AbstractComparison]) -> list[AbstractComparison
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Number the names that come more than once: `a`, `b`, `a` is `a#1`, `b`, `a#2`."""
+    """Number the names that come more than once: `a`, `b`, `a` is `a#1`, `b`, `a#2`.
+
+    Not by a number that another name has: `a`, `a`, `a#1` is `a#2`, `a#3`, `a#1`.
+    """
     total, seen, result = Counter(names), Counter(), []
     for name in names:
+        if total[name] == 1:
+            result.append(name)
+            continue
         seen[name] += 1
-        result.append(f"{name}#{seen[name]}" if total[name] > 1 else name)
+        while f"{name}#{seen[name]}" in total:
+            seen[name] += 1
+        result.append(f"{name}#{seen[name]}")
     return result
+
+
+def uniquely_named(
+    comparisons: Sequence[AbstractComparison],
+) -> tuple[AbstractComparison, ...]:
+    """Return the comparisons with names that no two terms share."""
+    names = [name for c in comparisons for name in c.names]
+    if len(set(names)) == len(names):
+        return tuple(comparisons)
+    rest = iter(unique_names(names))
+    return tuple(
+        with_fields(c, names=tuple(next(rest) for _ in c.names)) for c in comparisons
+    )
 
 
 def folded(x: Float[Array, "..."], event_ndim: int) -> Float[Array, "..."]:

@@ -15,7 +15,7 @@ from korvax_eqx._repr import constructor_call
 from korvax_eqx._sharding._devices import whole_samples
 from korvax_eqx._static import Fixed
 
-from ._comparison import AbstractComparison
+from ._comparison import AbstractComparison, uniquely_named
 from ._evaluate import Terms, Wants, bound_targets, evaluate, evaluate_bound
 
 
@@ -224,7 +224,7 @@ def _compare(
         checks.pair(name, x, y)
         dtype = checks.wider(x.dtype, y.dtype)
         x, y = whole_samples(x.astype(dtype)), whole_samples(y.astype(dtype))
-        comparisons = loss.comparisons(key=key)
+        comparisons = uniquely_named(loss.comparisons(key=key))
         return evaluate(comparisons, x, y, lengths, wants)
 
 
@@ -267,7 +267,7 @@ def _compare_terms(
 @compiled
 def _bound(loss: AbstractLoss, y: Any, lengths: Any, key: Any) -> tuple[Any, ...]:
     y = whole_samples(checks.signal(type(loss).__name__, "y", y))
-    return bound_targets(loss.comparisons(key=key), y, lengths)
+    return bound_targets(uniquely_named(loss.comparisons(key=key)), y, lengths)
 
 
 def _compare_bound(
@@ -279,7 +279,7 @@ def _compare_bound(
         if x.shape != bound.shape:
             checks.pair(name, x, jax.ShapeDtypeStruct(bound.shape, bound.dtype))
         x = whole_samples(x.astype(checks.wider(x.dtype, bound.dtype)))
-        comparisons = bound.loss.comparisons(key=key)
+        comparisons = uniquely_named(bound.loss.comparisons(key=key))
         return evaluate_bound(comparisons, x, bound.targets, bound.lengths, wants)
 
 

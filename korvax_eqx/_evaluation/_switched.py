@@ -40,7 +40,8 @@ class SwitchedComparison(AbstractMeanComparison):
 
     @property
     def event_ndim(self) -> int:
-        return max(c.event_ndim for option in self.options for c in option)
+        parts = (c for option in self.options for c in option)
+        return max((c.event_ndim for c in parts), default=1)
 
     @property
     def is_rowwise(self) -> bool:

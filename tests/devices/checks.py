@@ -541,7 +541,6 @@ def check_a_wrong_number_of_outputs_is_named() -> None:
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_numpy_dtype_promotion", "strict")
-    jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_use_shardy_partitioner", sys.argv[1] == "shardy")
     assert jax.device_count() == 8
     chosen = sys.argv[2:]
