@@ -277,6 +277,10 @@ LEVELS = [
     Case("SNRLoss", lambda: ke.SNRLoss()),
     Case("SISDRLoss", lambda: ke.SISDRLoss()),
     Case("SDSDRLoss", lambda: ke.SDSDRLoss()),
+    Case("SNRLoss-both", lambda: ke.SNRLoss(eps_mode="both")),
+    Case("SISDRLoss-both", lambda: ke.SISDRLoss(False, 1e-7, eps_mode="both")),
+    Case("SISDRLoss-relative", lambda: ke.SISDRLoss(eps_mode="relative")),
+    Case("SDSDRLoss-relative", lambda: ke.SDSDRLoss(eps_mode="relative")),
     Case("L1SNRLoss", lambda: ke.L1SNRLoss()),
     *(
         Case(

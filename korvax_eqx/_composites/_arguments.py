@@ -16,6 +16,7 @@ from korvax_eqx._base import (
 from korvax_eqx._evaluation._comparison import is_off, unique_names
 from korvax_eqx._evaluation._loss import AbstractLoss
 from korvax_eqx._evaluation._pieces import PieceSize
+from korvax_eqx._losses._cumulative_energy import CumulativeEnergyLoss
 from korvax_eqx._maps._base import AbstractSignalMap
 from korvax_eqx._names import name_of, snake_name
 from korvax_eqx._scales._identity import Identity
@@ -83,6 +84,9 @@ def losses_and_scales(
     if len(losses) != len(scales):
         rule = f"be one scale, or one for each of the {len(losses)} losses"
         checks.refuse(owner, "scale_fn", rule, f"{len(scales)} scales")
+    for loss, scale in zip(losses, scales, strict=True):
+        if isinstance(loss, CumulativeEnergyLoss):
+            loss.check_scale(owner, scale)
     return losses, scales
 
 

@@ -130,7 +130,7 @@ def amplitude_to_db(
 
     **Returns:** dB, of the same shape; of an empty array an empty one.
     """
-    amin, top_db = _check_limits("amplitude_to_db", amin, top_db)
+    amin, top_db = check_limits("amplitude_to_db", amin, top_db)
     amplitude = _real(_array(S))
     if amplitude.size == 0:
         return amplitude
@@ -159,7 +159,7 @@ def power_to_db(
 
     **Returns:** dB, of the same shape; of an empty array an empty one.
     """
-    amin, top_db = _check_limits("power_to_db", amin, top_db)
+    amin, top_db = check_limits("power_to_db", amin, top_db)
     power = _real(_array(S))
     if power.size == 0:
         return power
@@ -286,7 +286,7 @@ def _reference_of_each(
 
 
 def _check(owner: str, ref: Any, amin: Any, top_db: Any) -> tuple[Any, float, Any]:
-    amin, top_db = _check_limits(owner, amin, top_db)
+    amin, top_db = check_limits(owner, amin, top_db)
     if callable(ref):
         return as_module(ref), amin, top_db
     if checks.is_learnable(ref):
@@ -294,7 +294,7 @@ def _check(owner: str, ref: Any, amin: Any, top_db: Any) -> tuple[Any, float, An
     return static_or_leaf(checks.positive(owner, "ref", ref)), amin, top_db
 
 
-def _check_limits(owner: str, amin: Any, top_db: Any) -> tuple[float, float | None]:
+def check_limits(owner: str, amin: Any, top_db: Any) -> tuple[float, float | None]:
     amin = checks.positive(owner, "amin", amin)
     if top_db is not None:
         top_db = checks.non_negative(owner, "top_db", top_db)

@@ -5,7 +5,7 @@ from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._evaluation._signals import AbstractWaveformLoss, counted
-from korvax_eqx._numerics._waveform import snr
+from korvax_eqx._numerics._waveform import EPS_MODES, EpsMode, snr
 
 
 class SNRLoss(AbstractWaveformLoss):
@@ -14,21 +14,34 @@ class SNRLoss(AbstractWaveformLoss):
     $$-10 \log_{10}\left(\frac{\sum y^2}{\sum (x - y)^2 + \epsilon} + \epsilon\right)$$
 
     Smaller is better. In auraloss `SNRLoss`, there after averaging over the batch too.
+
+    Where energies are not far above $\epsilon$ it says little, and two silent signals
+    give 80 dB. With `eps_mode="both"` it is torchmetrics's (`eps=1.19e-7`), and with
+    `"relative"` no level makes a difference: see [`SISDRLoss`][].
     """
 
     zero_mean: bool = eqx.field(static=True)
     eps: float = eqx.field(static=True)
+    eps_mode: EpsMode = eqx.field(static=True)
 
-    def __init__(self, zero_mean: bool = True, eps: float = 1e-8):
+    def __init__(
+        self,
+        zero_mean: bool = True,
+        eps: float = 1e-8,
+        *,
+        eps_mode: EpsMode = "denominator",
+    ):
         """**Arguments:**
 
         - `zero_mean`: whether the mean of each signal is taken away first.
         - `eps`: $\\epsilon$, non-negative.
+        - `eps_mode`: where it stands, see above.
 
         **Raises:** `ValueError` for a value of another kind.
         """
         self.zero_mean = checks.boolean("SNRLoss", "zero_mean", zero_mean)
         self.eps = checks.non_negative("SNRLoss", "eps", eps)
+        self.eps_mode = checks.one_of("SNRLoss", "eps_mode", eps_mode, EPS_MODES)
 
     def values(
         self,
@@ -36,4 +49,5 @@ class SNRLoss(AbstractWaveformLoss):
         y: Float[Array, "*rows n_samples"],
         n_samples: Int[Array, "*rows"] | None = None,
     ) -> Float[Array, "*rows"]:
-        return snr(x, y, counted(x, n_samples), self.zero_mean, self.eps)
+        n = counted(x, n_samples)
+        return snr(x, y, n, self.zero_mean, self.eps, self.eps_mode)

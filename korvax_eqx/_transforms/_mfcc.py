@@ -16,7 +16,7 @@ from korvax_eqx import _warnings
 from korvax_eqx._axes import Axes
 from korvax_eqx._base import AbstractFramesTransform, Count, frames_in_pieces, is_long
 from korvax_eqx._numerics._safe import FloorMode
-from korvax_eqx._scales._decibel import PowerToDB, power_to_db
+from korvax_eqx._scales._decibel import PowerToDB, check_limits, power_to_db
 from korvax_eqx._scales._log import Log
 from korvax_eqx._tables._frequencies import read_only
 from korvax_eqx._tables._mel import MelNorm
@@ -51,7 +51,7 @@ class MFCC(AbstractFramesTransform):
     rows of the DCT-II and $L$ the lifter $1 + \tfrac{l}{2} \sin(\pi k / l)$ with
     $k = 1, 2, \dots$ and $l$ = `lifter`.
 
-    In dB, each spectrogram is limited to 80 dB below its own maximum. The function
+    In dB, each spectrogram is limited to `top_db` below its own maximum. The function
     [`mfcc`][], as korvax and librosa, takes the maximum of the whole batch.
     """
 
@@ -78,6 +78,8 @@ class MFCC(AbstractFramesTransform):
     normalized: Normalized = eqx.field(static=True)
     floor: float = eqx.field(static=True)
     floor_mode: FloorMode = eqx.field(static=True)
+    amin: float = eqx.field(static=True)
+    top_db: float | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -105,16 +107,21 @@ class MFCC(AbstractFramesTransform):
         normalized: Normalized = False,
         floor: float = 0.0,
         floor_mode: FloorMode = "clip",
+        amin: float = _FLOOR,
+        top_db: float | None = 80.0,
     ) -> None:
         """**Arguments:**
 
         - `n_mfcc`: number of coefficients, at most `n_mels`.
         - `norm`: of the cosine transform: `"ortho"` makes it orthonormal, `None` and
             `"backward"` leave it unscaled.
-        - `mag_scale`: `"db"`, decibels with `amin=1e-6` and `top_db=80`; `"log"`, the
-            natural logarithm of the bands plus 1e-6; `"linear"`, none.
+        - `mag_scale`: `"db"`, decibels with `amin` and `top_db`; `"log"`, the natural
+            logarithm of the bands plus `amin`; `"linear"`, none.
         - `lifter`: length of the lifter in coefficients; 0 for none.
         - `mel_norm`: the `norm` of `MelSpectrogram`.
+        - `amin`, `top_db`: the smallest band, and how far below the largest one values
+            may be, as in `PowerToDB`. `amin` is korvax's, below which quiet speech is
+            constant; librosa has 1e-10.
         - the others as in `MelSpectrogram`.
 
         **Raises:** `ValueError` for an argument outside these rules.
@@ -149,6 +156,7 @@ class MFCC(AbstractFramesTransform):
         self.padding, self.extra_padding = mel.padding, mel.extra_padding
         self.normalized = mel.normalized
         self.floor, self.floor_mode = mel.floor, mel.floor_mode
+        self.amin, self.top_db = check_limits("MFCC", amin, top_db)
         self.n_mfcc, self.norm, self.mag_scale, self.lifter = _check(
             "MFCC", "n_mfcc", n_mfcc, self.n_mels, norm, mag_scale, lifter
         )
@@ -212,10 +220,10 @@ class MFCC(AbstractFramesTransform):
         else:
             S = mel.frames(x, n_samples)
         if self.mag_scale == "log":
-            S = Log(eps=_FLOOR)(S)
+            S = Log(eps=self.amin)(S)
         elif self.mag_scale == "db":
             n_frames: Any = None if n_samples is None else mel.n_frames(n_samples)
-            S = PowerToDB(amin=_FLOOR).frames(S, n_frames)
+            S = PowerToDB(amin=self.amin, top_db=self.top_db).frames(S, n_frames)
         return _product(self.dct_matrix, S)
 
 
