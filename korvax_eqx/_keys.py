@@ -17,11 +17,10 @@ def check_key(owner: str, value: Any) -> None:
     is_typed = is_array and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
     if is_typed and value.ndim == 0:
         return
-    if is_array and not is_typed and value.dtype == np.uint32 and value.ndim == 1:
-        # As `jax.random.PRNGKey` makes them, of as many words as JAX is set to.
-        if value.shape == jax.eval_shape(jax.random.PRNGKey, 0).shape:
-            return
+    is_raw = is_array and not is_typed and value.dtype == np.uint32
+    if is_raw and value.shape in ((2,), (4,)):  # `PRNGKey` of "threefry2x32", of "rbg"
+        return
     remedy = "Make one with `jax.random.key(0)`."
-    if is_typed or (is_array and value.dtype == np.uint32 and value.ndim > 1):
+    if is_typed or (is_raw and value.ndim > 1):
         remedy = "Pass one of them, `key[0]`; for a draw an example, use `jax.vmap`."
     checks.refuse(owner, "key", "be one key of `jax.random`", value, remedy)

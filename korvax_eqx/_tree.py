@@ -41,6 +41,17 @@ class Skeleton:
         return jax.tree.unflatten(self.treedef, self.leaves)
 
 
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A method of a tree, as a hashable function of the tree's arrays and others."""
+
+    skeleton: Skeleton
+    name: str
+
+    def __call__(self, shared: Arrays, arrays: Arrays) -> Any:
+        return getattr(self.skeleton.filled(shared), self.name)(*arrays)
+
+
 def take_arrays(tree: Any) -> tuple[Skeleton, Arrays]:
     """Split a pytree into its structure and its arrays."""
     leaves, treedef = jax.tree.flatten(tree)

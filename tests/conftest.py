@@ -1,4 +1,4 @@
-"""Settings for all tests: strict dtypes and, on demand, checked types."""
+"""Settings for all tests: strict dtypes and ranks and, on demand, checked types."""
 
 import os
 import zlib
@@ -14,6 +14,7 @@ import slices
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Annotated shapes and types are checked at every call of the package. On demand, as
 # wrong arguments would then be refused by the checker and not by the package.
@@ -46,7 +47,9 @@ _THINNED = {
     "test_finite.py",
     "test_framing.py",
     "test_laws.py",
+    "test_laws_leaves.py",
     "test_laws_protocol.py",
+    "test_laws_rounding.py",
     "test_lengths.py",
     "test_long_signals.py",
     "test_losses_cumulative_energy.py",
@@ -65,6 +68,7 @@ _THINNED = {
     "test_recipes_separation.py",
     "test_recipes_smooth.py",
     "test_recipes_sot.py",
+    "test_registry.py",
     "test_reference_losses.py",
     "test_reference_transforms.py",
     "test_scales.py",
@@ -78,6 +82,7 @@ _THINNED = {
 # optimisations these files take three quarters of the time, and so does the short loop.
 _UNOPTIMISED = {
     "test_composites.py",
+    "test_laws_leaves.py",
     "test_laws_protocol.py",
     "test_lengths.py",
     "test_long_signals.py",

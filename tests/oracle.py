@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import promotion
 
 DOUBLE, SINGLE = 1e-9, 1e-5
 # Of two float32 computations neither need be the closer one, and a DFT by matrix
@@ -46,7 +47,7 @@ def standard(fn: Callable[..., Any]) -> Callable[..., Any]:
     """`fn` under the promotion of dtypes that korvax is written for."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        with jax.numpy_dtype_promotion("standard"):
+        with promotion.usual_promotion():
             return fn(*args, **kwargs)
 
     return call

@@ -280,6 +280,10 @@ LEVELS = [
     Case("SNRLoss", lambda: ke.SNRLoss()),
     Case("SISDRLoss", lambda: ke.SISDRLoss()),
     Case("SDSDRLoss", lambda: ke.SDSDRLoss()),
+    Case("SNRLoss-both", lambda: ke.SNRLoss(eps_mode="both")),
+    Case("SISDRLoss-both", lambda: ke.SISDRLoss(False, 1e-7, eps_mode="both")),
+    Case("SISDRLoss-relative", lambda: ke.SISDRLoss(eps_mode="relative")),
+    Case("SDSDRLoss-relative", lambda: ke.SDSDRLoss(eps_mode="relative")),
     Case("L1SNRLoss", lambda: ke.L1SNRLoss()),
     *(
         Case(
@@ -450,6 +454,320 @@ RECIPES = [
     ),
 ]
 
+
+def _array(*values: float) -> jax.Array:
+    return jnp.array(values)
+
+
+def _window(n: int = 256) -> jax.Array:
+    return jnp.hanning(n + 2)[1:-1]
+
+
+def _bands() -> jax.Array:
+    return jnp.asarray(ke.MelScale(SAMPLE_RATE, 256, n_mels=20).matrix)
+
+
+def _on_spectra(scale: Any, loss: Any = None, **keywords: Any) -> ke.TimeFrequencyLoss:
+    loss = ke.ElementwiseLoss("L2") if loss is None else loss
+    spectra = ke.Spectrogram(**SIZES, power=1.0)
+    return ke.TimeFrequencyLoss(spectra, loss, scale, **keywords)
+
+
+def _of_transform(transform: Any, scale: Any = None) -> ke.TimeFrequencyLoss:
+    return ke.TimeFrequencyLoss(transform, ke.ElementwiseLoss("L2"), scale)
+
+
+# Losses with leaves: each field of each class that takes a JAX array, at least once.
+LEARNABLE = [
+    Case(
+        "FIRFilter",
+        lambda: ke.MappedLoss(ke.FIRFilter(_array(0.5, -0.2, 0.1)), _small()),
+    ),
+    Case(
+        "PreEmphasis",
+        lambda: ke.MappedLoss(ke.PreEmphasis(jnp.array(0.8)), _small()),
+    ),
+    Case(
+        "ChannelMix",
+        lambda: ke.MappedLoss(ke.ChannelMix(_array(0.5, 0.3, 0.2)[None]), _small()),
+        n_channels=3,
+    ),
+    Case(
+        "STFT",
+        lambda: _of_transform(ke.STFT(**SIZES, window=_window()), ke.RealImaginary()),
+    ),
+    Case(
+        "Spectrogram",
+        lambda: _of_transform(
+            ke.Spectrogram(**SIZES, window=_window(), normalized=True)
+        ),
+    ),
+    Case(
+        "MelSpectrogram",
+        lambda: _of_transform(
+            ke.MelSpectrogram(
+                SAMPLE_RATE, **SIZES, n_mels=20, window=_window(), basis=_bands()
+            )
+        ),
+    ),
+    Case(
+        "MFCC",
+        lambda: _of_transform(
+            ke.MFCC(
+                SAMPLE_RATE,
+                **SIZES,
+                n_mfcc=8,
+                n_mels=20,
+                window=_window(),
+                basis=_bands(),
+            )
+        ),
+    ),
+    Case(
+        "Chroma",
+        lambda: _of_transform(ke.Chroma(SAMPLE_RATE, **SIZES, window=_window())),
+    ),
+    Case(
+        "MelScale",
+        lambda: _on_spectra(
+            ke.MelScale(SAMPLE_RATE, 256, n_mels=20, basis=_bands()),
+        ),
+    ),
+    # Of a difference in dB the reference, or the weighting, is no part.
+    Case(
+        "AmplitudeToDB",
+        lambda: _on_spectra(ke.AmplitudeToDB(jnp.array(0.3)), ke.RelativeLoss()),
+    ),
+    Case(
+        "PowerToDB",
+        lambda: _on_spectra(ke.PowerToDB(jnp.array(0.3)), ke.RelativeLoss()),
+    ),
+    *(
+        Case(
+            scale.__name__,
+            lambda scale=scale: _on_spectra(
+                ke.Chain((ke.AmplitudeToDB(), scale(jnp.linspace(20.0, 4000.0, 129)))),
+                ke.RelativeLoss(),
+            ),
+        )
+        for scale in (ke.AWeighting, ke.BWeighting, ke.CWeighting, ke.DWeighting)
+    ),
+    Case("Log", lambda: _on_spectra(ke.Log(jnp.array(2.0), jnp.array(0.1)))),
+    Case(
+        "Log-clip",
+        lambda: _on_spectra(ke.Log(jnp.array(2.0), jnp.array(4.0), floor_mode="clip")),
+    ),
+    Case("MeanOverBins", lambda: _on_spectra(ke.MeanOverBins(jnp.linspace(0, 2, 129)))),
+    Case("Power", lambda: _on_spectra(ke.Power(jnp.array(0.4), 1e-3))),
+    Case("LogCoshLoss", lambda: ke.LogCoshLoss(jnp.array(1.5))),
+    Case("LogWMSELoss", lambda: ke.LogWMSELoss(_array(0.5, -1.0, 0.5))),
+    Case(
+        "LogWMSELoss-sum",
+        lambda: ke.LogWMSELoss(_array(0.5, -1.0, 0.5, 0.1, 0.3), "sum"),
+        n_channels=2,
+    ),
+    Case(
+        "LogWMSELoss-gated",
+        lambda: ke.LogWMSELoss(_array(0.5, -1.0, 0.5), threshold_db=-20.0),
+    ),
+    Case(
+        "LogWMSELoss-long",
+        lambda: recipes.log_wmse(
+            SAMPLE_RATE,
+            impulse_response=jnp.cos(jnp.arange(600.0)) ** 3,
+            impulse_response_sample_rate=SAMPLE_RATE,
+        ),
+    ),
+    Case(
+        "MRSTFTLoss",
+        lambda: ke.MRSTFTLoss(
+            (64, 100),
+            (128, 256),
+            window=(_window(128), _window()),
+            w_lin=jnp.array(0.5),
+            w_log=jnp.array(1.5),
+            w_sc=jnp.array(0.7),
+            log_fac=jnp.array(2.0),
+            log_eps=jnp.array(0.1),
+            resolution_weights=_array(1.0, 2.0),
+            lin_dist="L2",
+            log_dist="L2",
+        ),
+    ),
+    Case(
+        "SmoothMRSTFTLoss",
+        lambda: ke.SmoothMRSTFTLoss(
+            hop_lengths=(63, 128),
+            win_lengths=(127, 257),
+            window=(_window(127), _window(257)),
+            log_fac=jnp.array(2.0),
+            log_eps=jnp.array(0.5),
+            resolution_weights=_array(1.0, 2.0),
+        ),
+    ),
+    Case(
+        "MultiResolutionLoss",
+        lambda: ke.MultiResolutionLoss(
+            [ke.Spectrogram(**SIZES), ke.MelSpectrogram(SAMPLE_RATE, **SIZES)],
+            [ke.SpectralConvergenceLoss(), ke.ElementwiseLoss("L2")],
+            [ke.Identity(), ke.Log()],
+            weights=_array(0.5, 2.0),
+            resolution_weights=_array(2.0, 1.0),
+        ),
+    ),
+    Case(
+        "RandomSubsetLoss",
+        lambda: ke.RandomSubsetLoss(_named(), 2, weights=_array(0.5, 0.2, 2.0)),
+        draws=True,
+    ),
+    Case(
+        "SpectralOptimalTransportLoss",
+        lambda: _on_spectra(
+            None, ke.SpectralOptimalTransportLoss(jnp.linspace(0.0, 2.0, 129) ** 2)
+        ),
+    ),
+    Case(
+        "SumLoss",
+        lambda: ke.SumLoss(
+            {"stft": ke.MRSTFTLoss((64,), (128,)), "wave": ke.WaveformLoss("L2")},
+            {"stft": jnp.array(0.5), "wave": jnp.array(3.0)},
+        ),
+    ),
+    Case(
+        "TimeFrequencyLoss",
+        lambda: _on_spectra(
+            None,
+            [ke.ElementwiseLoss(), ke.BatchRelativeLoss()],
+            weights=_array(0.5, 2.0),
+        ),
+    ),
+]
+
+
+def _padded(*modes: str) -> Callable[[], Any]:
+    """Both kinds of transforms that pad, in several modes."""
+
+    def make() -> ke.MultiResolutionLoss:
+        vqt = {"fmin": 500.0, "n_bins": 24, "hop_length": 100}
+        transforms: list[Any] = [ke.Spectrogram(**SIZES, pad_mode=m) for m in modes]
+        transforms += [ke.VQT(SAMPLE_RATE, **vqt, pad_mode=m) for m in modes]
+        return ke.MultiResolutionLoss(transforms, ke.ElementwiseLoss("L2"))
+
+    return make
+
+
+def _of_transforms(*transforms: Callable[[], Any]) -> Callable[[], Any]:
+    def make() -> ke.MultiResolutionLoss:
+        made = [transform() for transform in transforms]
+        return ke.MultiResolutionLoss(made, ke.ElementwiseLoss("L2"))
+
+    return make
+
+
+def _of_losses(*losses: Callable[[], Any]) -> Callable[[], Any]:
+    return lambda: ke.TimeFrequencyLoss(
+        ke.Spectrogram(**SIZES), [loss() for loss in losses]
+    )
+
+
+def _transport(**options: Any) -> Callable[[], Any]:
+    return lambda: ke.SpectralOptimalTransportLoss(**options)
+
+
+# Losses on signals with every option that none of those above has: a class with an
+# option that is not made here or there fails `test_registry`.
+OPTIONS = [
+    Case("padding-samples", _padded("edge", "reflect", "symmetric", "wrap")),
+    Case(
+        "padding-statistics",
+        _padded("linear_ramp", "maximum", "mean", "median", "minimum"),
+    ),
+    Case(
+        "Spectrogram-options",
+        _of_transforms(
+            lambda: ke.Spectrogram(**SIZES, normalized=True, extra_padding=True),
+            lambda: ke.Spectrogram(**SIZES, normalized="window", floor_mode="add"),
+            lambda: ke.Spectrogram(**SIZES, normalized="frame_length"),
+        ),
+    ),
+    Case(
+        "MFCC-options",
+        _of_transforms(
+            lambda: ke.MFCC(
+                SAMPLE_RATE, n_mels=20, **SIZES, norm="backward", mag_scale="log"
+            ),
+            lambda: ke.MFCC(
+                SAMPLE_RATE, n_mels=20, **SIZES, norm=None, mag_scale="linear"
+            ),
+        ),
+    ),
+    Case(
+        "Chroma-options",
+        _of_transforms(
+            lambda: ke.Chroma(SAMPLE_RATE, **SIZES, norm=None),
+            lambda: ke.Chroma(SAMPLE_RATE, **SIZES, norm=1),
+            lambda: ke.Chroma(SAMPLE_RATE, **SIZES, norm=2),
+        ),
+    ),
+    Case(
+        "VQT-options",
+        _of_transforms(
+            lambda: ke.VQT(
+                SAMPLE_RATE, fmin=500.0, n_bins=24, hop_length=100, center=False
+            )
+        ),
+    ),
+    Case(
+        "spectral-options",
+        _of_losses(
+            lambda: ke.NormLoss(reduction="numel"),
+            lambda: ke.CumulativeEnergyLoss(("up", "down", "right", "left")),
+        ),
+    ),
+    Case("BatchRelativeLoss-L1", _of_losses(lambda: ke.BatchRelativeLoss("L1"))),
+    Case(
+        "MeanOverBins-weights",
+        lambda: ke.TimeFrequencyLoss(
+            ke.Spectrogram(**SIZES),
+            ke.ElementwiseLoss(),
+            ke.MeanOverBins([0.5 + i for i in range(129)]),
+        ),
+    ),
+    Case(
+        "Transport-positions",
+        _of_losses(
+            _transport(positions="mel", sr=SAMPLE_RATE, htk=True),
+            _transport(positions="mel", sr=SAMPLE_RATE, p=1),
+            _transport(positions="log", sr=SAMPLE_RATE),
+            _transport(positions="linear", root=True),
+        ),
+    ),
+    Case(
+        "Transport-options",
+        _of_losses(
+            _transport(p=1, circular=True),
+            _transport(axis="time"),
+            _transport(reference="target", balanced=False, weighting="energy"),
+            _transport(weighting="active"),
+        ),
+    ),
+    Case("MRSTFTLoss-valid", lambda: ke.MRSTFTLoss((64,), (256,), center=False)),
+    Case("FIRFilter-long", lambda: ke.MappedLoss(ke.FIRFilter([0.1] * 600), _small())),
+    Case("LogWMSELoss-sum", lambda: ke.LogWMSELoss([0.1] * 600, "sum"), n_channels=2),
+    Case("LogWMSELoss-last", lambda: ke.LogWMSELoss([1.0], "last"), n_channels=3),
+    Case(
+        "ratios",
+        lambda: ke.SumLoss(
+            [
+                ke.SNRLoss(zero_mean=False),
+                ke.SISDRLoss(zero_mean=False),
+                ke.SDSDRLoss(zero_mean=False),
+            ]
+        ),
+    ),
+    Case("L1SNRLoss-level", lambda: ke.L1SNRLoss(level=True)),
+]
+
 ALL = [
     *MAPS,
     *TRANSFORMS,
@@ -476,7 +794,7 @@ def signals(
 
 def arguments(case: Case) -> tuple[jax.Array, ...]:
     """Two examples of what an object of any kind takes."""
-    if case in COMPOSITES or case in LEVELS or case in BATCHES:
+    if case in [*COMPOSITES, *LEVELS, *BATCHES, *OPTIONS]:
         return case.signals(2)
     if case in MAPS or case in TRANSFORMS:
         return case.signals(2)[:1]

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import promotion
 import pytest
 from oracle import assert_close
 
@@ -732,7 +733,7 @@ def test_annealing_a_weight_does_not_compile_again():
 def test_mixed_precision_is_computed_in_the_higher_one(name):
     make, plain = PLAIN[name]
     # Strict promotion, in force in these tests, is there to refuse what is tested.
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+    with jax.enable_x64(True), promotion.usual_promotion():
         x, y = signals(2, dtype=np.float64)
         low = x.astype(jnp.float32)
         desired = value_and_grads(plain, low.astype(jnp.float64), y)
@@ -990,3 +991,84 @@ def test_weights_that_are_arrays_multiply_along_nested_sums():
     np.testing.assert_allclose(grads.weights, 2 * alone[None], rtol=1e-6)
     slope = grads.losses["inner"].weights
     np.testing.assert_allclose(slope, 3 * alone[None], rtol=1e-6)
+
+
+# ----------------------------------------------------------- equal names, no terms
+
+
+class Twice(ke.AbstractLoss):
+    """A user's loss whose terms have one name."""
+
+    one: ke.AbstractLoss
+    other: ke.AbstractLoss
+
+    def comparisons(self, *, key: Any = None) -> Any:
+        return self.one.comparisons(key=key) + self.other.comparisons(key=key)
+
+
+def test_terms_of_equal_names_are_numbered():
+    x, y = signals(2)
+    twice = Twice(ke.WaveformLoss(), ke.WaveformLoss("L2"))
+    key = jax.random.key(0)
+    losses = {
+        ("waveform#1", "waveform#2"): twice,
+        ("a/waveform#1", "a/waveform#2", "b"): ke.SumLoss(
+            {"a": twice, "b": ke.WaveformLoss()}
+        ),
+        ("twice", "esr"): ke.RandomSubsetLoss([twice, ke.ESRLoss()], 2),
+    }
+    for names, loss in losses.items():
+        total, terms = loss.with_terms(x, y, key=key)
+        assert tuple(terms) == names
+        assert_close(sum(terms.values()), total)
+        bound = loss.bind(y, key=key)
+        assert tuple(bound.with_terms(x, key=key)[1]) == names
+
+        def of_terms(x: jax.Array) -> Any:
+            return sum(loss.with_terms(x, y, key=key)[1].values())  # noqa: B023
+
+        slope = jax.grad(lambda x: loss(x, y, key=key))(x)  # noqa: B023
+        assert_close(jax.grad(of_terms)(x), slope)
+
+
+def test_a_name_that_looks_numbered_is_kept():
+    def function(x: jax.Array, y: jax.Array) -> jax.Array:
+        return jnp.mean((x - y) ** 4)
+
+    function.__name__ = "waveform#1"
+    x, y = signals(2)
+    loss = ke.SumLoss([ke.WaveformLoss(), ke.WaveformLoss("L2"), function])
+    total, terms = loss.with_terms(x, y)
+    assert list(terms) == ["waveform#2", "waveform#3", "waveform#1"]
+    assert_close(sum(terms.values()), total)
+    assert_close(terms["waveform#1"], function(x, y))
+
+
+NOTHING = ke.SumLoss([ke.WaveformLoss()], [0.0])
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        NOTHING,
+        ke.RandomSubsetLoss([NOTHING]),
+        ke.MappedLoss(ke.PreEmphasis(), NOTHING),
+        ke.SumLoss([NOTHING, ke.RandomSubsetLoss([NOTHING])]),
+        ke.TimeFrequencyLoss(ke.Spectrogram(N_FFT), ke.ElementwiseLoss(), weights=[0]),
+        ke.MRSTFTLoss((HOP,), (N_FFT,), w_lin=0, w_log=0),
+    ],
+    ids=["sum", "subset", "mapped", "both", "spectral", "mrstft"],
+)
+def test_a_loss_without_a_term_is_zero(loss):
+    x, y = signals(2)
+    keywords: Any = {"key": jax.random.key(0)}
+    lengths = jnp.asarray([x.shape[-1], x.shape[-1] // 2])
+    values = [
+        loss(x, y, **keywords),
+        loss(x, y, lengths=lengths, **keywords),
+        loss.bind(y, **keywords)(x, **keywords),
+        *jax.vmap(lambda x, y: loss(x, y, **keywords))(x, y),
+        *loss.with_terms(x, y, **keywords)[1].values(),
+        jnp.max(jnp.abs(jax.grad(lambda x: loss(x, y, **keywords))(x))),
+    ]
+    assert not np.any(values)

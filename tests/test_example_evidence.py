@@ -4,12 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import promotion
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
-import jax  # noqa: E402
 from _tones import TONES, losses  # noqa: E402
 from gradient_direction import score  # noqa: E402
 
@@ -30,7 +30,7 @@ EXPLAINED = {
 @pytest.fixture(autouse=True)
 def usual_promotion():
     """Examples promote dtypes in the usual way."""
-    with jax.numpy_dtype_promotion("standard"):
+    with promotion.usual_promotion():
         yield
 
 

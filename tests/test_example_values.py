@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import promotion
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
-import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from _degradations import families, mp3, noise, shift_pitch, without_codecs  # noqa: E402
 from _excerpts import SR, Excerpt, made  # noqa: E402
@@ -36,7 +36,7 @@ codecs = pytest.mark.skipif(without_codecs() != "", reason=without_codecs())
 @pytest.fixture(autouse=True)
 def usual_promotion():
     """Examples promote dtypes in the usual way."""
-    with jax.numpy_dtype_promotion("standard"):
+    with promotion.usual_promotion():
         yield
 
 
@@ -49,7 +49,7 @@ def quick(tmp_path_factory):
     )
     console = Console(file=io.StringIO(), width=140)
     kept = {path: path.read_bytes() for path in (EXAMPLES / "pictures").glob("*")}
-    with jax.numpy_dtype_promotion("standard"):
+    with promotion.usual_promotion():
         study, _ = run(options, console)
     assert kept == {p: p.read_bytes() for p in (EXAMPLES / "pictures").glob("*")}
     return study, console.file.getvalue(), out

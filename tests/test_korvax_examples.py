@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import korvax
 import numpy as np
 import pytest
-from oracle import assert_close, noise, standard
+from oracle import SINGLE, SLACK, assert_close, noise, relative_error, standard
 
 import korvax_eqx
 
@@ -41,12 +41,23 @@ def signals() -> tuple[jax.Array, jax.Array]:
 
 
 @functools.cache
-def reference(name: str) -> Any:
-    """korvax in float64, on the same numbers."""
+def reference(name: str, dtype: str = "float64") -> Any:
+    """korvax, on the same numbers."""
     loss = standard(example(name, korvax))
-    with jax.enable_x64(True):
-        x, y = (jnp.asarray(a, jnp.float64) for a in signals())
+    with jax.enable_x64(dtype == "float64"):
+        x, y = (jnp.asarray(a, dtype) for a in signals())
         return jax.jit(jax.value_and_grad(loss, (0, 1)))(x, y)
+
+
+def assert_as_close_as_korvax(actual: Any, name: str) -> None:
+    """Close to korvax in float64; if not, about as close as korvax in float32."""
+    leaves = jax.tree.leaves(reference(name))
+    for k, (a, d) in enumerate(zip(jax.tree.leaves(actual), leaves, strict=True)):
+        error, tolerance = relative_error(a, d), SINGLE
+        if error > tolerance:
+            rounded = jax.tree.leaves(reference(name, "float32"))[k]
+            tolerance = SLACK * relative_error(rounded, d)
+        assert error <= tolerance, (error, tolerance)
 
 
 @pytest.mark.parametrize("mode", ["eager", "jit"])
@@ -55,7 +66,7 @@ def test_example_runs_unchanged(name, mode):
     both = jax.value_and_grad(example(name, korvax_eqx), (0, 1))
     value, grads = (jax.jit(both) if mode == "jit" else both)(*signals())
     assert value.dtype == jnp.float32
-    assert_close((value, grads), reference(name))
+    assert_as_close_as_korvax((value, grads), name)
     assert_close(example(name, korvax_eqx)(*signals()), reference(name)[0])
 
 

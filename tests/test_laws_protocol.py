@@ -355,6 +355,18 @@ def test_terms_for_a_log_cost_no_memory(case):
     assert temporary_memory(logging, x, y) <= alone + 256 * len(terms)
 
 
+@different
+def test_nothing_is_kept_of_a_trace(case):
+    x, y = case.signals(2)
+    gc.collect()
+    gc.freeze()  # JAX collects garbage for every function that it traces
+    try:
+        with jax.checking_leaks():
+            jax.eval_shape(jax.grad(case.callable()), x, y)
+    finally:
+        gc.unfreeze()
+
+
 # ----------------------------------------------------------------------------- jax.vmap
 
 

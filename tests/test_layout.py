@@ -33,6 +33,7 @@ ROOMS = (
     "_messages",
     "_checks",
     "_keys",
+    "_leaves",
     "_warnings",
     "_compile",
     "_types",

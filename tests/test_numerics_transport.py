@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import korvax
 import numpy as np
+import promotion
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,7 +54,7 @@ def theirs(u: Array, v: Array, x: Array, p: Any, lowpass: bool):
             u.T, v.T, x, p=p, normalize=False, balanced=False, quantile_lowpass=lowpass
         )
 
-    with jax.numpy_dtype_promotion("standard"):
+    with promotion.usual_promotion():
         return with_slopes(total, p, lowpass, u, v, x)
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import korvax
 import librosa
 import numpy as np
+import promotion
 import pytest
 
 from korvax_eqx._numerics import _vqt
@@ -87,7 +88,7 @@ def korvax_vqt(
         pad_kwargs={"pad_kwargs": {"mode": pad_mode}},
         **arguments,
     )
-    with jax.numpy_dtype_promotion("standard"):
+    with promotion.usual_promotion():
         flat = jax.vmap(fn)(x.reshape(-1, x.shape[-1]))
     return flat.reshape(*x.shape[:-1], *flat.shape[-2:])
 
@@ -143,7 +144,7 @@ def test_korvax_cqt() -> None:
     with precision("float64"):
         x = jnp.asarray(np.random.default_rng(0).standard_normal(2000))
         options: dict[str, Any] = dict(GEOMETRIES[3])
-        with jax.numpy_dtype_promotion("standard"):
+        with promotion.usual_promotion():
             expected = korvax.cqt(x, hop_length=100, **options)
         C = coefficients(x, vqt_kernels(**options), 100)
         close(jnp.abs(C) ** 2, expected, 1e-9)

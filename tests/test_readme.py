@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import promotion
 import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -12,9 +13,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 # Users' code promotes dtypes in the usual way.
 @pytest.fixture(autouse=True)
 def usual_promotion():
-    import jax
-
-    with jax.numpy_dtype_promotion("standard"):
+    with promotion.usual_promotion():
         yield
 
 

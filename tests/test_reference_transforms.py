@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import korvax
 import numpy as np
+import promotion
 import pytest
 import scipy.signal
 from oracle import assert_close, assert_same, lead, noise, pick
@@ -166,7 +167,7 @@ def test_centred_frames_of_odd_sizes_are_those_of_korvax():
     padded = [0, 0, *range(1, 13), 0, 0, 0]
     frames = [padded[k : k + 5] for k in (0, 4, 8, 12)]
     assert_close(actual, np.fft.rfft(frames).T.astype(np.complex64))
-    with jax.numpy_dtype_promotion("standard"):
+    with promotion.usual_promotion():
         assert_close(actual, korvax.stft(x, n_fft=5, hop_length=4, window="boxcar"))
 
 
@@ -179,7 +180,7 @@ def test_defaults_are_those_of_korvax():
 def test_a_window_of_another_length_is_refused_and_not_ignored():
     """korvax says that `win_length` is ignored for an array, but asserts instead."""
     x, window = jnp.ones(500), np.ones(50)
-    with pytest.raises(AssertionError), jax.numpy_dtype_promotion("standard"):
+    with pytest.raises(AssertionError), promotion.usual_promotion():
         korvax.stft(x, n_fft=64, window=window)
     # Not given, the length is the array's, as documented.
     actual = ke.stft(x, n_fft=64, hop_length=16, window=window)

@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import promotion
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -233,7 +234,7 @@ def assert_compiled_once(loss, make):
         return sum((jnp.sum(leaf) for leaf in jax.tree.leaves(loss)), jnp.zeros(()))
 
     for same in (loss, loaded(saved(loss)), ke.from_config(ke.to_config(loss)), make()):
-        with jax.numpy_dtype_promotion("standard"):
+        with promotion.usual_promotion():
             traced(same)
     assert len(traces) == 1
     other = ke.TimeFrequencyLoss(ke.Spectrogram(64), ke.ElementwiseLoss())

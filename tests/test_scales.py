@@ -12,6 +12,7 @@ import jaxtyping
 import korvax
 import librosa
 import numpy as np
+import promotion
 import pytest
 from korvax_eqx._base import AbstractFramesScale, AbstractScale
 
@@ -89,7 +90,7 @@ def value_and_grad(function, S, seed=0):
 
 def assert_agree(ours, theirs, S, tolerances=(1e-9, 1e-5)):
     """Compare values and gradients in float64, then ours in float32 with them."""
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+    with jax.enable_x64(True), promotion.usual_promotion():
         expected = value_and_grad(theirs, jnp.asarray(S))
     with jax.enable_x64(True):
         actual = value_and_grad(ours, jnp.asarray(S))
@@ -446,7 +447,7 @@ def test_mel_scale_equals_korvax():
         return in_all(to_mel_scale, S)
 
     S = spectra(0, (2, N_BINS, 5))
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+    with jax.enable_x64(True), promotion.usual_promotion():
         theirs = functools.partial(in_all, korvax.to_mel_scale)
         expected = value_and_grad(theirs, jnp.asarray(S))
     for dtype, tolerance in (("float64", 1e-9), ("float32", 1e-5)):

@@ -18,3 +18,11 @@ def test_composed_losses_on_eight_devices() -> None:
     assert len(found) == 30 // step
     failures = [f"{name}: {failure}" for name, failure in found.items() if failure]
     assert not failures, "\n".join(failures)
+
+
+def test_explicit_axes_in_every_layout() -> None:
+    """All pairs of a class and a layout take long: some of them."""
+    step = 12 if slices.RUNS_ALL else 173
+    found = outcomes("layouts.py", str(step), str(slices.SLICE))
+    failures = [f"{name}: {failure}" for name, failure in found.items() if failure]
+    assert found and not failures, "\n".join(failures)

@@ -10,6 +10,7 @@ import jaxtyping
 import korvax
 import librosa
 import numpy as np
+import promotion
 import pytest
 
 from korvax_eqx._tables import _frequencies as frequencies
@@ -213,7 +214,7 @@ def test_frequency_axes_have_korvax_defaults():
 )
 def test_frequency_axes_can_be_differentiated(name, args, argument, options):
     ours, theirs = getattr(frequencies, name), getattr(korvax, name)
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+    with jax.enable_x64(True), promotion.usual_promotion():
         value = jnp.asarray(0.3 if argument == "tuning" else 4000.0)
         slope = jax.jacobian(lambda v: ours(*args, **{argument: v}, **options))(value)
         expected = jax.jacobian(lambda v: theirs(*args, **{argument: v}, **options))(

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import promotion
 import pytest
 
 import korvax_eqx as ke
@@ -21,7 +22,7 @@ POSITIONS = np.linspace(0.0, 1.0, N_FFT // 2 + 1) ** 2
 
 @pytest.fixture(autouse=True)
 def _optax_mixes_dtypes() -> Iterator[None]:
-    with jax.numpy_dtype_promotion("standard"):
+    with promotion.usual_promotion():
         yield
 
 

@@ -12,6 +12,7 @@ import jaxtyping
 import korvax
 import librosa
 import numpy as np
+import promotion
 import pytest
 
 from korvax_eqx._transforms._mel_spectrogram import MelSpectrogram, mel_spectrogram
@@ -96,7 +97,7 @@ def value_and_grad(function, x):
 def assert_agree(ours, theirs, x, dtypes=("float64", "float32"), single_gradient=1e-5):
     """Compare values and gradients in `dtypes` with korvax's in float64."""
     tolerances = {"float64": (1e-9, 1e-9), "float32": (1e-5, single_gradient)}
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+    with jax.enable_x64(True), promotion.usual_promotion():
         expected = value_and_grad(theirs, jnp.asarray(x))
     for dtype in dtypes:
         with jax.enable_x64(dtype == "float64"):

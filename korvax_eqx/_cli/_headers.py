@@ -8,6 +8,7 @@ number of frames, for which libsndfile guesses from the first frames.
 import contextlib
 import io
 import os
+import re
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -108,7 +109,11 @@ def _sized_au(file: Any) -> tuple[bytes, int] | None:
 
 
 def _counted_mp3(file: Any) -> tuple[bytes, int] | None:
-    """An MP3 file that has no frame with the number of its frames, with such a one."""
+    """An MP3 file with a first frame that holds the number of all frames.
+
+    Where there is one already it may be that of the first of several files that were
+    put together: it is kept if as many frames follow.
+    """
     start = 0
     tag = _read(file, 0, 10)
     if tag[:3] == b"ID3" and len(tag) == 10:
@@ -117,13 +122,17 @@ def _counted_mp3(file: Any) -> tuple[bytes, int] | None:
             for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True)
         ]
         start = 10 + sum(sizes)
-    frame = _read(file, start, 1024)
-    if _frame_length(frame) is None or any(
-        name in frame[:64] for name in (b"Xing", b"Info", b"VBRI")
-    ):
+    first = _read(file, start, 1024)
+    length = _frame_length(first)
+    if length is None:
         return None
-    n_frames = _count_frames(file, start)
-    return _counting_frames(frame[:4], n_frames), start
+    n_frames = _count_frames(file, start, first)
+    if any(name in first[:64] for name in (b"Xing", b"Info", b"VBRI")):
+        start, n_frames = start + length, n_frames - 1
+        said = re.match(rb".{,64}?(?:Xing|Info)...[\1\3\5\7-\x0f](.{4})", first, re.S)
+        if said and n_frames <= 1.01 * int.from_bytes(said[1]) + 2:
+            return None
+    return _counting_frames(first[:4], n_frames), start
 
 
 def _frame_length(header: bytes) -> int | None:
@@ -138,19 +147,27 @@ def _frame_length(header: bytes) -> int | None:
     return slots * table[kbits] // _RATES[version][rate] + (header[2] >> 1 & 1)
 
 
-def _count_frames(file: Any, at: int) -> int:
-    n_frames, data, begin = 0, b"", at
-    while True:
+def _count_frames(file: Any, at: int, first: bytes) -> int:
+    """Return how many whole frames of the kind of the first there are."""
+    end = file.seek(0, os.SEEK_END)
+    n_frames, data, begin, is_sure = 0, b"", at, True
+    kinds = re.escape(bytes([first[1] & 254, first[1] | 1]))
+    akin = re.compile(b"\xff[" + kinds + b"]", re.S)
+    while at + 4 <= end:
         if at + 4 > begin + len(data):
             data, begin = _read(file, at, _MOST_HEAD), at
-            if len(data) < 4:
-                return n_frames
-        length = _frame_length(data[at - begin : at - begin + 4])
-        if length is None:  # a tag, or damage: on to where a frame may begin
-            following = data.find(b"\xff", at - begin + 1)
-            at = begin + (following if following >= 0 else len(data))
-        else:
+        header = data[at - begin : at - begin + 4]
+        is_akin = (header[1] ^ first[1]) < 2 and not (header[2] ^ first[2]) & 0x0C
+        length = _frame_length(header) if is_akin else None
+        if length and not is_sure:
+            is_sure = _frame_length(_read(file, at + length, 4)) is not None
+        if length and is_sure and at + length <= end:
             n_frames, at = n_frames + 1, at + length
+        else:  # a tag, or damage: on to where two frames follow one another
+            following = akin.search(data, at - begin + 1)
+            last = max(at + 1, begin + len(data) - 1)
+            at, is_sure = begin + following.start() if following else last, False
+    return n_frames
 
 
 def _counting_frames(header: bytes, n_frames: int) -> bytes:

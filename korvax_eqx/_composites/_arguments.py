@@ -16,6 +16,7 @@ from korvax_eqx._core._steps import (
     AbstractTransform,
 )
 from korvax_eqx._engine._plan import unique_names
+from korvax_eqx._losses._cumulative_energy import CumulativeEnergyLoss
 from korvax_eqx._names import name_of, snake_name
 from korvax_eqx._scales._identity import Identity
 from korvax_eqx._static import StaticTuple, as_module, items_of
@@ -86,6 +87,9 @@ def losses_and_scales(
     if len(losses) != len(scales):
         rule = f"be one scale, or one for each of the {len(losses)} losses"
         checks.refuse(owner, "scale_fn", rule, f"{len(scales)} scales")
+    for loss, scale in zip(losses, scales, strict=True):
+        if isinstance(loss, CumulativeEnergyLoss):
+            loss.check_scale(owner, scale)
     return losses, scales
 
 

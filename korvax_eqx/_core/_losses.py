@@ -1,5 +1,6 @@
 """Losses on spectra."""
 
+import functools
 from abc import abstractmethod
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float, Inexact
 from korvax_eqx import _checks as checks
 from korvax_eqx._compile import compiled
 from korvax_eqx._data import Spectra
+from korvax_eqx._engine._devices import keep_rows
 from korvax_eqx._names import name_of
 from korvax_eqx._repr import constructor_call
 
@@ -129,9 +131,16 @@ def _compared(
     S_y: Inexact[Array, "*channels n_bins n_frames"],
 ) -> Float[Array, ""]:
     with jax.named_scope(f"korvax_eqx.{type(loss).__name__}"):
-        x, y = (Spectra(jnp.swapaxes(S, -1, -2)) for S in (S_x, S_y))
-        if loss.is_of_batch:
-            return loss.finish(tuple(map(jnp.mean, loss.sums(x, y))))
-        values = jnp.asarray(loss.values(x, y))
-        loss.check(x, values)
-        return jnp.mean(values)
+        rows = jnp.swapaxes(S_x, -1, -2), jnp.swapaxes(S_y, -1, -2)
+        columns = keep_rows(functools.partial(_columns, loss), rows, 2)
+        means = tuple(map(jnp.mean, columns))
+        return loss.finish(means) if loss.is_of_batch else means[0]
+
+
+def _columns(loss: Any, S_x: Array, S_y: Array) -> tuple[Array, ...]:
+    x, y = Spectra(S_x), Spectra(S_y)
+    if loss.is_of_batch:
+        return tuple(loss.sums(x, y))
+    values = jnp.asarray(loss.values(x, y))
+    loss.check(x, values)
+    return (values,)

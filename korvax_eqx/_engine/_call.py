@@ -134,7 +134,7 @@ class Call:
         return dataclasses.replace(call.tangent(n_rows, wrt), levels=tuple(levels))
 
     def mapped(self, is_mapped: tuple[bool, ...]) -> "Call":
-        """Return the call under one more `jax.vmap`, given the shared arrays it maps."""
+        """Return the call under one more `jax.vmap`, given which arrays it maps."""
         has_level = self.levels or self.n_sums or any(is_mapped) or self.fn.mixes_rows
         # Otherwise: one more leading axis, and nothing tells them apart.
         return self._with_level(is_mapped) if has_level else self

@@ -48,7 +48,7 @@ def places(call: Any, shared: Any, rows: Any) -> Callable[..., list[Array]] | No
         return None
 
     def place(*arrays: Array) -> list[Array]:
-        outputs, sums = _partitioned(call, *call.split(arrays))
+        outputs, sums = _partitioned(call)(*call.split(arrays))
         return [*outputs, *sums]
 
     return place
@@ -144,11 +144,22 @@ def _explicit(call: Any, mesh: Any, *arrays: Array) -> list[Array]:
     return [*outputs, *sums]
 
 
-@functools.partial(custom_partitioning, static_argnums=(0,))
-def _partitioned(call: Any, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
-    results = call.local(*shared, *rows)
-    n = len(results) - call.n_sums
-    return tuple(results[:n]), tuple(results[n:])
+# One for each call, and not `static_argnums`: with those, JAX keeps the arrays that it
+# traces with, and `jax.checking_leaks` raises.
+@functools.lru_cache(maxsize=4096)
+def _partitioned(call: Any) -> custom_partitioning:
+    def run(shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
+        results = call.local(*shared, *rows)
+        n = len(results) - call.n_sums
+        return tuple(results[:n]), tuple(results[n:])
+
+    partitioned = custom_partitioning(run)
+    partitioned.def_partition(
+        functools.partial(_partition, call),
+        infer_sharding_from_operands=functools.partial(_infer, call),
+        sharding_rule=functools.partial(_sharding_rule, call),
+    )
+    return partitioned
 
 
 @runtime_checkable
@@ -237,11 +248,6 @@ def _mapping(which: int, array: _Shaped, leading: Sequence[int]) -> ArrayMapping
     return ArrayMapping(*common, *own)
 
 
-_partitioned.def_partition(
-    _partition, infer_sharding_from_operands=_infer, sharding_rule=_sharding_rule
-)
-
-
 def _spec(axes: Sequence[tuple[str, ...]]) -> PartitionSpec:
     return PartitionSpec(*(names or None for names in axes))
 
@@ -269,10 +275,36 @@ def _explicit_lead(*rows: Array) -> LeadAxes:
     return next((lead for lead in found if any(lead)), ((),) * n_lead)
 
 
-def whole_samples(x: Array) -> Array:
-    """`x` with its last axis on one device, if its type says that it is not."""
+def keep_rows(fn: Callable[..., Any], rows: Arrays, n_whole: int) -> Any:
+    """`fn(*rows)` of leading axes that are sharded explicitly, where they are.
+
+    For functions that are differentiated as usual. The last `n_whole` axes are not cut.
+    """
+    rows = tuple(whole_samples(row, n_whole) for row in rows)
+    lead = _explicit_lead(*rows)
+    if not any(lead):
+        return fn(*rows)
+    n_cut = max(i for i, names in enumerate(lead) if names) + 1
+    spec = _spec(lead[:n_cut])
+    shardings = [jax.typeof(row).sharding for row in rows]
+    mesh = next(sharding.mesh for sharding in shardings if any(sharding.spec))
+    rows = tuple(jax.sharding.reshard(r, NamedSharding(mesh, spec)) for r in rows)
+    names = {name for names in lead for name in names}
+    run = jax.shard_map(
+        fn, mesh=mesh, in_specs=spec, out_specs=spec, axis_names=names, check_vma=False
+    )
+    return run(*rows)
+
+
+def whole_samples(x: Array, n_axes: int = 1) -> Array:
+    """`x` with its last axes on one device, if its type says that they are not.
+
+    All of its axes under `jax.disable_jit`, where each operation runs alone.
+    """
     sharding = jax.typeof(x).sharding
-    lead = _lead_axes(sharding.spec, x.ndim)
-    if not lead or not lead[-1]:
+    axes = _lead_axes(sharding.spec, x.ndim)
+    n_kept = 0 if is_disabled() else max(0, x.ndim - n_axes)
+    if not any(axes[n_kept:]):
         return x
-    return jax.sharding.reshard(x, NamedSharding(sharding.mesh, _spec(lead[:-1])))
+    spec = _spec(axes[:n_kept])
+    return jax.sharding.reshard(x, NamedSharding(sharding.mesh, spec))

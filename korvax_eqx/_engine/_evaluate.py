@@ -177,31 +177,34 @@ def _is_long_enough(
 ) -> Bool[Array, "*channels"]:
     steps, n = steps_of(term), lengths
     if any(part.scope == "channels" for part in (*steps, term.loss)):
-        _event_ndim(Branch(None, (), ()), x, True)
+        _check_channels(x)
         n = jnp.broadcast_to(jnp.max(n, axis=-1, keepdims=True), n.shape)
-    is_spectral = False
+    is_enough = n > 0
     for step in steps:
         if step.takes_spectra:
             n = step.frames_left(n)
         elif not step.makes_signals:
-            n, is_spectral = step.frames_of(x, n), True
-    return n >= term.loss.least_frames if is_spectral else jnp.ones(n.shape, bool)
+            n = step.frames_of(x, n)
+    if all(step.makes_signals for step in steps):
+        return is_enough
+    return is_enough & (n >= term.loss.least_frames)
 
 
-def _event_ndim(tree: Branch, x: Array, mixes: bool = False) -> int:
-    """Return how many axes a row has: 2 if channels are mixed.
-
-    **Raises:** `ValueError` for channels that are mixed and signals without channels.
-    """
+def _event_ndim(tree: Branch, x: Array) -> int:
+    """Return how many axes a row has: 2 if channels are mixed."""
     parts = [*tree.all_steps(), *(end.loss for end in tree.all_ends())]
-    mixes = mixes or any(part.scope == "channels" for part in parts)
-    event_ndim = 2 if mixes else 1
-    if x.ndim < event_ndim:
+    if not any(part.scope == "channels" for part in parts):
+        return 1
+    _check_channels(x)
+    return 2
+
+
+def _check_channels(x: Array) -> None:
+    if x.ndim < 2:
         raise ValueError(
             "A loss that mixes channels needs signals of shape (*batch, n_channels, "
             f"n_samples). Got {x.shape}. Add an axis for a single channel: `x[None]`."
         )
-    return event_ndim
 
 
 def _flat(row: Array, n_lead: int) -> Array:

@@ -82,7 +82,8 @@ def _slopes(
     """
     slopes = jax.grad(fn.total, argnums=1)(shared, means)
     most = jnp.finfo(slopes.dtype).max
-    return jnp.clip(slopes, -most, most)
+    # Not `clip`, whose derivative asks where the result is equal to what was clipped.
+    return jnp.where(jnp.isinf(slopes), jnp.copysign(most, slopes), slopes)
 
 
 def column_means(

@@ -14,7 +14,9 @@ from korvax_eqx._numerics._cumulative import cumulative
 from korvax_eqx._numerics._padding import cut_off
 from korvax_eqx._numerics._powers import is_negligible, root
 from korvax_eqx._numerics._ratio import quotient
-from korvax_eqx._numerics._safe import norm
+from korvax_eqx._numerics._safe import in_range, norm
+from korvax_eqx._scales._decibel import AmplitudeToDB, PowerToDB
+from korvax_eqx._scales._difference import Difference
 from korvax_eqx._static import items_of
 
 _OWNER = "CumulativeEnergyLoss"
@@ -25,12 +27,15 @@ _DIRECTIONS = (*_DIAGONALS, "up", "down", "right", "left")
 class CumulativeEnergyLoss(AbstractSpectralLoss):
     r"""Root mean square of $\varphi(C_x) - \varphi(C_y)$, averaged over directions.
 
-    $C$ is the cumulative sum of a power spectrogram over frequency (`up` or `down`),
-    over time (`right` or `left`) or over both, e.g. of all that is earlier and below.
+    $C$ is the cumulative sum of a power spectrogram, which must be non-negative, over
+    frequency (`up` or `down`), over time (`right` or `left`) or over both, e.g. of all
+    that is earlier and below.
     $\varphi(C) = \sqrt{\max(C / m_y, \epsilon)}$ with $m_y$ the energy of the target.
     Energy at another time or frequency differs over all that lies between, so that the
     gradient moves it there. The defaults are those of the package cels-audio by
     Tablas de Paula; unlike there, the target has a gradient, too.
+
+    Negative values, e.g. of a difference or of decibels, have no root: NaN.
 
     A target of silence has no energy to divide by: the estimate's energies are then
     compared as they are ($m_y = 1$). The gradient at equal spectra is 0.
@@ -56,10 +61,17 @@ class CumulativeEnergyLoss(AbstractSpectralLoss):
         self.directions = _directions(directions)
         self.eps = checks.positive(_OWNER, "eps", eps)
 
+    def check_scale(self, owner: str, scale: Any) -> None:
+        """Refuse a scale that makes negative values before this loss."""
+        if isinstance(scale, Difference | AmplitudeToDB | PowerToDB):
+            rule = f"make no negative values before `{_OWNER}`, which takes roots"
+            checks.refuse(owner, "scale_fn", rule, scale, "Leave the scale out.")
+
     def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
         checks.real_spectrum(_OWNER, "S_x", x.S)
         checks.real_spectrum(_OWNER, "S_y", y.S)
-        energy = jnp.sum(y.S, axis=(-2, -1))
+        # Out of range, everything would be a negligible part of it.
+        energy = in_range(jnp.sum(y.S, axis=(-2, -1)))
         energy = jnp.where(is_negligible(energy), 1, energy)[..., None, None]
         size = x.count
         size = size**0.5 if isinstance(size, float) else jnp.sqrt(size)

@@ -98,7 +98,9 @@ class PhaseLoss(AbstractSpectralLoss):
             return costs.mean()
         weights = magnitude(S_y)
         if self.quantity != "phase":
-            weights = jnp.minimum(weights[later], weights[earlier])
+            # Not a minimum, whose derivative asks which of the two it is equal to.
+            a, b = weights[later], weights[earlier]
+            weights = jnp.where(a < b, a, b)
         sum_of_weights = jnp.sum(weights, axis=(-2, -1))
         is_silent = is_negligible(sum_of_weights)
         one = jnp.ones_like(sum_of_weights)

@@ -9,14 +9,15 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._core._losses import AbstractBatchLoss, AbstractSpectralLoss
 from korvax_eqx._core._steps import Scope
 from korvax_eqx._data import Spectra
-from korvax_eqx._numerics._ratio import ratio
-from korvax_eqx._numerics._safe import difference, magnitude, squared_magnitude
+from korvax_eqx._numerics._ratio import ratio, squared_ratio
+from korvax_eqx._numerics._safe import difference, magnitude, norm, squared_magnitude
 
 
 class RelativeLoss(AbstractSpectralLoss):
     r"""Mean of $|S_x - S_y|^p$ divided by the mean of $|S_y|^p$, for each signal.
 
-    $p$ is 1 (L1) or 2 (L2). The denominator has $\epsilon$ added. RAVE takes one
+    $p$ is 1 (L1) or 2 (L2). The denominator has $\epsilon$ added, by default nothing:
+    squares of quiet power spectra are far below any fixed number. RAVE takes one
     quotient for the whole batch: [`BatchRelativeLoss`][].
     """
 
@@ -24,21 +25,28 @@ class RelativeLoss(AbstractSpectralLoss):
     eps: float | None = eqx.field(static=True)
 
     def __init__(
-        self, metric: Literal["L1", "L2"] = "L2", eps: float | None = None
+        self, metric: Literal["L1", "L2"] = "L2", eps: float | None = 0.0
     ) -> None:
         """**Arguments:**
 
         - `metric`: `"L1"` for absolute, `"L2"` for squared values.
-        - `eps`: is added to the denominator. `None` is the machine epsilon of the
-            dtype. With 0 a target of silence is divided by the machine epsilon alone.
+        - `eps`: is added to the denominator. With 0 a target of silence is divided by
+            the machine epsilon alone, and no other. `None` adds the machine epsilon of
+            the dtype: in float32, with L2, as much as the power spectrogram of a signal
+            at about -55 dB.
 
         **Raises:** `ValueError` for another metric or a negative number.
         """
         self.metric, self.eps = _checked("RelativeLoss", metric, eps)
 
     def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
+        d = difference(x.S, y.S)
+        if self.metric == "L2" and self.eps == 0:
+            root_n = x.count**0.5
+            error, reference = norm(d, (-2, -1)), norm(y.S, (-2, -1))
+            return squared_ratio(error / root_n, reference / root_n)
         size = _size(self.metric)
-        error = x.holding(size(difference(x.S, y.S))).mean()
+        error = x.holding(size(d)).mean()
         return ratio(error, y.map(size).mean(), self.eps)
 
 
@@ -57,14 +65,14 @@ class BatchRelativeLoss(AbstractBatchLoss):
     eps: float | None = eqx.field(static=True)
 
     def __init__(
-        self, metric: Literal["L1", "L2"] = "L2", eps: float | None = None
+        self, metric: Literal["L1", "L2"] = "L2", eps: float | None = 0.0
     ) -> None:
         """**Arguments:**
 
         - `metric`: `"L1"` for absolute, `"L2"` for squared values.
-        - `eps`: is added to the mean over signals of the sum of $|S_y|^p$. `None` is
-            the machine epsilon of the dtype. With 0 a batch of silent targets is
-            divided by the machine epsilon alone.
+        - `eps`: is added to the mean over signals of the sum of $|S_y|^p$. With 0 a
+            batch of silent targets is divided by the machine epsilon alone. `None` adds
+            the machine epsilon of the dtype.
 
         **Raises:** `ValueError` for another metric or a negative number.
         """

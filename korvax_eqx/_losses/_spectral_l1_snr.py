@@ -9,7 +9,7 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._core._losses import AbstractSpectralLoss
 from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._ratio import quotient
-from korvax_eqx._numerics._safe import magnitude
+from korvax_eqx._numerics._safe import in_range, magnitude
 
 _OWNER = "SpectralL1SNRLoss"
 
@@ -44,6 +44,6 @@ class SpectralL1SNRLoss(AbstractSpectralLoss):
         return of_real + self._ratio_db(d.map(lax.imag), y.map(lax.imag))
 
     def _ratio_db(self, d: Spectra, y: Spectra) -> Float[Array, "*rows"]:
-        error = d.map(magnitude).mean() + self.eps
+        error = in_range(d.map(magnitude).mean()) + self.eps
         reference = y.map(magnitude).mean() + self.eps
         return 10 * jnp.log10(quotient(error, reference))

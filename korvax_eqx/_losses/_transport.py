@@ -14,9 +14,11 @@ from korvax_eqx._core._steps import Scope
 from korvax_eqx._data import Spectra
 from korvax_eqx._losses._positions import checked_positions
 from korvax_eqx._numerics._masses import at_most, root, total_mass
+from korvax_eqx._numerics._ratio import quotient, quotient_at_most
+from korvax_eqx._numerics._safe import in_range
 from korvax_eqx._numerics._transport import circular_wasserstein_1d, wasserstein_1d
 from korvax_eqx._static import static_or_leaf
-from korvax_eqx._tables._frequencies import hz_to_mel
+from korvax_eqx._tables._frequencies import mels_table
 
 _OWNER = "SpectralOptimalTransportLoss"
 # A mass of this part of the floor counts as none: divisions by less would overflow in
@@ -234,7 +236,7 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
         if positions == "log":
             ratio = np.maximum(unit * top, self.fmin) / self.fmin
             return np.log(ratio) / np.log(top / self.fmin)
-        mel = np.asarray(hz_to_mel(np.append(unit * top, top), self.htk), np.float64)
+        mel = mels_table(np.append(unit * top, top), self.htk)
         return mel[:-1] / mel[-1]
 
     @property
@@ -259,7 +261,8 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
             return x.holding(costs[..., None]).mean()
         total = jnp.sum(weights, -1)
         is_silent = total == 0
-        return jnp.sum(weights * costs, -1) / jnp.where(is_silent, 1, total)
+        cost = jnp.sum(weights * costs, -1)
+        return quotient(cost, jnp.where(is_silent, 1, total))
 
     def _stretch(
         self, size: int, n_frames: Float[Array, "*rows"]
@@ -350,7 +353,7 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
             return u, v, None
         m_u, m_v = total_mass(u), total_mass(v)
         # The bound keeps sums finite for a loud target over a silent estimate's mass.
-        largest = jnp.finfo(u.dtype).max / (4 * u.shape[-1])
+        largest = float(jnp.finfo(u.dtype).max) / (4 * u.shape[-1])
         fade = None
         if self.eps is not None:
             m_u, m_v = m_u + self.eps, m_v + self.eps
@@ -362,10 +365,12 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
                 m_u, fade_u = self._audible(m_u)
                 fade = fade * fade_u
         if self.normalize and self.balanced:
-            return u / m_u, v / m_v, fade
+            return quotient(u, m_u), quotient(v, m_v), fade
         if self.normalize:
-            return at_most(largest, u / m_u), at_most(largest, v / m_u), fade
-        return u, at_most(largest, v * at_most(largest, m_u / m_v)), fade
+            u, v = (quotient_at_most(a, m_u, largest) for a in (u, v))
+            return u, v, fade
+        share = quotient_at_most(in_range(m_u), m_v, largest)
+        return u, at_most(largest, v * share), fade
 
     def _audible(self, mass: Float[Array, "*frames 1"]) -> tuple[Array, Array]:
         """Return a mass to divide by, and a factor that falls to 0 before it does."""

@@ -14,6 +14,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Complex, Float, Int
 
+from ._ranks import along_last
+
 # FFT libraries have code for prime factors up to 11 or 13 and cope with some more.
 _LARGEST_EASY_PRIME = 31
 # Primes above are faster by Rader's algorithm: measured on CPU 0.7 times the time for
@@ -61,7 +63,7 @@ def real_dft_in_pairs_transpose(
     share = np.full(n_bins, 0.5)
     share[[0, n_bins - 1] if n % 2 == 0 else [0]] = 1.0
     odd = jnp.asarray(np.where(share == 1.0, 0.0, share), parts.dtype)
-    even = jnp.asarray(share, parts.dtype)
+    odd, even = along_last(odd, a), along_last(jnp.asarray(share, parts.dtype), a)
     low = lax.complex(a * even - d * odd, c * even + b * odd)
     high = lax.complex(a * even + d * odd, c * even - b * odd)[..., 1 : (n + 1) // 2]
     z = _complex_dft(jnp.concatenate([low, _reversed(high)], -1))
@@ -126,9 +128,8 @@ def _rader(z: Complex[Array, "*lead n"]) -> Complex[Array, "*lead n"]:
     n = z.shape[-1]
     order, place, kernel = _rader_tables(n)
     permuted = jnp.take(z, order, axis=-1, mode="clip")
-    product = lax.fft(permuted, lax.FftType.FFT, (n - 1,)) * jnp.asarray(
-        kernel, z.dtype
-    )
+    product = lax.fft(permuted, lax.FftType.FFT, (n - 1,))
+    product = product * along_last(jnp.asarray(kernel, z.dtype), z)
     convolved = lax.fft(product, lax.FftType.IFFT, (n - 1,))
     others = z[..., :1] + jnp.take(convolved, place, axis=-1, mode="clip")
     return jnp.concatenate([jnp.sum(z, axis=-1, keepdims=True), others], axis=-1)

@@ -30,6 +30,7 @@ from scipy.fft import next_fast_len
 
 from ._fft import rfft
 from ._frames import padded
+from ._ranks import along_last
 from ._safe import squared_magnitude
 
 # Up to this many, shifted copies of the signal are fused into one loop. With more,
@@ -81,7 +82,7 @@ def filtered_energy(
         H = rfft(padded(taps.astype(x.dtype), 0, n - n_taps), n)
         weights = squared_magnitude(H) * jnp.asarray(counts, x.dtype)
     X = rfft(padded(x, 0, n - n_samples), n)
-    energies = squared_magnitude(X) * weights
+    energies = squared_magnitude(X) * along_last(weights, X)
     # By parts: the rounding errors of one long sum are several times as large.
     energies = padded(energies, 0, -energies.shape[-1] % _PART)
     parts = energies.reshape(*energies.shape[:-1], -1, _PART)
@@ -147,7 +148,8 @@ def _by_ffts(
     blocks, _ = _blocks(x, size, 2, n_taps // 2)
     frames = jnp.concatenate([blocks[..., :-1, :], blocks[..., 1:, :]], axis=-1)
     response = rfft(padded(taps, 0, 2 * size - n_taps), 2 * size)
-    y = _inverse(rfft(frames, 2 * size) * jnp.conj(response), 2 * size)
+    X = rfft(frames, 2 * size)
+    y = _inverse(X * along_last(jnp.conj(response), X), 2 * size)
     return _joined(y[..., :size], n_samples)
 
 
@@ -159,7 +161,8 @@ def _inverse(
     The transpose of the FFT counts the first and the last bin, which are real, as
     often as the others, which stand for two.
     """
-    spectra = jnp.conj(spectra) * jnp.asarray(_bin_counts(n) / n, spectra.dtype)
+    counts = jnp.asarray(_bin_counts(n) / n, spectra.dtype)
+    spectra = jnp.conj(spectra) * along_last(counts, spectra)
     frames = jax.ShapeDtypeStruct((*spectra.shape[:-1], n), spectra.real.dtype)
     transpose = jax.linear_transpose(lambda frames: rfft(frames, n), frames)
     (y,) = transpose(spectra)

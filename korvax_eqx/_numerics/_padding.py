@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
+from ._ranks import along_last
+
 # The modes of `jax.numpy.pad` in which every padded sample is one of the signal's.
 # The others depend on statistics of the signal, or ramp.
 INDEXED_MODES = ("edge", "reflect", "symmetric", "wrap")
@@ -19,8 +21,8 @@ def is_within(
 
     `n_trailing` axes of size 1 follow.
     """
-    index = lax.iota(lengths.dtype, size)
-    within = index < lengths[..., None]
+    ends = lengths[..., None]
+    within = along_last(lax.iota(lengths.dtype, size), ends) < ends
     return within.reshape(*within.shape, *(1,) * n_trailing)
 
 
@@ -87,7 +89,8 @@ def extended(
         )
     lengths = jnp.broadcast_to(lengths, x.shape[:-1])
     before = _padded_samples(x, lengths, lax.iota(lengths.dtype, left) - left, mode)
-    after = lengths[..., None] + lax.iota(lengths.dtype, right)
+    ends = lengths[..., None]
+    after = ends + along_last(lax.iota(lengths.dtype, right), ends)
     after = _padded_samples(x, lengths, after, mode)
     # Beyond the end there are zeros: what comes after is written where each one ends.
     padded = lax.pad(x, zero, [*none, (0, right, 0)])
@@ -103,6 +106,7 @@ def _padded_samples(
 ) -> Float[Array, "*rows n"]:
     """Return the samples that stand at positions before 0 or from the length on."""
     n = jnp.maximum(lengths, 1)[..., None]
+    index = along_last(index, n)
     if mode == "edge":
         source = jnp.clip(index, 0, n - 1)
     elif mode == "wrap":

@@ -7,7 +7,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Complex, Float
 
-from korvax_eqx._numerics._safe import reciprocal_or_zero, squared_magnitude
+from korvax_eqx._numerics._safe import (
+    in_range,
+    reciprocal_or_zero,
+    squared_magnitude,
+)
 
 
 @jax.custom_jvp
@@ -15,8 +19,9 @@ def phase(X: Complex[Array, "*dims"]) -> Float[Array, "*dims"]:
     r"""Return $\arg X$ in $(-\pi, \pi]$; its derivative is $\mathrm{Im}(dX / X)$.
 
     At 0 the phase and its derivative are 0; so is the derivative where the square of
-    the magnitude underflows (below 1e-19 in float32). Zeros have no sign: the phase
-    of a negative real number is $\pi$, whichever zero its imaginary part is.
+    the magnitude underflows (below 1e-19 in float32). Where the square overflows the
+    derivative is NaN. Zeros have no sign: the phase of a negative real number is $\pi$,
+    whichever zero its imaginary part is.
     """
     return lax.atan2(_unsigned(lax.imag(X)), _unsigned(lax.real(X)))
 
@@ -24,7 +29,7 @@ def phase(X: Complex[Array, "*dims"]) -> Float[Array, "*dims"]:
 @phase.defjvp
 def _phase_jvp(primals, tangents):
     (X,), (dX,) = primals, tangents
-    scale = reciprocal_or_zero(squared_magnitude(X))
+    scale = reciprocal_or_zero(in_range(squared_magnitude(X)))
     re, im = lax.real(X) * scale, lax.imag(X) * scale
     return phase(X), re * lax.imag(dX) - im * lax.real(dX)
 

@@ -1,8 +1,13 @@
 """Quotients of non-negative numbers, also where the denominator is zero."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from ._powers import is_negligible
+from ._safe import in_range
 
 
 @jax.custom_jvp
@@ -12,16 +17,17 @@ def quotient(
     r"""Return $a / b$, with derivative $(da - (a / b)\,db) / b$.
 
     The usual rule has the square of $b$, which in float32 is out of range from 1e19 on:
-    the derivative would silently be 0, or infinite.
+    the derivative would silently be 0, or infinite. Where $b$ is too large for its
+    reciprocal (1e35) the quotient is NaN: an infinite $b$ would give 0.
     """
-    return a / b
+    return a / in_range(b)
 
 
 @quotient.defjvp
 def _quotient_jvp(primals, tangents):
     (a, b), (da, db) = primals, tangents
     value = quotient(a, b)
-    return value, (da - value * db) / b
+    return value, (da - value * db) / in_range(b)
 
 
 def ratio(
@@ -39,3 +45,31 @@ def ratio(
     if eps is None or eps >= limits.tiny:
         return quotient(a, b)
     return quotient(a, jnp.where(b < limits.tiny, jnp.asarray(limits.eps, b.dtype), b))
+
+
+def squared_ratio(
+    a: Float[Array, "*dims"], b: Float[Array, "*dims"]
+) -> Float[Array, "*dims"]:
+    r"""Return $a^2 / b^2$ of two norms, whose squares may be out of range.
+
+    For $b$ of 0 it is $a^2$ by the machine epsilon of the dtype.
+    """
+    eps = jnp.asarray(jnp.finfo(b.dtype).eps ** 0.5, b.dtype)
+    return jnp.square(quotient(a, jnp.where(is_negligible(b), eps, b)))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def quotient_at_most(
+    a: Float[Array, "*#dims"], b: Float[Array, "*#dims"], most: float
+) -> Float[Array, "..."]:
+    """Return `quotient(a, b)`, at most `most`, with derivative 0 above. NaN stays."""
+    value = a / in_range(b)
+    return jnp.where(value > most, most, value)
+
+
+@quotient_at_most.defjvp
+def _quotient_at_most_jvp(most, primals, tangents):
+    (a, b), (da, db) = primals, tangents
+    value = quotient_at_most(a, b, most)
+    slope = (da - value * db) / in_range(b)
+    return value, jnp.where(value >= most, 0, slope)

@@ -19,11 +19,36 @@ from jaxtyping import Array, Float, Inexact
 
 
 def reciprocal_or_zero(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
-    """Return `1 / x`, and 0 where `x` is 0."""
+    """Return `1 / x`, 0 where `x` is 0, and NaN where it is infinite.
+
+    Of a magnitude or a norm that overflows nothing can be said: a derivative of 0 would
+    say that nothing is left to be done.
+    """
     is_zero = lax.eq(x, lax.full_like(x, 0))
     one = lax.full_like(x, 1)
     inverse = lax.div(one, lax.select(is_zero, one, x))
-    return lax.select(is_zero, lax.full_like(x, 0), inverse)
+    inverse = lax.select(is_zero, lax.full_like(x, 0), inverse)
+    return lax.select(_is_finite(x), inverse, lax.full_like(x, jnp.nan))
+
+
+@jax.custom_jvp
+def in_range(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
+    """Return `x`, and NaN where it is so large that its reciprocal is out of range.
+
+    For sums that are divided by: a quotient by infinity is 0, a perfect score, and one
+    by a sum near the largest number has a derivative that underflows to 0. The
+    derivative is 1 everywhere, so that it is NaN, not 0, where the value is.
+    """
+    limits = jnp.finfo(x.dtype)
+    # 2^10 for the derivative: it is the quotient, which may be small, by this.
+    most = 1 / (float(limits.tiny) * 2**10)
+    is_large = lax.gt(lax.abs(x), lax.full_like(x, most))
+    return lax.select(is_large, lax.full_like(x, jnp.nan), x)
+
+
+@in_range.defjvp
+def _in_range_jvp(primals, tangents):
+    return in_range(*primals), tangents[0]
 
 
 def squared_magnitude(X: Inexact[Array, "*dims"]) -> Float[Array, "*dims"]:
@@ -183,6 +208,39 @@ def _power(square: Array, power: float) -> Array:
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def largest(
+    x: Float[Array, "*dims"], axis: int | tuple[int, ...] | None
+) -> Float[Array, "*kept"]:
+    """Return the maximum over `axis`, whose axes stay; its derivative is at one entry.
+
+    JAX's own rule looks for the entries that are equal to the maximum and divides by
+    their number. That is 0 / 0 where XLA computes the entries a second time, and
+    rounds them in another way: which it does depends on the device and its settings.
+    """
+    return jnp.max(x, axis, keepdims=True)
+
+
+@largest.defjvp
+def _largest_jvp(axis, primals, tangents):
+    (x,), (dx,) = primals, tangents
+    axes = (axis,) if isinstance(axis, int) else range(x.ndim) if axis is None else axis
+    axes = tuple(sorted(a % x.ndim for a in axes))
+    first = x.ndim - len(axes)
+
+    def joined(a: Array) -> Array:
+        """These axes as one, the last: where the maximum stands is one number then."""
+        a = jnp.moveaxis(a, axes, range(first, a.ndim))
+        return jnp.reshape(a, (*a.shape[:first], -1))
+
+    flat, tangent = joined(x), joined(dx)
+    index = lax.argmax(lax.stop_gradient(flat), first, jnp.int32)[..., None]
+    is_there = lax.broadcasted_iota(jnp.int32, flat.shape, first) == index
+    value = largest(x, axis)
+    tangent = jnp.sum(jnp.where(is_there, tangent, 0), axis=-1)
+    return value, jnp.reshape(tangent, value.shape)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def norm(
     S: Inexact[Array, "*dims"], axis: int | tuple[int, ...]
 ) -> Float[Array, "*reduced"]:
@@ -192,10 +250,10 @@ def norm(
     overflows nor underflows before its entries do.
     """
     m = magnitude(S)
-    largest = jnp.max(m, axis=axis, keepdims=True)
-    ratio = m * reciprocal_or_zero(largest)
+    most = jnp.max(m, axis=axis, keepdims=True)
+    ratio = m * reciprocal_or_zero(most)
     total = jnp.sqrt(jnp.sum(jnp.square(ratio), axis=axis))
-    return jnp.squeeze(largest, axis) * total
+    return jnp.squeeze(most, axis) * total
 
 
 @norm.defjvp

@@ -10,6 +10,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from ._ranks import along_last
 from ._transport_quantiles import any_order
 from ._transport_ring import on_a_ring
 from ._transport_scan import BLOCK, pad, prefix_sum, shift
@@ -164,7 +165,7 @@ def _order_one(
     # and cutting them off costs time where not.
     m = d.shape[-1] if balanced else n
     D, x = D[..., :m], jnp.pad(x, (0, m - n), mode="edge")
-    width = shift(x, -1, x[-1]) - x
+    width = along_last(shift(x, -1, x[-1]) - x, D)
     sign = jnp.sign(lax.stop_gradient(D))
     W = jnp.sum(lax.stop_gradient(sign * D * width), -1)
     if balanced:
@@ -172,7 +173,8 @@ def _order_one(
         W = jnp.where(jnp.all(u == v, -1), 0, W)
     G = pad(sign * width, -m % BLOCK)
     G = prefix_sum(G, reverse=True)[..., :n]
-    gap = jnp.where(jnp.arange(n) < n - 1, (sign * D)[..., :n], 0)
+    is_inner = along_last(jnp.arange(n) < n - 1, D)
+    gap = jnp.where(is_inner, (sign * D)[..., :n], 0)
     return W, G, -G, shift(gap, 1) - gap
 
 
@@ -201,6 +203,7 @@ def _with_slopes_jvp(
     is_regular = (W > 0)[..., None]
     for slope, tangent in zip(slopes, tangents[-1], strict=True):
         if not isinstance(tangent, SymbolicZero):
+            tangent = along_last(tangent, slope)
             out += jnp.sum(jnp.where(is_regular, slope, filler) * tangent, -1)
     return _with_slopes(*primals), out
 

@@ -58,6 +58,7 @@ def any_order(
     # Empty bins at the last position change nothing and fill the last block.
     u, v = (scan.pad(a, -a.shape[-1] % scan.BLOCK) for a in (u, v))
     x = jnp.pad(x, (0, -n % scan.BLOCK), mode="edge")
+    positions = x[None]
     below_u, above_u, total_u = scan.masses(u)
     below_v, above_v, total_v = scan.masses(v)
     half = None
@@ -98,7 +99,7 @@ def any_order(
             middle = _from_key(half, None, fixed.dtype)
             across = (middle - low) + (middle - high)
             length = jnp.where(start > 0, -length, jnp.where(A.key > 0, across, length))
-        return counted(length, A) * cost(fixed - scan.look_up(fixed, at.bin))
+        return counted(length, A) * cost(fixed[None] - scan.look_up(fixed, at.bin))
 
     def lengths(A: _Masses, B: _Masses, at: _Facing) -> Array:
         """How long the piece is, exact in the derivatives, with more look-ups."""
@@ -116,9 +117,9 @@ def any_order(
 
     def slope(A: _Masses, B: _Masses, at: _Facing) -> Array:
         """The derivative to the mass of each bin, but for a constant if balanced."""
-        upper = scan.shift(x, -1, x[-1])
+        upper = scan.shift(positions, -1, x[-1])
         left, right = scan.look_up(x, at.left), scan.look_up(x, at.right)
-        below = cost(x - left) + cost(x - right)
+        below = cost(positions - left) + cost(positions - right)
         above = cost(upper - left) + cost(upper - right)
         if quantile_lowpass:
             # The piece above is counted if either of its ends is within the limit.
@@ -147,7 +148,7 @@ def any_order(
         return scan.sum_around(of_u, at[0], base), scan.sum_around(of_v, at[1], base)
 
     def pull(A: _Masses, B: _Masses, at: _Facing) -> Array:
-        d = x - scan.look_up(x, at.bin)
+        d = positions - scan.look_up(x, at.bin)
         _, rise = jax.jvp(cost, (d,), (jnp.ones_like(d),))
         force = lengths(A, B, at) * rise
         force = force - scan.scatter_add(at.bin, force)

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from ._ranks import along_last
 from ._transport_scan import BLOCK, pad, prefix_sum, shift
 
 
@@ -16,9 +17,12 @@ def on_a_ring(
     """`W_1` and its slopes to `u`, `v` and `x`."""
     n = x.size
     D = prefix_sum(pad(u - v, -n % BLOCK))[..., :n]
-    arcs = shift(x, -1, x[0] + period) - x
+    arcs = along_last(shift(x, -1, x[0] + period) - x, D)
     at = _median_index(*lax.stop_gradient((D, arcs)))
     offset = D - jnp.take_along_axis(D, at, -1)
+    # Zero at the level itself, however XLA rounds what it computes twice.
+    index = lax.broadcasted_iota(jnp.int32, D.shape, D.ndim - 1)
+    offset = jnp.where(index == at, 0, offset)
     sign = jnp.sign(lax.stop_gradient(offset))
     W = jnp.sum(lax.stop_gradient(sign * offset * arcs), -1)
     # The arcs at the level share what makes the sum of all zero.
@@ -32,11 +36,11 @@ def on_a_ring(
 
 
 def _median_index(
-    values: Float[Array, "*batch n"], weights: Float[Array, " n"]
+    values: Float[Array, "*batch n"], weights: Float[Array, "*ones n"]
 ) -> Int[Array, "*batch 1"]:
     """Where the smallest value stands up to which lies half of the weight."""
     n = values.shape[-1]
-    index = jnp.broadcast_to(jnp.arange(n, dtype=jnp.int32), values.shape)
+    index = lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1)
     weights = jnp.broadcast_to(weights, values.shape)
     _, weights, index = lax.sort((values, weights, index), num_keys=1)
     cumulative = jnp.cumsum(weights, -1)

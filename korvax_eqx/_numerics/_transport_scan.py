@@ -114,7 +114,7 @@ def sum_around(
     within = _matmul(blocks, jnp.tril(jnp.ones((BLOCK, BLOCK), a.dtype)))
     total = within[..., 0]
     rest = take(within.reshape(a.shape), at)
-    block, own = jnp.arange(total.shape[-1], dtype=jnp.int32), at // BLOCK
+    block, own = jnp.arange(total.shape[-1], dtype=jnp.int32)[None], at // BLOCK
     ones = jnp.ones((block.size, block.size), a.dtype)
     before = _matmul(jnp.where(block < own, total, 0), jnp.tril(ones, -1))
     beyond = _matmul(jnp.where(block > own, total, 0), jnp.triu(ones))
@@ -185,11 +185,11 @@ def previous_set(flags: Bool[Array, "rows n"]) -> Int[Array, "rows n"]:
         return jnp.maximum(_leading(flags, reverse=False), -1)
     blocks = pad(flags, -n % BLOCK).reshape(flags.shape[0], -1, BLOCK)
     within = _leading(blocks, reverse=False)
-    first = BLOCK * jnp.arange(within.shape[1], dtype=jnp.int32)
+    first = _block_starts(within.shape[1])
     ends = first + within[..., -1]
     block = shift(previous_set(within[..., -1] >= 0), 1, -1)
     before = jnp.where(block >= 0, take(ends, block), -1)[..., None]
-    found = jnp.where(within >= 0, first[:, None] + within, before)
+    found = jnp.where(within >= 0, first[..., None] + within, before)
     return found.reshape(flags.shape[0], -1)[:, :n]
 
 
@@ -200,13 +200,18 @@ def next_set(flags: Bool[Array, "rows n"]) -> Int[Array, "rows n"]:
         return jnp.minimum(_leading(flags, reverse=True), n)
     blocks = pad(flags, -n % BLOCK).reshape(flags.shape[0], -1, BLOCK)
     within = _leading(blocks, reverse=True)
-    first = BLOCK * jnp.arange(within.shape[1], dtype=jnp.int32)
+    first = _block_starts(within.shape[1])
     starts = jnp.where(blocks[..., 0], 0, within[..., 0])
     block = next_set(starts < BLOCK)
     after = take(first + starts, block)
     after = jnp.where(block < first.size, after, n)[..., None]
-    found = jnp.where(within < BLOCK, first[:, None] + within, after)
+    found = jnp.where(within < BLOCK, first[..., None] + within, after)
     return found.reshape(flags.shape[0], -1)[:, :n]
+
+
+def _block_starts(n_blocks: int) -> Int[Array, "1 n_blocks"]:
+    """Where the blocks of each row begin."""
+    return BLOCK * jnp.arange(n_blocks, dtype=jnp.int32)[None]
 
 
 def _leading(flags: Bool[Array, "*batch n"], reverse: bool) -> Int[Array, "*batch n"]:

@@ -10,20 +10,26 @@ finite number.
 Quotients and logarithms have derivative rules of their own, which divide by a
 denominator twice rather than by its square. A square of an energy leaves the range of
 single precision already at signals of 1e10, and the derivative would be zero or NaN.
+An energy that is itself out of range, from signals of about 1e16 on, or an infinite
+sample makes what is divided by it NaN: never 0, which would be a perfect score.
 """
 
 import functools
 import math
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._safe import magnitude
+from ._safe import in_range, magnitude, reciprocal_or_zero
 
 Samples = Float[Array, "*rows n_samples"]
 Row = Float[Array, "*rows"]
 Count = int | Float[Array, "*rows"]
+# Where the epsilon of a ratio in dB stands: see `_negated_decibels`.
+EpsMode = Literal["denominator", "both", "relative"]
+EPS_MODES: tuple[EpsMode, ...] = ("denominator", "both", "relative")
 
 _DB = 10.0 / math.log(10.0)
 
@@ -52,8 +58,8 @@ def dc_error(x: Samples, y: Samples, n: Count, eps: float = 1e-8) -> Row:
 
     A quotient beyond an eighth of the dtype's largest number counts as that.
     """
-    offset = jnp.square(_mean(y - x, n))
-    return _ratio(offset, _mean(jnp.square(y), n) + _floored(eps, y))
+    offset = in_range(jnp.square(_mean(y - x, n)))
+    return _ratio(offset, _power(y, n) + _floored(eps, y))
 
 
 def log_cosh(
@@ -75,44 +81,66 @@ def log_cosh(
 
 
 def snr(
-    x: Samples, y: Samples, n: Count, zero_mean: bool = True, eps: float = 1e-8
+    x: Samples,
+    y: Samples,
+    n: Count,
+    zero_mean: bool = True,
+    eps: float = 1e-8,
+    eps_mode: EpsMode = "denominator",
 ) -> Row:
     r"""Return $-10 \log_{10}(\sum y^2 / (\sum (x - y)^2 + \epsilon) + \epsilon)$, dB.
 
     With `zero_mean`, of signals whose means are taken away.
     """
+    if eps_mode == "relative":
+        x, y = _at_one_level(x, y)
     error = x - y
     if zero_mean:
         error, y = _centred(error, n), _centred(y, n)
-    return _negated_decibels(_energy(y), _energy(error), eps)
+    return _negated_decibels(_energy(y), _energy(error), eps, eps_mode)
 
 
 def si_sdr(
-    x: Samples, y: Samples, n: Count, zero_mean: bool = True, eps: float = 1e-8
+    x: Samples,
+    y: Samples,
+    n: Count,
+    zero_mean: bool = True,
+    eps: float = 1e-8,
+    eps_mode: EpsMode = "denominator",
 ) -> Row:
     r"""Return $-10 \log_{10}(\sum t^2 / (\sum (x - t)^2 + \epsilon) + \epsilon)$, dB.
 
     $t = \alpha y$ with $\alpha = \sum x y / (\sum y^2 + \epsilon)$ is the part of x
     that is y. With `zero_mean`, of signals whose means are taken away.
     """
+    if eps_mode == "relative":
+        (x,), (y,) = _at_one_level(x), _at_one_level(y)
     if zero_mean:
         x, y = _centred(x, n), _centred(y, n)
-    alpha, energy = _projection(x, y, eps)
-    return _negated_decibels(energy, _energy(x - alpha[..., None] * y), eps)
+    alpha, energy = _projection(x, y, eps, eps_mode)
+    error = _energy(x - alpha[..., None] * y)
+    return _negated_decibels(energy, error, eps, eps_mode)
 
 
 def sd_sdr(
-    x: Samples, y: Samples, n: Count, zero_mean: bool = True, eps: float = 1e-8
+    x: Samples,
+    y: Samples,
+    n: Count,
+    zero_mean: bool = True,
+    eps: float = 1e-8,
+    eps_mode: EpsMode = "denominator",
 ) -> Row:
     r"""Return $-10 \log_{10}(\sum t^2 / (\sum (x - y)^2 + \epsilon) + \epsilon)$, dB.
 
     $t$ and `zero_mean` as in `si_sdr`; the error counts a wrong level too.
     """
+    if eps_mode == "relative":
+        x, y = _at_one_level(x, y)
     error = x - y
     if zero_mean:
         x, y, error = _centred(x, n), _centred(y, n), _centred(error, n)
-    _, energy = _projection(x, y, eps)
-    return _negated_decibels(energy, _energy(error), eps)
+    _, energy = _projection(x, y, eps, eps_mode)
+    return _negated_decibels(energy, _energy(error), eps, eps_mode)
 
 
 def l1_snr(x: Samples, y: Samples, n: Count, eps: float = 1e-3) -> Row:
@@ -121,8 +149,8 @@ def l1_snr(x: Samples, y: Samples, n: Count, eps: float = 1e-3) -> Row:
     $\mu$ is the mean over the samples. The derivative of $|u|$ at 0 is 0.
     """
     eps = _floored(eps, y)
-    error, target = _mean(_distance(x, y), n) + eps, _mean(magnitude(y), n) + eps
-    return _decibels(error, target)
+    error, target = _mean(_distance(x, y), n), _mean(magnitude(y), n)
+    return _decibels(in_range(error) + eps, in_range(target) + eps)
 
 
 def level_penalty(
@@ -142,7 +170,7 @@ def level_penalty(
     That of the absolute value is 0 at equal levels.
     """
     eps = _floored(eps, y)
-    power_x, power_y = _mean(jnp.square(x), n) + eps, _mean(jnp.square(y), n) + eps
+    power_x, power_y = _power(x, n) + eps, _power(y, n) + eps
     difference = magnitude(_decibels(power_x, power_y))
     level_x, level_y = _DB * jnp.log(power_x), _DB * jnp.log(power_y)
     is_quiet = level_y > jnp.maximum(level_x, silence_db)
@@ -175,7 +203,11 @@ def _mean(x: Samples, n: Count) -> Row:
 
 
 def _energy(x: Samples) -> Row:
-    return jnp.sum(jnp.square(x), axis=-1)
+    return in_range(jnp.sum(jnp.square(x), axis=-1))
+
+
+def _power(x: Samples, n: Count) -> Row:
+    return _energy(x) / _count(n, x.dtype)
 
 
 def _centred(x: Samples, n: Count) -> Samples:
@@ -188,19 +220,47 @@ def _centred(x: Samples, n: Count) -> Samples:
     return jnp.where(index < count, centred, 0)
 
 
-def _projection(x: Samples, y: Samples, eps: float) -> tuple[Row, Row]:
+def _at_one_level(*signals: Samples) -> tuple[Samples, ...]:
+    """Return signals by their common peak, which counts as a constant.
+
+    Of a function that no common factor changes the derivative is right all the same,
+    and squares of signals of any level are in range. Silence stays silence.
+    """
+    peaks = [jnp.max(jnp.abs(jax.lax.stop_gradient(s)), -1) for s in signals]
+    peak = in_range(functools.reduce(jnp.maximum, peaks))
+    return tuple(s * reciprocal_or_zero(peak)[..., None] for s in signals)
+
+
+def _projection(
+    x: Samples, y: Samples, eps: float, eps_mode: EpsMode
+) -> tuple[Row, Row]:
     r"""Return $\alpha$ and the energy of $\alpha y$.
 
     Not $\alpha^2$ times an energy: that square may overflow where the product does not.
     """
     energy = _energy(y)
-    alpha = _ratio(jnp.sum(x * y, axis=-1), energy + _floored(eps, y))
+    product = in_range(jnp.sum(x * y, axis=-1))
+    if eps_mode == "both":
+        product = product + _floored(eps, y)
+    eps = 0.0 if eps_mode == "relative" else eps
+    alpha = _ratio(product, energy + _floored(eps, y))
     return alpha, alpha * (alpha * energy)
 
 
-def _negated_decibels(signal: Row, error: Row, eps: float) -> Row:
-    """Return what `_negated_ratio_decibels` does, for an epsilon that may be 0."""
-    return _negated_ratio_decibels(signal, error, _floored(eps, signal))
+def _negated_decibels(signal: Row, error: Row, eps: float, eps_mode: EpsMode) -> Row:
+    """Return the ratio of two energies in dB, negated, for an epsilon that may be 0.
+
+    It is added to the error and to the quotient (`"denominator"`), to both energies
+    (`"both"`), or to both times their sum (`"relative"`).
+    """
+    eps = _floored(eps, signal)
+    if eps_mode == "denominator":
+        return _negated_ratio_decibels(signal, error, eps)
+    if eps_mode == "both":
+        return _decibels(error + eps, signal + eps)
+    total = signal + error
+    floor = eps * jnp.where(total > 0, total, 1)
+    return _decibels(error + floor, signal + floor)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))

@@ -12,9 +12,10 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Inexact, Int, Num, Real
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._steps import AbstractScale, Scope
 from korvax_eqx._data import Spectra
+from korvax_eqx._leaves import positive_leaf
 from korvax_eqx._numerics._padding import is_within
-from korvax_eqx._numerics._safe import magnitude
-from korvax_eqx._static import as_module, static_or_leaf
+from korvax_eqx._numerics._safe import largest, magnitude
+from korvax_eqx._static import Function, as_module, static_or_leaf
 from korvax_eqx._tables._frequencies import as_floats
 
 Reference = float | Float[Array, ""] | Callable[[Array], Float[ArrayLike, ""]]
@@ -128,10 +129,12 @@ def amplitude_to_db(
         raised to that limit, `None` sets none. For a batch use [`AmplitudeToDB`][],
         where one example does not change another.
 
-    **Returns:** dB, of the same shape.
+    **Returns:** dB, of the same shape; of an empty array an empty one.
     """
-    amin, top_db = _check_limits("amplitude_to_db", amin, top_db)
+    amin, top_db = check_limits("amplitude_to_db", amin, top_db)
     amplitude = _real(_array(S))
+    if amplitude.size == 0:
+        return amplitude
     value = jnp.abs(_reference(ref, amplitude))
     return _to_db(jnp.abs(amplitude), value, amin, top_db, 20.0, axis=None)
 
@@ -155,10 +158,12 @@ def power_to_db(
         raised to that limit, `None` sets none. For a batch use [`PowerToDB`][], where
         one example does not change another.
 
-    **Returns:** dB, of the same shape.
+    **Returns:** dB, of the same shape; of an empty array an empty one.
     """
-    amin, top_db = _check_limits("power_to_db", amin, top_db)
+    amin, top_db = check_limits("power_to_db", amin, top_db)
     power = _real(_array(S))
+    if power.size == 0:
+        return power
     value = _reference(ref, power)
     value = value if callable(ref) else jnp.abs(value)
     return _to_db(power, value, amin, top_db, 10.0, axis=None)
@@ -220,7 +225,7 @@ def _to_db(
         return values
     # What lies beyond the end of a signal is not its maximum.
     counted = values if within is None else jnp.where(within, values, -jnp.inf)
-    return _at_least(jnp.max(counted, axis, keepdims=True) - top_db, values)
+    return _at_least(largest(counted, axis) - top_db, values)
 
 
 def _within(
@@ -250,6 +255,8 @@ def _real(S: Inexact[Array, "*dims"]) -> Float[Array, "*dims"]:
 
 def _reference(ref: Any, S: Float[Array, "*dims"]) -> Float[Array, "..."]:
     """Return the reference value in the dtype of `S`."""
+    if ref is jnp.max or (isinstance(ref, Function) and ref.fn is jnp.max):
+        return jnp.reshape(largest(S, None), ())
     return jnp.asarray(ref(S) if callable(ref) else ref, S.dtype)
 
 
@@ -280,15 +287,15 @@ def _reference_of_each(
 
 
 def _check(owner: str, ref: Any, amin: Any, top_db: Any) -> tuple[Any, float, Any]:
-    amin, top_db = _check_limits(owner, amin, top_db)
+    amin, top_db = check_limits(owner, amin, top_db)
     if callable(ref):
         return as_module(ref), amin, top_db
     if checks.is_learnable(ref):
-        return static_or_leaf(checks.floating_array(owner, "ref", ref, 0)), amin, top_db
+        return positive_leaf(owner, "ref", ref), amin, top_db
     return static_or_leaf(checks.positive(owner, "ref", ref)), amin, top_db
 
 
-def _check_limits(owner: str, amin: Any, top_db: Any) -> tuple[float, float | None]:
+def check_limits(owner: str, amin: Any, top_db: Any) -> tuple[float, float | None]:
     amin = checks.positive(owner, "amin", amin)
     if top_db is not None:
         top_db = checks.non_negative(owner, "top_db", top_db)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._steps import AbstractScale, Scope
 from korvax_eqx._data import Spectra
+from korvax_eqx._leaves import positive_leaf
 from korvax_eqx._platform import target
 from korvax_eqx._static import static_or_leaf
 
@@ -90,7 +91,7 @@ class Log(AbstractScale):
 
 def _positive(argument: str, value: Any) -> Any:
     if checks.is_learnable(value):
-        return static_or_leaf(checks.floating_array(_OWNER, argument, value, 0))
+        return positive_leaf(_OWNER, argument, value)
     return static_or_leaf(checks.positive(_OWNER, argument, value))
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._steps import AbstractScale, Scope
 from korvax_eqx._data import Spectra
+from korvax_eqx._numerics._ranks import along_last
 from korvax_eqx._static import items_of, static_or_leaf
 
 _OWNER = "MeanOverBins"
@@ -52,7 +53,7 @@ class MeanOverBins(AbstractScale):
                     f"{weights.shape[0]} weights. Got the shape "
                     f"{checks.public_shape(S)}."
                 )
-            S = S * weights
+            S = S * along_last(weights, S)
         return data.holding(jnp.mean(S, axis=-1, keepdims=True))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._steps import AbstractScale, Scope
 from korvax_eqx._data import Spectra
+from korvax_eqx._numerics._ranks import along_last
 
 _OWNER = "OneSidedPower"
 
@@ -41,4 +42,4 @@ class OneSidedPower(AbstractScale):
         S = checks.scale_input(_OWNER, data.S, bins_last=True)
         weights = np.full(S.shape[-1], 2.0 * self.factor)
         weights[[0, -1]] = self.factor
-        return data.holding(S * jnp.asarray(weights, S.dtype))
+        return data.holding(S * along_last(jnp.asarray(weights, S.dtype), S))

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._steps import AbstractScale, Scope
 from korvax_eqx._data import Spectra
+from korvax_eqx._leaves import positive_leaf
 from korvax_eqx._numerics._powers import real_power
 from korvax_eqx._numerics._safe import FloorMode
 from korvax_eqx._static import static_or_leaf
@@ -51,7 +52,7 @@ class Power(AbstractScale):
         **Raises:** `ValueError` for a value out of these ranges.
         """
         if checks.is_learnable(exponent):
-            checks.floating_array(_OWNER, "exponent", exponent, 0)
+            positive_leaf(_OWNER, "exponent", exponent)
         else:
             checks.positive(_OWNER, "exponent", exponent)
         self.exponent = static_or_leaf(exponent)

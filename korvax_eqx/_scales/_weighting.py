@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._steps import AbstractScale, Scope
 from korvax_eqx._data import Spectra
+from korvax_eqx._numerics._ranks import along_last
 from korvax_eqx._static import static_or_leaf
 from korvax_eqx._tables._frequencies import fft_frequencies_table
 from korvax_eqx._tables._weighting import Curve, weighting_values
@@ -166,4 +167,4 @@ def _add(
             "FFT spectrum use its `sr` and `n_fft`, for mel bands "
             "`frequencies=MelScale(...).frequencies`."
         )
-    return data.holding(S + jnp.asarray(weighting_db, S.dtype))
+    return data.holding(S + along_last(jnp.asarray(weighting_db, S.dtype), S))

@@ -105,6 +105,13 @@ def mel_frequencies_table(
     return read_only(_mel_frequencies(n_mels, fmin, fmax, htk))
 
 
+def mels_table(
+    frequencies: Float[np.ndarray, "*dims"], htk: bool
+) -> Float[np.ndarray, "*dims"]:
+    """Return `hz_to_mel` of NumPy arrays in float64, also where JAX traces."""
+    return read_only(_hz_to_mel(np, frequencies, htk))
+
+
 @functools.cache
 def fft_frequencies_table(sr: float, n_fft: int) -> Float[np.ndarray, " n_bins"]:
     """Return `fft_frequencies` of checked arguments in float64, read-only."""

@@ -18,6 +18,10 @@ class ESRLoss(AbstractWaveformLoss):
     See Wright, Välimäki (2020), "Perceptual loss function for neural modeling of audio
     systems", ICASSP; in auraloss `ESRLoss`. A quotient beyond an eighth of the dtype's
     largest number counts as that.
+
+    For a silent target it is the estimate's energy by $\epsilon$, up to 1e12, beside
+    which nothing else of a batch counts. Leave such examples out, by a length of 0 in
+    `lengths`, or give `eps` the energy below which a target counts as silent.
     """
 
     scope: ClassVar[Scope] = "value"

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._loss import AbstractWaveformLoss
 from korvax_eqx._data import Signals
+from korvax_eqx._leaves import positive_leaf
 from korvax_eqx._numerics._waveform import log_cosh
 
 
@@ -32,9 +33,11 @@ class LogCoshLoss(AbstractWaveformLoss):
 
         **Raises:** `ValueError` for a value that is not a finite number.
         """
-        if not checks.is_learnable(a):
+        if checks.is_learnable(a):
+            self.a = positive_leaf("LogCoshLoss", "a", a)
+        else:
             a = checks.positive("LogCoshLoss", "a", a)
-        self.a = checks.number_or_leaf("LogCoshLoss", "a", a)
+            self.a = checks.number_or_leaf("LogCoshLoss", "a", a)
         self.eps = checks.non_negative("LogCoshLoss", "eps", eps)
 
     def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:

@@ -16,6 +16,7 @@ from korvax_eqx._data import Signals
 from korvax_eqx._maps._fields import table_or_leaf
 from korvax_eqx._numerics._fir import correlate, filtered_energy
 from korvax_eqx._numerics._padding import cut_off
+from korvax_eqx._numerics._safe import in_range
 from korvax_eqx._numerics._waveform import log_ratio
 
 Mixture = Literal["target", "sum", "last"]
@@ -31,7 +32,7 @@ class LogWMSELoss(AbstractWaveformLoss):
 
     Smaller is better; equal signals give $4 \ln \epsilon$, -73.7. Of a source in a
     mixture $u$ also where that source is silent, which ratios of one signal cannot.
-    The mixture's power is a constant: it carries no gradient.
+    The mixture is a constant: it carries no gradient.
 
     The mixture is a third signal beside $x$ and $y$. Here it comes with the target:
     sources are in the axis before the samples, shape `(*batch, n_sources, n_samples)`,
@@ -88,10 +89,12 @@ class LogWMSELoss(AbstractWaveformLoss):
             mixture = Signals(jnp.sum(y.x, axis=-2, keepdims=True), _first(y.n_samples))
         elif self.mixture == "last":
             x, y, mixture = self._split(x, y)
-        power = self._energy(mixture) / mixture.count
-        power = jax.lax.stop_gradient(power)
+        # A constant of the signals, while the filter may be learned.
+        mixture = Signals(jax.lax.stop_gradient(mixture.x), mixture.n_samples)
+        power = in_range(self._energy(mixture) / mixture.count)
         power = jnp.where(power < _LEAST_POWER, _LEAST_POWER, power)
-        error = self._energy(Signals(x.x - y.x, y.n_samples), jnp.sqrt(power)) / x.count
+        difference = Signals(x.x - y.x, y.n_samples)
+        error = in_range(self._energy(difference, jnp.sqrt(power)) / x.count)
         value = 4 * log_ratio(error + self.eps * power, power)
         return value if self.mixture == "target" else jnp.mean(value, axis=-1)
 

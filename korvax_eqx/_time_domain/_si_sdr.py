@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._loss import AbstractWaveformLoss
 from korvax_eqx._data import Signals
-from korvax_eqx._numerics._waveform import si_sdr
+from korvax_eqx._numerics._waveform import EPS_MODES, EpsMode, si_sdr
 
 
 class SISDRLoss(AbstractWaveformLoss):
@@ -15,24 +15,45 @@ class SISDRLoss(AbstractWaveformLoss):
     $$-10 \log_{10}\left(\frac{\sum t^2}{\sum (x - t)^2 + \epsilon} + \epsilon\right),
     \quad t = \frac{\sum x y}{\sum y^2 + \epsilon}\, y$$
 
-    Smaller is better; the level of the estimate makes no difference. See Le Roux,
+    Smaller is better; the level of the estimate makes no difference as long as its
+    energy is far above $\epsilon$. Two silent signals give 80 dB, the worst there is,
+    and a pair at a level of 1e-6 is up to 35 dB off. `eps_mode` says where it is added:
+
+    - `"denominator"`: as above, and in auraloss;
+    - `"both"`: added to both sums of the ratio, and to both of the factor of $y$: with
+        `zero_mean=False, eps=1.19e-7` torchmetrics in float32. Two silent signals give
+        0 dB; quiet ones are off as well;
+    - `"relative"`: added to both sums of the ratio, times the sum of these two. No
+        level makes a difference, two silent signals give 0 dB, and values are within
+        $\pm 10 \log_{10} \epsilon$.
+
+    See Le Roux,
     Wisdom, Erdogan, Hershey (2019), "SDR - half-baked or well done?", ICASSP; in
     auraloss `SISDRLoss`.
     """
 
     zero_mean: bool = eqx.field(static=True)
     eps: float = eqx.field(static=True)
+    eps_mode: EpsMode = eqx.field(static=True)
 
-    def __init__(self, zero_mean: bool = True, eps: float = 1e-8):
+    def __init__(
+        self,
+        zero_mean: bool = True,
+        eps: float = 1e-8,
+        *,
+        eps_mode: EpsMode = "denominator",
+    ):
         """**Arguments:**
 
         - `zero_mean`: whether the mean of each signal is taken away first.
         - `eps`: $\\epsilon$, non-negative.
+        - `eps_mode`: where it stands, see above.
 
         **Raises:** `ValueError` for a value of another kind.
         """
         self.zero_mean = checks.boolean("SISDRLoss", "zero_mean", zero_mean)
         self.eps = checks.non_negative("SISDRLoss", "eps", eps)
+        self.eps_mode = checks.one_of("SISDRLoss", "eps_mode", eps_mode, EPS_MODES)
 
     def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
-        return si_sdr(x.x, y.x, x.count, self.zero_mean, self.eps)
+        return si_sdr(x.x, y.x, x.count, self.zero_mean, self.eps, self.eps_mode)

@@ -16,6 +16,10 @@ class WaveformLoss(AbstractWaveformLoss):
     r"""Mean over samples of $|x - y|$ (L1) or $(x - y)^2$ (L2).
 
     The derivative of the absolute value at 0 is 0: equal signals have zero gradient.
+
+    The gradient has the dtype of the signal: in float16 that of a mean over a batch is
+    mostly below the smallest number there is (6e-8). Scale the loss, e.g. by 2^15, and
+    divide the gradients, or use bfloat16, which has the range of float32.
     """
 
     scope: ClassVar[Scope] = "value"

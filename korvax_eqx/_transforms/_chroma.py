@@ -21,7 +21,8 @@ from korvax_eqx._core._steps import (
     applied,
 )
 from korvax_eqx._data import Signals, Spectra
-from korvax_eqx._numerics._safe import FloorMode
+from korvax_eqx._numerics._ratio import quotient
+from korvax_eqx._numerics._safe import FloorMode, largest
 from korvax_eqx._numerics._safe import norm as two_norm
 from korvax_eqx._tables._chroma import (
     check_chroma,
@@ -228,7 +229,7 @@ class _ChromaFold(AbstractScale):
         # the quotient, as a product, into the difference that a loss takes, in one
         # rounding: two equal spectra then differed by 1e-17 (CPU; a barrier was no
         # help).
-        return data.holding(jax.lax.abs(C / self._sizes(C)))
+        return data.holding(jax.lax.abs(quotient(C, self._sizes(C))))
 
     def _sizes(
         self, C: Float[Array, "*rows n_frames n_chroma"]
@@ -239,6 +240,6 @@ class _ChromaFold(AbstractScale):
         elif self.norm == 2:
             sizes = two_norm(C, -1)
         else:
-            sizes = jnp.max(C, axis=-1)
+            sizes = largest(C, -1)[..., 0]
         sizes = jnp.where(sizes < self.eps, jnp.asarray(self.eps, C.dtype), sizes)
         return sizes[..., None]

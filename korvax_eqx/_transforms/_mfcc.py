@@ -24,7 +24,7 @@ from korvax_eqx._core._steps import (
 )
 from korvax_eqx._data import Signals, Spectra
 from korvax_eqx._numerics._safe import FloorMode
-from korvax_eqx._scales._decibel import PowerToDB, power_to_db
+from korvax_eqx._scales._decibel import PowerToDB, check_limits, power_to_db
 from korvax_eqx._scales._log import Log
 from korvax_eqx._tables._frequencies import read_only
 from korvax_eqx._tables._mel import MelNorm
@@ -60,7 +60,7 @@ class MFCC(AbstractFramesTransform):
     rows of the DCT-II and $L$ the lifter $1 + \tfrac{l}{2} \sin(\pi k / l)$ with
     $k = 1, 2, \dots$ and $l$ = `lifter`.
 
-    In dB, each spectrogram is limited to 80 dB below its own maximum. The function
+    In dB, each spectrogram is limited to `top_db` below its own maximum. The function
     [`mfcc`][], as korvax and librosa, takes the maximum of the whole batch.
     """
 
@@ -87,6 +87,8 @@ class MFCC(AbstractFramesTransform):
     normalized: Normalized = eqx.field(static=True)
     floor: float = eqx.field(static=True)
     floor_mode: FloorMode = eqx.field(static=True)
+    amin: float = eqx.field(static=True)
+    top_db: float | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -114,16 +116,21 @@ class MFCC(AbstractFramesTransform):
         normalized: Normalized = False,
         floor: float = 0.0,
         floor_mode: FloorMode = "clip",
+        amin: float = _FLOOR,
+        top_db: float | None = 80.0,
     ) -> None:
         """**Arguments:**
 
         - `n_mfcc`: number of coefficients, at most `n_mels`.
         - `norm`: of the cosine transform: `"ortho"` makes it orthonormal, `None` and
             `"backward"` leave it unscaled.
-        - `mag_scale`: `"db"`, decibels with `amin=1e-6` and `top_db=80`; `"log"`, the
-            natural logarithm of the bands plus 1e-6; `"linear"`, none.
+        - `mag_scale`: `"db"`, decibels with `amin` and `top_db`; `"log"`, the natural
+            logarithm of the bands plus `amin`; `"linear"`, none.
         - `lifter`: length of the lifter in coefficients; 0 for none.
         - `mel_norm`: the `norm` of `MelSpectrogram`.
+        - `amin`, `top_db`: the smallest band, and how far below the largest one values
+            may be, as in `PowerToDB`. `amin` is korvax's, below which quiet speech is
+            constant; librosa has 1e-10.
         - the others as in `MelSpectrogram`.
 
         **Raises:** `ValueError` for an argument outside these rules.
@@ -158,6 +165,7 @@ class MFCC(AbstractFramesTransform):
         self.padding, self.extra_padding = mel.padding, mel.extra_padding
         self.normalized = mel.normalized
         self.floor, self.floor_mode = mel.floor, mel.floor_mode
+        self.amin, self.top_db = check_limits("MFCC", amin, top_db)
         self.n_mfcc, self.norm, self.mag_scale, self.lifter = _check(
             "MFCC", "n_mfcc", n_mfcc, self.n_mels, norm, mag_scale, lifter
         )
@@ -171,8 +179,8 @@ class MFCC(AbstractFramesTransform):
     def path(self) -> tuple[AbstractStep, ...]:
         scales: dict[str, tuple[AbstractStep, ...]] = {
             "linear": (),
-            "log": (Log(eps=_FLOOR),),
-            "db": (PowerToDB(amin=_FLOOR),),
+            "log": (Log(eps=self.amin),),
+            "db": (PowerToDB(amin=self.amin, top_db=self.top_db),),
         }
         scale = scales[self.mag_scale]
         return *self.mel_spectrogram.path, *scale, part_of(self, _CosineTransform)

@@ -174,6 +174,7 @@ def main() -> None:
     step, first = map(int, sys.argv[1:])
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_numpy_dtype_promotion", "strict")
+    jax.config.update("jax_numpy_rank_promotion", "raise")
     assert jax.device_count() == 8
     outcomes: dict[str, str | None] = {}
     checks = [*((name, check) for name in CASES)]

@@ -346,6 +346,7 @@ def check_what_is_evaluated_whole() -> None:
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_numpy_dtype_promotion", "strict")
+    jax.config.update("jax_numpy_rank_promotion", "raise")
     assert jax.device_count() == 8
     chosen = sys.argv[1:]
     outcomes: dict[str, str | None] = {}

@@ -71,6 +71,7 @@ def check_gradient_of_taps() -> None:
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_numpy_dtype_promotion", "strict")
+    jax.config.update("jax_numpy_rank_promotion", "raise")
     assert jax.device_count() == 8
     outcomes: dict[str, str | None] = {}
     for name, check in list(globals().items()):

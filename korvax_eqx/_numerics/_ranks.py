@@ -1,0 +1,16 @@
+"""Vectors beside arrays of more axes."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Shaped
+
+
+def along_last(values: Any, like: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
+    """Return `values` with axes of size 1 in front, as many axes as `like` has.
+
+    JAX adds them itself, but not where `jax_numpy_rank_promotion` is "raise".
+    """
+    values = jnp.asarray(values)
+    return lax.expand_dims(values, range(like.ndim - values.ndim))

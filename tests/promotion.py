@@ -1,0 +1,13 @@
+"""JAX's usual promotion, for code that is not the package's."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jax
+
+
+@contextmanager
+def usual_promotion() -> Iterator[None]:
+    """Promote dtypes and ranks as JAX does unless told otherwise."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
