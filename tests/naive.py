@@ -11,6 +11,8 @@ import jaxtyping
 import numpy as np
 import pytest
 
+from korvax_eqx import Spectra
+
 
 class _Torch:
     """PyTorch, or a test is skipped when it asks for it."""
@@ -71,6 +73,18 @@ def assert_equals_torch(
         close(value, expected.detach().numpy(), tolerance)
         for ours_, theirs_ in zip(grads, gradients, strict=True):
             close(ours_, theirs_.numpy(), tolerance)
+
+
+def of_arrays(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A loss's method of two `Spectra` as a function of arrays, and of how many count.
+
+    What is not valid is zero in both, as the evaluation has it.
+    """
+
+    def call(x: Any, y: Any, n_frames: Any = None) -> Any:
+        return method(Spectra(x, n_frames), Spectra(y, n_frames))
+
+    return call
 
 
 def assert_padding_does_not_count(
