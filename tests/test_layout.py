@@ -109,9 +109,8 @@ def imports_of(module: str) -> Iterator[Import]:
                 target = f"korvax_eqx.{inner}" if is_module else ".".join(parts)
                 yield Import(module, target, is_nested, node.lineno)
         is_inner = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        is_inner |= isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(
-            node.test
-        )
+        is_if = isinstance(node, ast.If)
+        is_inner |= is_if and ast.unparse(node.test) == "TYPE_CHECKING"
         for child in ast.iter_child_nodes(node):
             yield from found(child, is_nested or is_inner)
 
