@@ -119,7 +119,7 @@ def spec_of(array: Array) -> tuple[Any, ...]:
 
 
 def check_control_gathers() -> None:
-    """Without `call_rows` the whole batch is gathered: the check can fail."""
+    """A batch that is gathered is seen: the check can fail."""
     for kind in KINDS:
         mesh = make_mesh(kind)
         x = put(X, mesh, "data")
