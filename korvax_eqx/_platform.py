@@ -27,6 +27,8 @@ class Platform:
         call: on CPU one of 8 signals takes hardly longer than one of 2.
     - `transform_samples`: of a transform on its own: of 1, 2, 4 and 8 signals of 44100
         samples, pieces of 4 were fastest on CPU.
+    - `masses`: of spectra whose transport is computed at a time. On CPU the temporary
+        buffers near malloc's 32 MB above, from where on page faults double the time.
     - `in_turn`: whether the transforms of a loss are evaluated one after another, each
         in a conditional: the memory of all is that of the largest one, and spectra stay
         in the cache. A GPU's host waits for every conditional.
@@ -46,6 +48,7 @@ class Platform:
     dense_samples: int
     signal_samples: int
     transform_samples: int
+    masses: int
     in_turn: bool
     in_blocks: bool
     joins_mel: bool
@@ -59,6 +62,7 @@ def _accelerator(samples: int, dft: str) -> Platform:
         dense_samples=samples,
         signal_samples=samples,
         transform_samples=samples,
+        masses=16 * samples,
         in_turn=False,
         in_blocks=False,
         joins_mel=True,
@@ -73,6 +77,7 @@ PLATFORMS = {
         dense_samples=45_000,
         signal_samples=360_000,
         transform_samples=180_000,
+        masses=200_000,
         in_turn=True,
         in_blocks=True,
         joins_mel=False,

@@ -10,19 +10,14 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from korvax_eqx._platform import target
+
 from ._ranks import along_last
 from ._transport_quantiles import any_order
 from ._transport_ring import on_a_ring
 from ._transport_scan import BLOCK, pad, prefix_sum, shift
 
-# Above some 200 000 masses at a time the temporary buffers near malloc's 32 MB, above
-# which page faults double the time.
-_PIECE = 200_000
 
-
-# Compiled here, with the functions of the loops inside: an eager loop over a new
-# closure would compile at every call.
-@partial(jax.jit, static_argnames=("p", "quantile_lowpass", "balanced"))
 def wasserstein_1d(
     u: Float[Array, "*batch n_bins"],
     v: Float[Array, "*batch n_bins"],
@@ -74,14 +69,30 @@ def wasserstein_1d(
         Proposition 2.17. Birkhäuser, 2015.
     """
     x = jnp.asarray(positions)
+    return _wasserstein_1d(u, v, x, p, quantile_lowpass, balanced, target().masses)
+
+
+# Compiled here, with the functions of the loops inside: an eager loop over a new
+# closure would compile at every call.
+@partial(jax.jit, static_argnums=(3, 4, 5, 6))
+def _wasserstein_1d(
+    u: Float[Array, "*batch n_bins"],
+    v: Float[Array, "*batch n_bins"],
+    x: Float[Array, " n_bins"],
+    p: float | int,
+    quantile_lowpass: bool,
+    balanced: bool,
+    most: int,
+) -> Float[Array, "*batch"]:
+    """`wasserstein_1d`, of about `most` masses at a time."""
     if p == 1 and not quantile_lowpass and not balanced:
         # Needs so little memory that pieces gain nothing.
         return _with_slopes(*_order_one(u, v, x, balanced), (u, v, x))
     if p == 1 and not quantile_lowpass:
-        solve, most = partial(_order_one, x=x, balanced=balanced), _PIECE // 2
+        solve, most = partial(_order_one, x=x, balanced=balanced), most // 2
     else:
         options = {"quantile_lowpass": quantile_lowpass, "balanced": balanced}
-        solve, most = partial(any_order, x=x, p=p, **options), _PIECE
+        solve = partial(any_order, x=x, p=p, **options)
     # Here, where XLA fills the last block in the pass that writes the masses.
     filled = (pad(a, -x.size % BLOCK) for a in (u, v))
     W, *slopes = _in_pieces(solve, most, *filled)
