@@ -292,10 +292,11 @@ def scale_input(
     """
     spectrum_type(owner, S, takes_complex=takes_complex, bins_last=bins_last)
     if S.ndim < 2 or S.size == 0:
+        shape = public_shape(S) if bins_last and S.ndim > 1 else S.shape
         raise ValueError(
-            f"`{owner}`: the spectrogram must have shape (*channels, n_bins, "
-            f"n_frames), none of them 0. Got {jnp.shape(S)}. For one frame, add an "
-            "axis: `S[:, None]`."
+            f"`{named(owner)}`: the spectrogram must have shape (*channels, n_bins, "
+            f"n_frames), none of them 0. Got {shape}. For one frame, add an axis: "
+            "`S[:, None]`."
         )
     S = jnp.asarray(S)
     is_half = jnp.issubdtype(S.dtype, jnp.floating) and S.dtype.itemsize < 4

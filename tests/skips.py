@@ -77,7 +77,6 @@ ELSEWHERE: dict[str, set[str]] = {
     },
     "test_cli.py": {"test_outputs_that_cannot_be_written"},
     "test_engine_devices.py": {
-        "test_one_device_has_the_plain_fft",
         "test_one_device_is_a_plain_call",
     },
     "test_example_values.py": {

@@ -10,6 +10,7 @@ import pytest
 
 import korvax_eqx as ke
 from korvax_eqx import recipes
+from korvax_eqx._data import Signals
 from korvax_eqx._numerics._padding import INDEXED_MODES, extended
 from korvax_eqx._numerics._safe import floored_power
 
@@ -94,15 +95,19 @@ def test_frames_are_those_of_the_formula(x64, sizes, framing, pad_mode):
     assert stft.pad_widths == widths
     x = noise(*LENGTHS.shape, 37) * (np.arange(37) < LENGTHS[..., None])
     counts = np.asarray(stft.n_frames(jnp.asarray(LENGTHS)))
-    shape = jax.eval_shape(stft.frames, jnp.asarray(x)).shape
+
+    def frames_of(x, lengths=None):
+        return stft.apply(Signals(x, lengths)).S
+
+    shape = jax.eval_shape(frames_of, jnp.asarray(x)).shape
     weights = (
         noise(*shape, seed=1) * (np.arange(shape[-2]) < counts[..., None])[..., None]
     )
 
     @jax.jit
     def value_and_gradient(x, lengths):
-        _, pull = jax.vjp(lambda x: jnp.real(stft.frames(x, lengths)), x)
-        return stft.frames(x, lengths), pull(jnp.asarray(weights))[0]
+        _, pull = jax.vjp(lambda x: jnp.real(frames_of(x, lengths)), x)
+        return frames_of(x, lengths), pull(jnp.asarray(weights))[0]
 
     X, gradient = value_and_gradient(jnp.asarray(x), jnp.asarray(LENGTHS))
     for row in np.ndindex(LENGTHS.shape):

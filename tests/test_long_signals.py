@@ -1,5 +1,6 @@
 """Losses of signals that are cut in overlapping segments, against the uncut ones."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -8,13 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import registry
-from korvax_eqx._base import AbstractBatchLoss
-from korvax_eqx._evaluation import _rows
-from korvax_eqx._evaluation._pieces import SAMPLES
-from korvax_eqx._scales._frames import is_framewise, scaled_frames
-from korvax_eqx._sharding._segments import added_in_segments
 
 import korvax_eqx as ke
+from korvax_eqx import _platform
+from korvax_eqx._core._steps import widest
+from korvax_eqx._data import Spectra
+from korvax_eqx._engine import _long
 
 RNG = np.random.default_rng(0)
 N = 9001
@@ -23,7 +23,8 @@ N = 9001
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     """Segments of some hundred samples, so that short signals are cut."""
-    monkeypatch.setitem(SAMPLES, "cpu", 600)
+    cpu = dataclasses.replace(_platform.PLATFORMS["cpu"], samples=600)
+    monkeypatch.setitem(_platform.PLATFORMS, "cpu", cpu)
     jax.clear_caches()
     yield
     jax.clear_caches()
@@ -31,7 +32,7 @@ def small_pieces(monkeypatch):
 
 def uncut(monkeypatch, fn, *args):
     with monkeypatch.context() as patch:
-        patch.setattr(_rows, "framing_of", lambda *_: None)
+        patch.setattr(_long, "framing_of", lambda *_: None)
         jax.clear_caches()
         result = fn(*args)
     jax.clear_caches()
@@ -45,16 +46,16 @@ def signals(*shape):
 
 def is_cut(loss: Any, *args: Any) -> bool:
     """Whether a program of the loss goes along its signals in segments."""
-    calls = []
+    calls, in_segments = [], _long.in_segments
 
     def recorded(*arguments: Any) -> Any:
         calls.append(arguments)
-        return added_in_segments(*arguments)
+        return in_segments(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_rows, "added_in_segments", recorded)
+        patch.setattr(_long, "in_segments", recorded)
         jax.clear_caches()
-        jax.eval_shape(loss, *args)
+        jax.jit(loss).lower(*args)
     jax.clear_caches()
     return bool(calls)
 
@@ -141,42 +142,48 @@ def test_what_needs_the_whole_signal_is_not_cut(loss):
 
 
 class Peak(ke.ElementwiseLoss):
-    def values(self, S_x, S_y, n_frames=None):
-        return jnp.max(jnp.abs(S_x - S_y), axis=(-2, -1))
+    scope = "signal"
+
+    def values(self, x, y):
+        return jnp.max(jnp.abs(x.S - y.S), axis=(-2, -1))
 
 
-class Loudest(ke.PowerToDB):
-    def frames(self, S, n_frames=None):
-        return S / jnp.max(S, axis=(-2, -1), keepdims=True)
+class Loudest(ke.Log):
+    scope = "signal"
 
-
-class Normalised(ke.Spectrogram):
-    def frames(self, x, n_samples=None):
-        frames = super().frames(x, n_samples)
-        return frames / jnp.max(frames, axis=(-2, -1), keepdims=True)
+    def apply(self, data):
+        return data.map(lambda S: S / jnp.max(S, axis=(-2, -1), keepdims=True))
 
 
 class RootOfMean(Peak):
+    scope = "average"
+
+
+class Normalised(ke.Spectrogram):
     @property
-    def over_frames(self):  # pyright: ignore
-        return "average"
+    def path(self):
+        return (self,)
+
+    def apply(self, data):
+        spectra = ke.Spectrogram(64, 16).apply(data)
+        return spectra.map(lambda S: S / jnp.max(S, axis=(-2, -1), keepdims=True))
 
 
 @pytest.mark.parametrize(
     "loss",
     [
         single(spectrogram(), Peak()),
-        single(spectrogram(), scale=Loudest(top_db=None)),
+        single(spectrogram(), scale=Loudest()),
         single(Normalised(64, 16)),
     ],
     ids=["loss", "scale", "transform"],
 )
-def test_a_derived_class_has_to_promise_anew(loss):
+def test_what_is_not_said_to_see_single_frames_is_not_cut(loss):
     assert not is_cut(loss, *signals(N))
 
 
 def test_another_word_is_refused():
-    with pytest.raises(ValueError, match="RootOfMean.over_frames.*Got 'average'"):
+    with pytest.raises(ValueError, match="RootOfMean.scope.*Got 'average'"):
         single(spectrogram(), RootOfMean())(*signals(N))
 
 
@@ -287,13 +294,13 @@ def test_scales_say_whether_they_look_at_frames_one_by_one(case):
     (S,), scale = spectra(case), case.make()
     # So that a limit to so many decibels is reached.
     S = S * jnp.geomspace(1e-6, 1, S.shape[-2])[:, None].astype(S.dtype)
-    whole = scaled_frames(scale, S)
-    parts = [scaled_frames(scale, part) for part in (S[:, :6], S[:, 6:])]
+    whole = scale.apply(Spectra(S)).S
+    parts = [scale.apply(Spectra(part)).S for part in (S[:, :6], S[:, 6:])]
     joined = jnp.concatenate(parts, -2)
     is_same = joined.shape == whole.shape and bool(
         jnp.all(jnp.abs(joined - whole) <= 1e-6 * jnp.max(jnp.abs(whole)))
     )
-    assert is_same == is_framewise(scale)
+    assert is_same == (widest(scale.path) in ("value", "frame"))
 
 
 @pytest.mark.parametrize(
@@ -311,21 +318,17 @@ def test_losses_say_whether_they_are_made_of_frames(case):
     (S_x, S_y), loss = spectra(case), case.make()
     loud = jnp.linspace(0.1, 1, S_x.shape[-2])[:, None].astype(S_x.dtype)
     S_x, S_y = loud * S_x, loud * S_y
-    k, n = 6, S_x.shape[-2]
+    n = S_x.shape[-2]
 
-    def of(part: slice) -> Any:
-        pair = S_x[:, part], S_y[:, part]
-        is_batch = isinstance(loss, AbstractBatchLoss)
-        return loss.sums(*pair) if is_batch else (loss.values(*pair),)
+    def of(part: slice, n_whole: int | None) -> Any:
+        pair = (Spectra(S[:, part], None, n_whole) for S in (S_x, S_y))
+        return loss.sums(*pair) if loss.is_of_batch else (loss.values(*pair),)
 
-    whole, first, last = of(slice(None)), of(slice(k)), of(slice(k, None))
-    kinds = {
-        kind
-        for kind, (a, b) in {"mean": (k / n, 1 - k / n), "sum": (1.0, 1.0)}.items()
-        if all(
-            bool(jnp.all(jnp.abs(a * f + b * m - w) <= 1e-5 * jnp.abs(w)))
-            for f, m, w in zip(first, last, whole, strict=True)
-        )
-    }
-    said = getattr(loss, "over_frames", None)
-    assert kinds == ({said} if said else set())
+    whole = of(slice(None), None)
+    # Of segments of a whole: what they make adds up to what the whole makes.
+    first, last = of(slice(6), n), of(slice(6, None), n)
+    adds_up = all(
+        bool(jnp.all(jnp.abs(f + m - w) <= 1e-5 * jnp.abs(w)))
+        for f, m, w in zip(first, last, whole, strict=True)
+    )
+    assert adds_up == (loss.scope in ("value", "frame"))

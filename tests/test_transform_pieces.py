@@ -14,6 +14,7 @@ from oracle import assert_close
 from registry import SAMPLE_RATE
 
 import korvax_eqx as ke
+from korvax_eqx._data import Signals, Spectra
 
 ROOT = Path(__file__).parent.parent
 # Pieces have about this many samples (on CPU), long signals several times as many.
@@ -47,9 +48,14 @@ def noise(*shape: int, dtype: Any = jnp.float32) -> jax.Array:
     return (0.3 * jax.random.normal(jax.random.key(0), shape)).astype(dtype)
 
 
+def frames_of(transform: Any, x: jax.Array) -> jax.Array:
+    """What a transform makes of signals, without the evaluation; bins are last."""
+    return transform.apply(Signals(x)).S
+
+
 def signal_by_signal(transform: Any, x: jax.Array) -> jax.Array:
     """The frames of each signal, without a loop and without a rule of ours."""
-    whole = jnp.stack([transform.frames(row[None])[0] for row in x])
+    whole = jnp.stack([frames_of(transform, row[None])[0] for row in x])
     return jnp.swapaxes(whole, -1, -2)
 
 
@@ -94,7 +100,7 @@ def test_derivatives_of_pieces(name: str) -> None:
         t = jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape)
 
         def plain(x: jax.Array) -> jax.Array:
-            return jnp.swapaxes(transform.frames(x), -1, -2)
+            return jnp.swapaxes(frames_of(transform, x), -1, -2)
 
         def outcomes(fn: Any) -> Any:
             gradient = jax.grad(lambda x: total(fn(x)))
@@ -125,7 +131,7 @@ def test_gradients_of_learnable_arrays_are_sums() -> None:
         return jnp.sum(jnp.sin(made(window, basis)(x)))
 
     def plain(window: jax.Array, basis: jax.Array, x: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.sin(made(window, basis).frames(x)))
+        return jnp.sum(jnp.sin(frames_of(made(window, basis), x)))
 
     for_both = [jax.jit(jax.grad(fn, argnums=(0, 1, 2))) for fn in (ours, plain)]
     assert_close(for_both[0](window, basis, x), for_both[1](window, basis, x), 2e-5)
@@ -217,10 +223,10 @@ def test_long_signals(name: str) -> None:
 
     def plain(x: jax.Array) -> jax.Array:
         if name == "mfcc":
-            mel = transform.mel_spectrogram.frames(x)
-            S = ke.PowerToDB(amin=1e-6).frames(mel)
+            mel = frames_of(transform.mel_spectrogram, x)
+            S = ke.PowerToDB(amin=1e-6).apply(Spectra(mel)).S
             return jnp.einsum("mb,...tb->...mt", transform.dct_matrix.astype("f4"), S)
-        return jnp.swapaxes(transform.frames(x), -1, -2)
+        return jnp.swapaxes(frames_of(transform, x), -1, -2)
 
     # One signal: with two, those that are not cut are a piece each.
     # XLA unrolls the few segments that need no padding.
@@ -243,7 +249,7 @@ def test_long_signals_in_every_direction() -> None:
 
     def plain(window: jax.Array, x: jax.Array) -> jax.Array:
         transform = ke.Spectrogram(**SMALL, window=window)
-        return jnp.swapaxes(transform.frames(x), -1, -2)
+        return jnp.swapaxes(frames_of(transform, x), -1, -2)
 
     def outcomes(fn: Any) -> Any:
         def both(window: jax.Array, x: jax.Array) -> Any:
@@ -310,29 +316,17 @@ def test_eight_devices_move_nothing_but_a_window() -> None:
 
 
 def test_a_transform_of_the_users_is_cut_as_well() -> None:
-    from korvax_eqx._base import AbstractFramesTransform
-
-    class Halves(AbstractFramesTransform):
+    class Halves(ke.AbstractTransform):
         gain: jax.Array
 
-        @property
-        def label(self) -> str:
-            return "halves"
-
-        @property
-        def axes(self) -> Any:
-            raise NotImplementedError
-
-        def n_frames(self, n_samples: Any) -> Any:
-            return 2 + 0 * n_samples
-
-        def frames(self, x: jax.Array, n_samples: Any = None) -> jax.Array:
-            return self.gain * x.reshape(*x.shape[:-1], 2, -1) ** 2
+        def apply(self, data: Any) -> Any:
+            x = data.x
+            return Spectra(self.gain * x.reshape(*x.shape[:-1], 2, -1) ** 2)
 
     transform = Halves(jnp.asarray(2.0))
     x = noise(18, N)
     assert is_looping(lambda x: transform(x), x)
-    expected = jnp.swapaxes(transform.frames(x), -1, -2)
+    expected = jnp.swapaxes(frames_of(transform, x), -1, -2)
     assert_close(transform(x), expected, 1e-6)
     slope = jax.grad(lambda m: jnp.sum(m(x)))(transform)
     assert_close(slope.gain, jnp.sum(expected) / 2)

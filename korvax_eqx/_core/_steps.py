@@ -229,9 +229,11 @@ class AbstractScale(AbstractStep):
 
 @compiled
 def _scaled(step: AbstractScale, S: Any) -> Any:
-    with jax.named_scope(f"korvax_eqx.{type(step).__name__}"):
+    name = type(step).__name__
+    with jax.named_scope(f"korvax_eqx.{name}"):
         if jnp.ndim(S) < 2:
-            return applied(step.path, Spectra(S)).S
+            with checks.owned_by(name):
+                return applied(step.path, Spectra(S)).S
         out = applied(step.path, Spectra(jnp.swapaxes(S, -1, -2)))
         return jnp.swapaxes(out.S, -1, -2)
 

@@ -44,6 +44,7 @@ class Call:
         rows, their changes.
     - `is_back`: whether it is the transpose of that: changes of sums follow the shared
         arrays, and those of row outputs the rows.
+    - `is_share`: whether the rows are one device's share of a batch.
     """
 
     fn: RowFunction
@@ -52,6 +53,7 @@ class Call:
     levels: tuple[tuple[bool, ...], ...] = ()
     base: "tuple[Call, int, Wrt] | None" = None
     is_back: bool = False
+    is_share: bool = False
 
     def split(self, arrays: Any) -> tuple[Any, Any]:
         return tuple(arrays[: self.n_shared]), tuple(arrays[self.n_shared :])
@@ -91,7 +93,7 @@ class Call:
     def run(self, *arrays: Array) -> list[Array]:
         """Compute outputs and sums of the rows that are here."""
         shared, rows = self.split(arrays)
-        run = functools.partial(over_rows, self.fn)
+        run = functools.partial(over_rows, self.fn, self.is_share)
         for level in reversed(self.levels):
             run = functools.partial(_one_by_one, run, level)
         outputs, sums = run(shared, rows)

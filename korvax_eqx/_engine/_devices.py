@@ -69,10 +69,11 @@ class _Placement:
     lead: LeadAxes
 
     def __call__(self, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
-        results = self.call.local(*shared, *rows)
-        n = len(results) - self.call.n_sums
-        outputs, sums = tuple(results[:n]), tuple(results[n:])
         names = tuple(n for a in self.lead[len(self.call.levels) :] for n in a)
+        call = dataclasses.replace(self.call, is_share=bool(names))
+        results = call.local(*shared, *rows)
+        n = len(results) - call.n_sums
+        outputs, sums = tuple(results[:n]), tuple(results[n:])
         if names and sums:
             sums = jax.lax.psum(sums, names)
         return outputs, sums

@@ -127,6 +127,9 @@ def _shared_ends(branch: Branch) -> list[list[int]]:
     return own + [numbers for b in branch.branches for numbers in _shared_ends(b)]
 
 
+# What one number of the output of a part may depend on, from least to most.
+SCOPES = ("value", "frame", "signal", "channels", "batch")
+
 _Numbered = list[tuple[int, Term]]
 
 
@@ -142,6 +145,11 @@ def _split(
     whole: _Numbered = []
     for number, term in enumerate(terms):
         parts = [*steps_of(term), term.loss]
+        for part in parts:
+            if part.scope not in SCOPES:
+                rule = f"must be one of {', '.join(map(repr, SCOPES))}"
+                name = type(part).__name__
+                raise ValueError(f"`{name}.scope` {rule}. Got {part.scope!r}.")
         seers = [part for part in parts if part.scope == "batch"]
         if seers and lengths is not None:
             raise ValueError(

@@ -20,8 +20,13 @@ MaybeArrays: TypeAlias = tuple[Array | None, ...]
 _BLOCK = 32
 
 
-def over_rows(fn: RowFunction, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
-    """Apply a row function to rows with any number of leading axes, in pieces."""
+def over_rows(
+    fn: RowFunction, is_share: bool, shared: Arrays, rows: Arrays
+) -> tuple[Arrays, Arrays]:
+    """Apply a row function to rows with any number of leading axes, in pieces.
+
+    `is_share` says that they are one device's share of a batch.
+    """
     n_lead, n_samples = rows[0].ndim - 1, rows[0].shape[-1]
     lead = jnp.broadcast_shapes(*(row.shape[:n_lead] for row in rows))
     n_rows = math.prod(lead)
@@ -39,7 +44,7 @@ def over_rows(fn: RowFunction, shared: Arrays, rows: Arrays) -> tuple[Arrays, Ar
         size = fn.rows_at_once(n_rows, n_samples)
         if isinstance(n_rows, int) and n_rows <= size:
             every = tuple(jnp.broadcast_to(r, (n_rows, *r.shape[1:])) for r in flat)
-            outputs, sums = fn(shared, every, True)
+            outputs, sums = fn(shared, every, not is_share)
         else:
             outputs, sums = _in_pieces(fn, shared, flat, lead, size, kinds, sum_kinds)
     pairs = zip(outputs, kinds, strict=True)
