@@ -128,6 +128,8 @@ Functions:
     B_weighting: Return the B-weighting curve (IEC 651) in dB
     C_weighting: Return the C-weighting curve (IEC 61672-1) in dB
     cepstral_coefficients: Return the first `n_cc` cepstral coefficients of a
+    check_scope: Test on examples, at several levels, whether a part is what its
+        `scope` says
         spectrogram
     cqt: Apply `CQT` to `x`; `pad_kwargs` are arguments of `jax.numpy.pad`
     cqt_frequencies: Return the frequencies of constant-Q bins: `fmin 2^((k + tuning) /
@@ -217,6 +219,7 @@ from ._scales._weighting import AWeighting as AWeighting
 from ._scales._weighting import BWeighting as BWeighting
 from ._scales._weighting import CWeighting as CWeighting
 from ._scales._weighting import DWeighting as DWeighting
+from ._scope_check import check_scope as check_scope
 from ._tables._frequencies import cqt_frequencies as cqt_frequencies
 from ._tables._frequencies import fft_frequencies as fft_frequencies
 from ._tables._frequencies import hz_to_mel as hz_to_mel

@@ -3,18 +3,16 @@
 A class that derives from one of these promises to treat every index of the leading
 axes on its own (a loss: to return the mean over them). The evaluation relies on it to
 cut the batch into pieces and to leave it sharded over devices. A callable that cannot
-promise this, e.g. one that normalises over the batch, is given as any other callable:
-it is then evaluated whole.
+promise this is given as any other callable: it is then evaluated whole.
 
 For signals of unequal lengths in one batch the evaluation also has to know what a
-part does with frames beyond the end of a signal. Parts that derive from the
-`AbstractFrames...` bases are told how many frames are valid. Of other parts it is found
-out by trial, on noise.
+part does with frames beyond the end: the `AbstractFrames...` bases are told how many
+are valid, others declare `scope`.
 """
 
 import dataclasses
 from abc import abstractmethod
-from typing import Any, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 import equinox as eqx
 import jax
@@ -25,9 +23,9 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._axes import Axes
 from korvax_eqx._compile import compiled
 from korvax_eqx._names import still_says
-from korvax_eqx._numerics._frames import padded
-from korvax_eqx._numerics._padding import extended
+from korvax_eqx._numerics._padding import padded_at_ends
 from korvax_eqx._repr import constructor_call
+from korvax_eqx._scope import Scope
 from korvax_eqx._sharding._devices import keep_rows_sharded, whole_samples
 from korvax_eqx._sharding._pieces import limit_of
 from korvax_eqx._sharding._piecewise import piecewise
@@ -39,7 +37,12 @@ Count = int | Int[Array, "*rows"]
 
 
 class AbstractTransform(eqx.Module):
-    """Signals to spectra."""
+    """Signals to spectra.
+
+    `scope = "frame"`: zeros after a signal do not change its frames.
+    """
+
+    scope: ClassVar[Scope] = "signal"
 
     @abstractmethod
     def __call__(
@@ -162,17 +165,6 @@ class _Transformed:
         return dataclasses.replace(self, before=before, after=after)
 
 
-def padded_at_ends(
-    x: Float[Array, "*rows n_samples"], framing: Framing, before: int, after: int
-) -> Float[Array, "*rows n_padded"]:
-    """Return a segment at an end of a signal with what the transform pads there."""
-    if before + after == 0:
-        return x
-    by_mode = min(after, framing.right)
-    x = extended(x, None, before, by_mode, framing.pad_mode)
-    return padded(x, 0, after - by_mode)
-
-
 def _transformed_in_pieces(
     transform: AbstractFramesTransform, x: Float[Array, "*channels n_samples"]
 ) -> Inexact[Array, "*channels n_bins n_frames"]:
@@ -218,7 +210,12 @@ def frames_in_pieces(
 
 
 class AbstractScale(eqx.Module):
-    """Spectra to spectra: a change of magnitude, of bins or of both."""
+    """Spectra to spectra: a change of magnitude, of bins or of both.
+
+    `scope = "frame"`: each frame is scaled on its own, `"value"`: each value.
+    """
+
+    scope: ClassVar[Scope] = "signal"
 
     @abstractmethod
     def __call__(
@@ -233,13 +230,11 @@ class AbstractScale(eqx.Module):
 class AbstractElementwiseScale(AbstractScale):
     """A scale of each value on its own: the order of bins and frames is no matter."""
 
+    scope: ClassVar[Scope] = "value"
+
 
 class AbstractFramesScale(AbstractScale):
-    """A scale of frames, of spectra that may end early.
-
-    One that scales each frame on its own may say so, `is_framewise = True` as a
-    property, so that a long signal may be cut.
-    """
+    """A scale of frames, of spectra that may end early."""
 
     @abstractmethod
     def frames(
@@ -284,7 +279,12 @@ def _scaled(
 
 
 class AbstractSpectralLoss(eqx.Module):
-    """Two spectra to one number, averaged over the leading axes."""
+    """Two spectra to one number, averaged over the leading axes.
+
+    `scope = "frame"`: the number is a mean of numbers of one frame each.
+    """
+
+    scope: ClassVar[Scope] = "signal"
 
     @abstractmethod
     def __call__(
@@ -348,6 +348,8 @@ class AbstractBatchLoss(AbstractSpectralLoss):
     made of their means over all rows. It mixes the examples of a batch, so that
     `jax.vmap` and cutting a batch in two change it.
     """
+
+    scope: ClassVar[Scope] = "batch"
 
     @property
     @abstractmethod

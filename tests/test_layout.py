@@ -28,6 +28,7 @@ ROOMS = (
     "_static",
     "_tree",
     "_names",
+    "_scope",
     "_missing",
     "_repr",
     "_checks",
@@ -41,8 +42,9 @@ ROOMS = (
     "_tables",
     "_numerics",
     "_base",
-    "_trial",
+    "_frame_counts",
     "_maps",
+    "_scope_check",
     "_scales",  # before transforms: MFCC takes decibels of a mel spectrogram
     "_transforms",
     "_losses",

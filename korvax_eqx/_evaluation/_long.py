@@ -11,9 +11,9 @@ from korvax_eqx._base import (
     AbstractBatchLoss,
     AbstractFramesLoss,
     is_local,
-    padded_at_ends,
 )
 from korvax_eqx._names import name_of, still_says
+from korvax_eqx._numerics._padding import padded_at_ends
 from korvax_eqx._scales._frames import is_framewise
 from korvax_eqx._sharding._segments import Framing
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from korvax_eqx._maps._base import AbstractChannelMap, AbstractSignalMap
 from korvax_eqx._names import name_of
 from korvax_eqx._numerics._padding import cut_off
+from korvax_eqx._scope import refuse_padding, scope_of
 from korvax_eqx._static import has_plain_callables
 
 from ._comparison import (
@@ -136,6 +137,9 @@ class MappedComparison(AbstractComparison):
     def _mapped(
         self, x: Float[Array, "..."], n_samples: Int[Array, "..."] | None
     ) -> Float[Array, "..."]:
+        if n_samples is not None and scope_of(self.map_fn, "__call__") == "signal":
+            promise = "what follows a signal does not change it"
+            refuse_padding(self.map_fn, promise, "map the signals before")
         mapped = self.map_fn(x)
         shape, is_mix = jnp.shape(mapped), isinstance(self.map_fn, AbstractChannelMap)
         n_kept = x.ndim - 2 if is_mix else x.ndim - 1

@@ -18,12 +18,13 @@ from korvax_eqx._base import (
     AbstractSpectralLoss,
     AbstractTransform,
 )
+from korvax_eqx._frame_counts import frame_counts
 from korvax_eqx._names import name_of
 from korvax_eqx._numerics._padding import cut_off
 from korvax_eqx._scales._chain import Chain
 from korvax_eqx._scales._frames import frames_left, scaled_frames
+from korvax_eqx._scope import refuse_padding, scope_of, told_by
 from korvax_eqx._static import has_plain_callables
-from korvax_eqx._trial import check_loss, frame_counts
 
 from ._comparison import AbstractComparison, Columns, Targets
 from ._pieces import Pieces
@@ -106,9 +107,12 @@ class SpectralComparison(AbstractComparison):
         if isinstance(self.transform, AbstractFramesTransform):
             n_frames = self.transform.n_frames(n_samples)
             return (n_samples > 0) & self._are_enough(n_frames)
-        counts = frame_counts(self.transform, size, dtype)
+        if scope_of(self.transform, "__call__") not in ("value", "frame"):
+            promise = "what follows a signal does not change its frames"
+            refuse_padding(self.transform, promise, told_by("AbstractFramesTransform"))
+        counts = frame_counts(self.transform, size)
         is_enough = [self._are_enough(n) for n in range(counts.max() + 1)]
-        return n_samples >= np.sum(~np.asarray(is_enough)[counts])
+        return n_samples >= int(np.sum(~np.asarray(is_enough)[counts]))
 
     def _are_enough(self, n_frames: Any) -> Any:
         """Return whether so many frames are enough for every scale and loss."""
@@ -194,7 +198,10 @@ class SpectralComparison(AbstractComparison):
     ) -> Int[Array, "*rows"]:
         if isinstance(self.transform, AbstractFramesTransform):
             return jnp.asarray(self.transform.n_frames(n_samples))
-        counts = frame_counts(self.transform, size, dtype)
+        if scope_of(self.transform, "__call__") not in ("value", "frame"):
+            promise = "what follows a signal does not change its frames"
+            refuse_padding(self.transform, promise, told_by("AbstractFramesTransform"))
+        counts = frame_counts(self.transform, size)
         return jnp.asarray(counts, n_samples.dtype)[n_samples]
 
     def _columns(
@@ -212,7 +219,9 @@ class SpectralComparison(AbstractComparison):
                 self._of_shape(loss, loss.values(S_x, S_y, n_frames), S_x.ndim - 2),
             )
         if self.is_rowwise and n_frames is not None:
-            check_loss(loss, S_x)
+            if scope_of(loss, "__call__") not in ("value", "frame"):
+                promise = "it is a mean of numbers of one frame each"
+                refuse_padding(loss, promise, told_by("AbstractFramesLoss"))
             S_x, S_y = S_x[..., None], S_y[..., None]  # every frame as a spectrogram
             each = self._of_shape(loss, jax.vmap(jax.vmap(loss))(S_x, S_y), 2)
             n = jnp.maximum(n_frames, 1).astype(each.dtype)

@@ -25,6 +25,7 @@ class AWeightingFilter(AbstractSignalMap):
     auraloss's taps, which it rounds to single precision.
     """
 
+    scope = "frame"
     sr: float = eqx.field(static=True)
     n_taps: int = eqx.field(static=True)
 

@@ -1,11 +1,13 @@
 """Signals to signals: what may come before a transform or a loss."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import equinox as eqx
 from jaxtyping import Array, Float
 
 from korvax_eqx._repr import constructor_call
+from korvax_eqx._scope import Scope
 
 
 class AbstractSignalMap(eqx.Module):
@@ -14,7 +16,12 @@ class AbstractSignalMap(eqx.Module):
     A class that derives from it promises to map every signal, i.e. every index of the
     leading axes, on its own, and to keep the number of samples. One that combines
     channels derives from `AbstractChannelMap` instead.
+
+    With `scope = "frame"` a class promises that what follows a signal does not change
+    it: a signal followed by zeros becomes the same, so that it obeys `lengths`.
     """
+
+    scope: ClassVar[Scope] = "signal"
 
     @abstractmethod
     def __call__(
@@ -31,5 +38,7 @@ class AbstractChannelMap(AbstractSignalMap):
 
     Channels are the axis before the samples: `(*batch, n_channels, n_samples)` becomes
     `(*batch, n_channels_out, n_samples)`. What is mapped on its own, then, is every
-    index of the axes before the channels.
+    index of the axes before the channels. Each sample is mixed on its own.
     """
+
+    scope: ClassVar[Scope] = "channels"

@@ -26,6 +26,7 @@ class FIRFilter(AbstractSignalMap):
     response in time, such as that of a room, is given as `response[::-1]`.
     """
 
+    scope = "frame"
     taps: Any
 
     def __init__(

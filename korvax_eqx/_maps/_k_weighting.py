@@ -31,6 +31,7 @@ class KWeightingFilter(AbstractSignalMap):
     takes away; in float32 below 1e-6 for both.
     """
 
+    scope = "frame"
     sr: float = eqx.field(static=True)
 
     def __init__(self, sr: float) -> None:

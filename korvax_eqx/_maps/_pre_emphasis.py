@@ -21,6 +21,7 @@ class PreEmphasis(AbstractSignalMap):
     "Perceptual loss function for neural modeling of audio systems", ICASSP.
     """
 
+    scope = "frame"
     coefficient: Any
 
     def __init__(self, coefficient: float | Float[Array, ""] = 0.85) -> None:

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
+from .._sharding._segments import Framing
+from ._frames import padded
 from ._ranks import along_last
 
 # The modes of `jax.numpy.pad` in which every padded sample is one of the signal's.
@@ -130,3 +132,14 @@ def _written(x: Array, values: Array, starts: Array) -> Array:
     for _ in range(starts.ndim):
         write = jax.vmap(write)
     return write(x, values, starts)
+
+
+def padded_at_ends(
+    x: Float[Array, "*rows n_samples"], framing: Framing, before: int, after: int
+) -> Float[Array, "*rows n_padded"]:
+    """Return a segment at an end of a signal with what the transform pads there."""
+    if before + after == 0:
+        return x
+    by_mode = min(after, framing.right)
+    x = extended(x, None, before, by_mode, framing.pad_mode)
+    return padded(x, 0, after - by_mode)

@@ -8,6 +8,7 @@ from jaxtyping import Array, Inexact, Int
 from korvax_eqx._base import AbstractResizingScale, Count
 from korvax_eqx._checks import refuse
 from korvax_eqx._scales._frames import frames_left, is_framewise, scaled_frames
+from korvax_eqx._scope import Scope
 from korvax_eqx._static import as_module, items_of
 
 
@@ -39,8 +40,8 @@ class Chain(AbstractResizingScale):
         return n_frames
 
     @property
-    def is_framewise(self) -> bool:
-        return all(map(is_framewise, self.scales))
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "frame" if all(map(is_framewise, self.scales)) else "signal"
 
     def frames(
         self,

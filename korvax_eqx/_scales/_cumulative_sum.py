@@ -9,6 +9,7 @@ from jaxtyping import Array, Inexact, Int
 from korvax_eqx import _checks as checks
 from korvax_eqx._base import AbstractFramesScale
 from korvax_eqx._numerics._padding import cut_off
+from korvax_eqx._scope import Scope
 
 _OWNER = "CumulativeSum"
 
@@ -42,8 +43,8 @@ class CumulativeSum(AbstractFramesScale):
         self.reverse = checks.boolean(_OWNER, "reverse", reverse)
 
     @property
-    def is_framewise(self) -> bool:
-        return self.axis == "frequency"
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "frame" if self.axis == "frequency" else "signal"
 
     def frames(
         self,

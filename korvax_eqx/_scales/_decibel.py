@@ -14,6 +14,7 @@ from korvax_eqx._base import AbstractFramesScale
 from korvax_eqx._leaves import positive_leaf
 from korvax_eqx._numerics._padding import is_within
 from korvax_eqx._numerics._safe import largest, magnitude
+from korvax_eqx._scope import Scope
 from korvax_eqx._static import Function, as_module, static_or_leaf
 from korvax_eqx._tables._frequencies import as_floats
 
@@ -49,8 +50,8 @@ class AmplitudeToDB(AbstractFramesScale):
         self.ref, self.amin, self.top_db = _check("AmplitudeToDB", ref, amin, top_db)
 
     @property
-    def is_framewise(self) -> bool:
-        return self.top_db is None and not callable(self.ref)
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "frame" if self.top_db is None and not callable(self.ref) else "signal"
 
     def frames(
         self,
@@ -95,8 +96,8 @@ class PowerToDB(AbstractFramesScale):
         self.ref, self.amin, self.top_db = _check("PowerToDB", ref, amin, top_db)
 
     @property
-    def is_framewise(self) -> bool:
-        return self.top_db is None and not callable(self.ref)
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "frame" if self.top_db is None and not callable(self.ref) else "signal"
 
     def frames(
         self,

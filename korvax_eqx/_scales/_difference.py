@@ -8,6 +8,7 @@ from jaxtyping import Array, Inexact, Int
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._base import AbstractResizingScale, Count
+from korvax_eqx._scope import Scope
 
 _OWNER = "Difference"
 
@@ -40,8 +41,8 @@ class Difference(AbstractResizingScale):
         return jnp.maximum(n_frames - 1, 0)
 
     @property
-    def is_framewise(self) -> bool:
-        return self.axis == "frequency"
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "frame" if self.axis == "frequency" else "signal"
 
     def frames(
         self,

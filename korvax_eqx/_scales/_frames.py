@@ -11,8 +11,7 @@ from korvax_eqx._base import (
     AbstractResizingScale,
     AbstractScale,
 )
-from korvax_eqx._names import still_says
-from korvax_eqx._trial import check_scale
+from korvax_eqx._scope import refuse_padding, scope_of, told_by
 
 
 def scaled_frames(
@@ -31,17 +30,19 @@ def scaled_frames(
         return _of_shape(scale, scale.frames(S, n_frames), S)
     S = jnp.swapaxes(S, -1, -2)
     if n_frames is not None:
-        check_scale(scale, S)
+        if not is_framewise(scale):
+            promise = "it scales each frame on its own"
+            refuse_padding(scale, promise, told_by("AbstractFramesScale"))
     scaled = _of_shape(scale, scale(S), S)
     return jnp.swapaxes(scaled, -1, -2)
 
 
 def is_framewise(scale: Any) -> bool:
     """Whether a scale treats each frame on its own."""
-    if isinstance(scale, AbstractFramesScale):
-        says = getattr(scale, "is_framewise", False)
-        return says and still_says(scale, "is_framewise", "frames")
-    return isinstance(scale, AbstractElementwiseScale)
+    if not isinstance(scale, AbstractScale):
+        return False
+    method = "frames" if isinstance(scale, AbstractFramesScale) else "__call__"
+    return scope_of(scale, method) in ("value", "frame")
 
 
 def frames_left(scale: Any, n_frames: Any) -> Any:

@@ -41,9 +41,7 @@ class MeanOverBins(AbstractFramesScale):
         """
         self.weights = static_or_leaf(_weights(weights))
 
-    @property
-    def is_framewise(self) -> bool:
-        return True
+    scope = "frame"
 
     def frames(
         self,

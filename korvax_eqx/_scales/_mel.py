@@ -122,9 +122,7 @@ class MelScale(AbstractFramesScale):
         """Centre frequencies of the bands in Hz, where the triangles peak."""
         return mel_centres(self.sr, self.n_mels, self.fmin, self.fmax, self.htk)
 
-    @property
-    def is_framewise(self) -> bool:
-        return True
+    scope = "frame"
 
     def frames(
         self,

@@ -35,9 +35,7 @@ class OneSidedPower(AbstractFramesScale):
         """
         self.factor = checks.positive(_OWNER, "factor", factor)
 
-    @property
-    def is_framewise(self) -> bool:
-        return True
+    scope = "frame"
 
     def frames(
         self,

@@ -15,9 +15,7 @@ class RealImaginary(AbstractFramesScale):
     two parts each on its own: |Re d| + |Im d| in place of |d|.
     """
 
-    @property
-    def is_framewise(self) -> bool:
-        return True
+    scope = "frame"
 
     def frames(
         self,

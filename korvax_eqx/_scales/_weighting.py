@@ -61,9 +61,7 @@ class AWeighting(AbstractFramesScale):
         """What is added to each bin, dB."""
         return _weighting("A", self.frequencies, self.min_db, self.sr, self.n_fft)
 
-    @property
-    def is_framewise(self) -> bool:
-        return True
+    scope = "frame"
 
     def frames(
         self,
@@ -103,9 +101,7 @@ class BWeighting(AbstractFramesScale):
         """What is added to each bin, dB."""
         return _weighting("B", self.frequencies, self.min_db, self.sr, self.n_fft)
 
-    @property
-    def is_framewise(self) -> bool:
-        return True
+    scope = "frame"
 
     def frames(
         self,
@@ -145,9 +141,7 @@ class CWeighting(AbstractFramesScale):
         """What is added to each bin, dB."""
         return _weighting("C", self.frequencies, self.min_db, self.sr, self.n_fft)
 
-    @property
-    def is_framewise(self) -> bool:
-        return True
+    scope = "frame"
 
     def frames(
         self,
@@ -187,9 +181,7 @@ class DWeighting(AbstractFramesScale):
         """What is added to each bin, dB."""
         return _weighting("D", self.frequencies, self.min_db, self.sr, self.n_fft)
 
-    @property
-    def is_framewise(self) -> bool:
-        return True
+    scope = "frame"
 
     def frames(
         self,
