@@ -128,9 +128,9 @@ Functions:
     B_weighting: Return the B-weighting curve (IEC 651) in dB
     C_weighting: Return the C-weighting curve (IEC 61672-1) in dB
     cepstral_coefficients: Return the first `n_cc` cepstral coefficients of a
+        spectrogram
     check_scope: Test on examples, at several levels, whether a part is what its
         `scope` says
-        spectrogram
     cqt: Apply `CQT` to `x`; `pad_kwargs` are arguments of `jax.numpy.pad`
     cqt_frequencies: Return the frequencies of constant-Q bins: `fmin 2^((k + tuning) /
         B)`
