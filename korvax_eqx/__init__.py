@@ -122,6 +122,8 @@ Functions:
     C_weighting: Return the C-weighting curve (IEC 61672-1) in dB
     cepstral_coefficients: Return the first `n_cc` cepstral coefficients of a
         spectrogram
+    check_scope: Test on examples, at several levels, whether a part is what its
+        `scope` says
     cqt: Apply `CQT` to `x`; `pad_kwargs` are arguments of `jax.numpy.pad`
     cqt_frequencies: Return the frequencies of constant-Q bins: `fmin 2^((k + tuning) /
         B)`
@@ -165,6 +167,7 @@ from ._core._loss import AbstractLoss as AbstractLoss
 from ._core._loss import AbstractWaveformLoss as AbstractWaveformLoss
 from ._core._losses import AbstractBatchLoss as AbstractBatchLoss
 from ._core._losses import AbstractSpectralLoss as AbstractSpectralLoss
+from ._core._scope_check import check_scope as check_scope
 from ._core._steps import AbstractFramesTransform as AbstractFramesTransform
 from ._core._steps import AbstractScale as AbstractScale
 from ._core._steps import AbstractSignalMap as AbstractSignalMap

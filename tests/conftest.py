@@ -1,4 +1,4 @@
-"""Settings for all tests: strict dtypes and ranks and, on demand, checked types."""
+"""Settings for all tests: strict dtypes and, on demand, checked types."""
 
 import os
 import zlib
@@ -14,7 +14,6 @@ import slices
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Annotated shapes and types are checked at every call of the package. On demand, as
 # wrong arguments would then be refused by the checker and not by the package.
@@ -157,6 +156,23 @@ def pytest_make_collect_report(collector):
     """Whole files are not skipped: what needs nothing that is missing runs."""
     report = yield
     return _refused(report, collector.name) if report.skipped else report
+
+
+# The laws also run as a user does who forbids JAX to add axes of its own accord.
+_STRICT_RANKS = {
+    "test_laws.py",
+    "test_laws_protocol.py",
+    "test_numerics_transport.py",
+    "test_registry.py",
+    "test_scope.py",
+}
+
+
+@pytest.fixture(autouse=True)
+def strict_ranks(request):
+    is_strict = request.path.name in _STRICT_RANKS
+    with jax.numpy_rank_promotion("raise" if is_strict else "allow"):
+        yield
 
 
 @pytest.fixture(autouse=True)

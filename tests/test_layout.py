@@ -28,6 +28,7 @@ ROOMS = (
     "_static",
     "_tree",
     "_names",
+    "_scope",
     "_missing",
     "_repr",
     "_messages",
@@ -45,6 +46,7 @@ ROOMS = (
     "_engine",
     "_core",
     "_maps",
+    "_scope_check",
     "_scales",  # before transforms: MFCC takes decibels of a mel spectrogram
     "_transforms",
     "_losses",

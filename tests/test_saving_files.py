@@ -415,7 +415,7 @@ def test_what_is_made_is_the_same_on_other_processors():
 
 
 def test_files_are_kept_of_every_class_and_every_recipe():
-    """And classes keep their names. A new one: `python tests/saving_kept.py`."""
+    """And classes keep their names. A new one: run `tests/helpers/saving_kept.py`."""
     classes = {name.split("-")[0] for name in KEPT if not name.startswith("recipe-")}
     assert classes == set(CLASSES)
     functions = {n for n, f in vars(recipes).items() if inspect.isfunction(f)}

@@ -74,7 +74,7 @@ def _module(name: str) -> Any:
 
     **Raises:** `ImportError` if the package is not installed.
     """
-    sys.path.append(str(Path(__file__).parent.parent))
+    sys.path.append(str(Path(__file__).parents[1] / "helpers"))
     from packages import with_torchaudio
 
     with_torchaudio()

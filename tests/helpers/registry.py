@@ -759,9 +759,9 @@ OPTIONS = [
         "ratios",
         lambda: ke.SumLoss(
             [
-                ke.SNRLoss(zero_mean=False),
+                ke.SNRLoss(zero_mean=False, eps_mode="relative"),
                 ke.SISDRLoss(zero_mean=False),
-                ke.SDSDRLoss(zero_mean=False),
+                ke.SDSDRLoss(zero_mean=False, eps_mode="both"),
             ]
         ),
     ),

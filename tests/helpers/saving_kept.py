@@ -2,7 +2,7 @@
 
 The files were written once, by version 0.1.0, and every later version loads them. A
 class or a kind of argument that comes later gets an entry of its own, and its file by
-`python tests/saving_kept.py`, which leaves those that exist as they are.
+`python tests/helpers/saving_kept.py`, which leaves those that exist as they are.
 """
 
 import json
@@ -18,7 +18,7 @@ from saving_kept_later import PARTS, RECIPES
 
 import korvax_eqx as ke
 
-FOLDER = Path(__file__).parent / "data" / "kept"
+FOLDER = Path(__file__).parents[1] / "data" / "kept"
 SR = 8000
 FRAMES: dict[str, Any] = {"n_fft": 64, "hop_length": 20}
 

@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DEVICES = ROOT / "tests" / "devices"
 
 
 def printed(*command: str) -> Any:
     """Run Python with eight devices; return the last line it prints, which is JSON."""
-    paths = [ROOT, ROOT / "tests", DEVICES, os.environ.get("PYTHONPATH", "")]
+    helpers = Path(__file__).parent
+    paths = [ROOT, ROOT / "tests", helpers, DEVICES, os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,
         # Unoptimised: a quarter less time, and partitioning comes before that.

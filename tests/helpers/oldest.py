@@ -3,7 +3,7 @@
 import tomllib
 from pathlib import Path
 
-project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 for requirement in project["project"]["dependencies"]:
     name, bound = requirement.split(">=")
     print(f"{name}=={bound}")
