@@ -293,7 +293,7 @@ def spectra(case):
 def test_scales_say_whether_they_look_at_frames_one_by_one(case):
     (S,), scale = spectra(case), case.make()
     # So that a limit to so many decibels is reached.
-    S = S * jnp.geomspace(1e-6, 1, S.shape[-2])[:, None].astype(S.dtype)
+    S = S * jnp.geomspace(1e-6, 1, S.shape[-2])[None, :, None].astype(S.dtype)
     whole = scale.apply(Spectra(S)).S
     parts = [scale.apply(Spectra(part)).S for part in (S[:, :6], S[:, 6:])]
     joined = jnp.concatenate(parts, -2)
@@ -316,7 +316,7 @@ def test_scales_say_whether_they_look_at_frames_one_by_one(case):
 def test_losses_say_whether_they_are_made_of_frames(case):
     """And those that are no mean or sum of numbers of one frame do not say so."""
     (S_x, S_y), loss = spectra(case), case.make()
-    loud = jnp.linspace(0.1, 1, S_x.shape[-2])[:, None].astype(S_x.dtype)
+    loud = jnp.linspace(0.1, 1, S_x.shape[-2])[None, :, None].astype(S_x.dtype)
     S_x, S_y = loud * S_x, loud * S_y
     n = S_x.shape[-2]
 

@@ -52,8 +52,8 @@ class Everything(RowFunction):
 
     def __call__(self, shared: Any, rows: Any, is_all: bool = False) -> Any:
         (window,), (x, y) = shared, rows
-        difference = jnp.fft.rfft(x * window) - jnp.fft.rfft(y)
-        spectrum = jnp.abs(difference) ** self.power * jnp.asarray(TABLE)
+        difference = jnp.fft.rfft(x * window[None]) - jnp.fft.rfft(y)
+        spectrum = jnp.abs(difference) ** self.power * jnp.asarray(TABLE)[None]
         # The cosine makes a row of zeros, XLA's padding, count in the sums.
         outputs = spectrum.mean(-1), jnp.cos(spectrum)
         sums = outputs[1].sum(0), jnp.full((), float(len(x)))
@@ -351,7 +351,7 @@ def of_mapped(fn: Callable[..., Any]) -> Callable[..., Array]:
 
     def number(window: Any, x: Any, y: Any) -> Array:
         (value, spectrum), sums = fn(window, x, y)
-        total = jnp.sum(jnp.sin(value)) + jnp.sum(spectrum * jnp.asarray(TABLE))
+        total = jnp.sum(jnp.sin(value)) + jnp.sum(spectrum @ jnp.asarray(TABLE))
         return total + sum((jnp.sum(jnp.sin(s / 8)) for s in sums), jnp.zeros(()))
 
     return number
