@@ -23,7 +23,7 @@ RECIPES = {
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipes")
     rng = np.random.default_rng(0)
-    y = 0.1 * rng.standard_normal((3 * SR // 10, 2)).astype(np.float32)
+    y = 0.1 * rng.standard_normal((SR // 2, 2)).astype(np.float32)
     x = 0.8 * y + 0.01 * rng.standard_normal(y.shape).astype(np.float32)
     soundfile.write(folder / "y.wav", y, SR, "FLOAT")
     soundfile.write(folder / "x.wav", x, SR, "FLOAT")

@@ -257,7 +257,8 @@ def has_parts(loss):
     """Whether a loss has parts or resolutions, after which its terms are called."""
     if isinstance(loss, ke.MappedLoss):
         return has_parts(loss.loss)
-    kinds = (ke.SumLoss, ke.MultiResolutionLoss, ke.MRSTFTLoss, ke.SmoothMRSTFTLoss)
+    sums = ke.SumLoss, ke.RandomSubsetLoss
+    kinds = (*sums, ke.MultiResolutionLoss, ke.MRSTFTLoss, ke.SmoothMRSTFTLoss)
     return isinstance(loss, kinds)
 
 
