@@ -139,7 +139,11 @@ class AbstractTransform(AbstractStep):
         """Return how many frames signals of these lengths have."""
         if isinstance(self, AbstractFramesTransform):
             return jnp.asarray(self.n_frames(n_samples))
-        return self.apply(Signals(jnp.zeros_like(x), n_samples)).n_frames
+        data = Signals(jnp.zeros_like(x), n_samples)
+        out = self.apply(data)
+        self.check(data, out)
+        assert out.n_frames is not None  # the check has raised
+        return out.n_frames
 
     def check(self, data: Signals, out: Any) -> None:
         lead, shape = data.x.shape[:-1], jnp.shape(getattr(out, "S", None))
