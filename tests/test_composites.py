@@ -1072,3 +1072,30 @@ def test_a_loss_without_a_term_is_zero(loss):
         jnp.max(jnp.abs(jax.grad(lambda x: loss(x, y, **keywords))(x))),
     ]
     assert not np.any(values)
+
+
+@pytest.mark.parametrize("options", [{}, {"power": 2.0}, {"power": 0.5, "floor": 0.1}])
+def test_magnitudes_of_a_transform_are_its_spectrogram(options):
+    x, y = signals(3)
+    complex_ = ke.STFT(N_FFT, HOP)
+    power = {"power": 1.0, **options}
+    S = ke.Spectrogram(N_FFT, HOP, **power)
+    scaled = ke.Magnitude(**options)
+    np.testing.assert_array_equal(scaled(complex_(x)), S(x))
+    assert S.path[1] == scaled
+    ours = ke.TimeFrequencyLoss(complex_, ke.ElementwiseLoss("L2"), scaled)
+    theirs = ke.TimeFrequencyLoss(S, ke.ElementwiseLoss("L2"))
+    assert_close(value_and_grads(ours, x, y), value_and_grads(theirs, x, y), TIGHT)
+
+
+@pytest.mark.parametrize(
+    ("options", "argument"),
+    [
+        ({"power": 0.0}, "power"),
+        ({"floor": -1.0}, "floor"),
+        ({"floor_mode": "no"}, "floor_mode"),
+    ],
+)
+def test_magnitude_refuses(options, argument):
+    with pytest.raises(ValueError, match=rf"`Magnitude\({argument}="):
+        ke.Magnitude(**options)
