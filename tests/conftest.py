@@ -71,6 +71,7 @@ _THINNED = {
     "test_reference_losses.py",
     "test_reference_transforms.py",
     "test_scales.py",
+    "test_scope.py",
     "test_transform_pieces.py",
     "test_transforms_mel.py",
     "test_transport_exact.py",
