@@ -1002,8 +1002,8 @@ class Twice(ke.AbstractLoss):
     one: ke.AbstractLoss
     other: ke.AbstractLoss
 
-    def comparisons(self, *, key: Any = None) -> Any:
-        return self.one.comparisons(key=key) + self.other.comparisons(key=key)
+    def terms(self, *, key: Any = None) -> Any:
+        return self.one.terms(key=key) + self.other.terms(key=key)
 
 
 def test_terms_of_equal_names_are_numbered():

@@ -74,7 +74,7 @@ class AWeighting(_AbstractWeighting):
     [`A_weighting`][].
     """
 
-    curve: ClassVar[Curve] = "A"
+    curve: ClassVar[Curve] = "A"  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class BWeighting(_AbstractWeighting):
@@ -84,7 +84,7 @@ class BWeighting(_AbstractWeighting):
     [`B_weighting`][].
     """
 
-    curve: ClassVar[Curve] = "B"
+    curve: ClassVar[Curve] = "B"  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class CWeighting(_AbstractWeighting):
@@ -94,7 +94,7 @@ class CWeighting(_AbstractWeighting):
     [`C_weighting`][].
     """
 
-    curve: ClassVar[Curve] = "C"
+    curve: ClassVar[Curve] = "C"  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class DWeighting(_AbstractWeighting):
@@ -104,7 +104,7 @@ class DWeighting(_AbstractWeighting):
     [`D_weighting`][].
     """
 
-    curve: ClassVar[Curve] = "D"
+    curve: ClassVar[Curve] = "D"  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 def _check(
