@@ -1015,7 +1015,9 @@ def test_terms_of_equal_names_are_numbered():
         ("a/waveform#1", "a/waveform#2", "b"): ke.SumLoss(
             {"a": twice, "b": ke.WaveformLoss()}
         ),
-        ("twice", "esr"): ke.RandomSubsetLoss([twice, ke.ESRLoss()], 2),
+        ("twice/waveform#1", "twice/waveform#2", "esr"): ke.RandomSubsetLoss(
+            [twice, ke.ESRLoss()], 2
+        ),
     }
     for names, loss in losses.items():
         total, terms = loss.with_terms(x, y, key=key)
