@@ -41,7 +41,7 @@ ON_SPECTRA = [*SPECTRAL_LOSSES, *COMPLEX_LOSSES, *LEVEL_LOSSES, *BATCH_LOSSES]
 IN_TIME = [
     case
     for case in [*COMPOSITES, *LEVELS]
-    if isinstance(case.make(), ke.AbstractWaveformLoss | ke.LogWMSELoss)
+    if isinstance(case.make(), ke.AbstractWaveformLoss)
 ]
 
 
@@ -49,14 +49,14 @@ def function_of(case):
     """A number of two signals, made by an object of any kind and nothing around it."""
     part = case.make()
     if case in IN_TIME:
-        return lambda x, y: jnp.sum(part.values(x, y))
+        return lambda x, y: jnp.sum(part.values(ke.Signals(x), ke.Signals(y)))
     if case in TRANSFORMS:
-        return lambda x, y: jnp.sum(jnp.abs(part.frames(x)))
+        return lambda x, y: jnp.sum(jnp.abs(part.apply(ke.Signals(x)).S))
     is_complex = case in COMPLEX_SCALES or case in COMPLEX_LOSSES
     transform = ke.STFT(**SIZES) if is_complex else ke.Spectrogram(**SIZES)
 
     def spectra(x):
-        return jnp.swapaxes(transform.frames(x), -1, -2)
+        return jnp.swapaxes(transform.apply(ke.Signals(x)).S, -1, -2)
 
     if case in ON_SPECTRA:
         return lambda x, y: part(spectra(x), spectra(y))

@@ -137,6 +137,7 @@ SPECTRAL_LOSSES = [
 COMPLEX_SCALES = [
     Case("RealImaginary", lambda: ke.RealImaginary()),
     Case("Magnitude", lambda: ke.Magnitude()),
+    Case("Magnitude-floor", lambda: ke.Magnitude(1.0, 1e-6, floor_mode="add")),
 ]
 COMPLEX_LOSSES = [
     Case("PhaseLoss", lambda: ke.PhaseLoss()),
