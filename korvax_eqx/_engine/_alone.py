@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
-from korvax_eqx._data import Framing, Signals
-from korvax_eqx._platform import target
+from korvax_eqx._data import Framing, Signals, Spectra
+from korvax_eqx._platform import PLATFORMS, target
 from korvax_eqx._static import has_plain_callables
 from korvax_eqx._tree import Skeleton, take_arrays
 
@@ -19,6 +19,10 @@ from ._functions import Arrays, Kinds, RowFunction
 from ._loop import pieces_of
 from ._segments import Segments, padded_at_ends
 from ._walk import step_on
+
+_LOCAL = ("value", "frame")
+# Samples of the shortest signal that some platform cuts.
+_LONG = 4 * min(platform.transform_samples for platform in PLATFORMS.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +78,7 @@ class RowPath(RowFunction):
         framing = path[0].framing()
         if framing is None or n_samples < 4 * target().transform_samples:
             return None
-        if not all(step.scope in ("value", "frame") for step in path[1:]):
+        if not all(step.scope in _LOCAL for step in path[1:]):
             return None
         inside = dataclasses.replace(self, framing=framing)
         n_frames = int(path[0].n_frames(n_samples))
@@ -100,10 +104,20 @@ def signals_of(
 
 
 def _along(path: tuple[Any, ...], x: Array, is_spectral: bool) -> Array:
-    skeleton, shared = take_arrays(path)
-    if not skeleton.is_hashable:  # holds what only the user knows
-        (out,), _ = RowPath(skeleton, is_spectral)(shared, (x,))
-        return out
+    n, n_samples = len(path), x.shape[-1]
+    if isinstance(n_samples, int) and n_samples >= _LONG:
+        # What needs all frames of a signal follows, so that it may be cut before.
+        scopes = [step.scope for step in path[1:]]
+        n = 1 + next((i for i, s in enumerate(scopes) if s not in _LOCAL), n - 1)
+    skeleton, shared = take_arrays(path[:n])
     fn = RowPath(skeleton, is_spectral)
-    (out,), _ = call_rows(fn, shared, (whole_samples(x),))
-    return out
+    if skeleton.is_hashable:
+        (out,), _ = call_rows(fn, shared, (whole_samples(x),))
+    else:  # it holds what only the user knows
+        (out,), _ = fn(shared, (x,))
+    if n == len(path):
+        return out
+    data: Any = Spectra(jnp.swapaxes(out, -1, -2))
+    for step in path[n:]:
+        data = step_on(step, data)
+    return jnp.swapaxes(data.S, -1, -2)

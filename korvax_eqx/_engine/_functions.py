@@ -38,6 +38,8 @@ class RowFunction:
     is_pure: bool = True
     # Whether long row outputs are sums over overlapping frames.
     adds_frames: bool = False
+    # Whether its memory is to be taken in its turn, beside that of others in a program.
+    waits: bool = False
 
     @abstractmethod
     def __call__(
@@ -139,6 +141,7 @@ class Cotangent(_Derivative):
     """The transpose of `Tangent`."""
 
     adds_frames: bool = True
+    waits: bool = True
 
     def __call__(
         self, shared: Arrays, rows: Arrays, is_all: bool = False

@@ -46,9 +46,31 @@ def over_rows(
             every = tuple(jnp.broadcast_to(r, (n_rows, *r.shape[1:])) for r in flat)
             outputs, sums = fn(shared, every, not is_share)
         else:
-            outputs, sums = _in_pieces(fn, shared, flat, lead, size, kinds, sum_kinds)
+            loop = functools.partial(
+                _in_pieces, fn, shared, flat, lead, size, kinds, sum_kinds
+            )
+            outputs, sums = _in_its_turn(loop, rows[0]) if fn.waits else loop()
     pairs = zip(outputs, kinds, strict=True)
     return tuple(o.reshape(*lead, *k.shape) for o, k in pairs), sums
+
+
+def _in_its_turn(loop: Any, x: Array) -> tuple[Arrays, Arrays]:
+    """Run a loop as a conditional, so that its memory is taken when it begins.
+
+    XLA for CPU fills what a loop writes to as early as it can: for the gradients of
+    several transforms all at the start, while the spectra of all are held.
+    """
+    if not target().in_turn:
+        return loop()
+    zero = zero_like(x)
+    kinds = jax.eval_shape(loop)
+    number = jnp.real(x[(slice(0, 1),) * x.ndim]).reshape(())
+    is_never = (number != number) & jnp.isfinite(number)  # XLA does not know
+
+    def nothing() -> tuple[Arrays, Arrays]:
+        return jax.tree.map(lambda k: filled(zero, k.shape, k.dtype), kinds)
+
+    return lax.cond(is_never, nothing, loop)
 
 
 def _kinds(arrays: Arrays, n_leading: int) -> Kinds:

@@ -5,6 +5,7 @@ the batch computes its values and the gradient of their weighted sum at once; sp
 live as long as their piece.
 """
 
+import copy
 import dataclasses
 import functools
 import itertools
@@ -278,8 +279,12 @@ class Piece:
             columns, _ = self._level(place, mapped(some, own))
             return columns, grads
         inner, transpose = jax.vjp(mapped, some, own)
-        columns, (of_shared, of_inner, of_kept) = self._level(place, inner)
-        by_place = dict(zip(self.wrt_signals, of_inner, strict=True))
+        behind = copy.copy(self)
+        if jax.tree.leaves(fn.skeleton.filled(self.shared).at(place).step):
+            # What the map holds moves the mapped signals, whatever they are made of.
+            behind.wrt_signals = tuple(range(len(inner))) if some else self.wrt_signals
+        columns, (of_shared, of_inner, of_kept) = behind._level(place, inner)
+        by_place = dict(zip(behind.wrt_signals, of_inner, strict=True))
         ct = tuple(by_place.get(i, jnp.zeros_like(s)) for i, s in enumerate(inner))
         more_shared, of_own = transpose(ct)
         total = jax.tree.map(jnp.add, of_shared, more_shared), of_own, of_kept
