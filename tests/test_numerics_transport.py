@@ -1,3 +1,4 @@
+import dataclasses
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +16,7 @@ from jaxtyping import Array
 
 from korvax_eqx._numerics import _transport, _transport_quantiles, _transport_scan
 from korvax_eqx._numerics._transport import wasserstein_1d
+from korvax_eqx._platform import PLATFORMS
 
 ORDERS = [1, 1.5, 2, 3]
 DTYPES = [np.float32, np.float64]
@@ -371,11 +373,12 @@ def test_rows_in_pieces_and_vmap_change_nothing(p, monkeypatch):
         lambda u, v, x, p, _: jax.vmap(partial(wasserstein_1d, positions=x, p=p))(u, v)
     )
     check(lambda u, v, x, p, _: wasserstein_1d(u[:, None], v[:, None], x, p)[:, 0])
-    # Two pieces for three rows, the last one filled up; traced anew.
-    monkeypatch.setattr(_transport, "_PIECE", 2 * N)
-    pieces = jax.make_jaxpr(partial(_transport.wasserstein_1d.__wrapped__, p=p))
+    # Two pieces for three rows, the last one filled up.
+    small = dataclasses.replace(PLATFORMS["cpu"], masses=2 * N)
+    monkeypatch.setattr(_transport, "target", lambda: small)
+    pieces = jax.make_jaxpr(partial(wasserstein_1d, p=p))
     assert ("scan" in str(pieces(u, v, x))) == (p != 1)
-    check(_transport.wasserstein_1d.__wrapped__)
+    check(wasserstein_1d)
 
 
 def test_what_is_not_differentiated_costs_nothing():

@@ -31,7 +31,10 @@ class AbstractLoss(eqx.Module):
     `has_parts`.
     """
 
-    has_parts: ClassVar[bool] = False
+    @property
+    def has_parts(self) -> bool:
+        """Whether terms are called after parts."""
+        return False
 
     @abstractmethod
     def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
@@ -156,7 +159,7 @@ class BoundLoss(AbstractLoss):
         return tuple(term.against(kept[i]) for term, i in pairs)
 
     @property
-    def has_parts(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def has_parts(self) -> bool:
         return self.loss.has_parts
 
     def __repr__(self) -> str:

@@ -69,8 +69,8 @@ class AbstractSignalMap(AbstractStep):
     """
 
     base_name: ClassVar[str] = "AbstractSignalMap"
-    makes_signals: ClassVar[bool] = True
-    takes_spectra: ClassVar[bool] = False
+    makes_signals: ClassVar[bool] = True  # pyright: ignore
+    takes_spectra: ClassVar[bool] = False  # pyright: ignore
 
     @abstractmethod
     def apply(self, data: Signals) -> Signals:
@@ -87,7 +87,7 @@ class AbstractSignalMap(AbstractStep):
         return _mapped(self, x)
 
     def check(self, data: Signals, out: Any) -> None:
-        shape, own = data.x.shape, jnp.shape(getattr(out, "x", None))
+        shape, own = data.x.shape, _shape_of(out)
         n_kept = len(shape) - (2 if self.scope in ("channels", "batch") else 1)
         is_right = isinstance(out, Signals) and len(own) == len(shape)
         if not is_right or own[:n_kept] != shape[:n_kept]:
@@ -115,8 +115,8 @@ class AbstractTransform(AbstractStep):
     """
 
     base_name: ClassVar[str] = "AbstractTransform"
-    makes_signals: ClassVar[bool] = False
-    takes_spectra: ClassVar[bool] = False
+    makes_signals: ClassVar[bool] = False  # pyright: ignore
+    takes_spectra: ClassVar[bool] = False  # pyright: ignore
 
     @abstractmethod
     def apply(self, data: Signals) -> Spectra:
@@ -146,7 +146,7 @@ class AbstractTransform(AbstractStep):
         return out.n_frames
 
     def check(self, data: Signals, out: Any) -> None:
-        lead, shape = data.x.shape[:-1], jnp.shape(getattr(out, "S", None))
+        lead, shape = data.x.shape[:-1], _shape_of(out)
         is_right = isinstance(out, Spectra) and len(shape) == len(lead) + 2
         if not is_right or shape[:-2] != lead:
             raise ValueError(
@@ -192,8 +192,8 @@ class AbstractScale(AbstractStep):
     """
 
     base_name: ClassVar[str] = "AbstractScale"
-    makes_signals: ClassVar[bool] = False
-    takes_spectra: ClassVar[bool] = True
+    makes_signals: ClassVar[bool] = False  # pyright: ignore
+    takes_spectra: ClassVar[bool] = True  # pyright: ignore
 
     @abstractmethod
     def apply(self, data: Spectra) -> Spectra:
@@ -214,7 +214,7 @@ class AbstractScale(AbstractStep):
         return n_frames
 
     def check(self, data: Spectra, out: Any) -> None:
-        S, shape = data.S, jnp.shape(getattr(out, "S", None))
+        S, shape = data.S, _shape_of(out)
         is_right = isinstance(out, Spectra) and len(shape) == S.ndim
         if not is_right or shape[:-2] != S.shape[:-2]:
             raise ValueError(
@@ -254,7 +254,15 @@ _SCOPES: tuple[Scope, ...] = ("value", "frame", "signal", "channels", "batch")
 
 def widest(path: Sequence[AbstractStep]) -> Scope:
     """Return the scope of several steps together."""
-    return max((step.scope for step in path), key=_SCOPES.index, default="value")
+    place = max((_SCOPES.index(step.scope) for step in path), default=0)
+    return _SCOPES[place]
+
+
+def _shape_of(out: Any) -> tuple[int, ...]:
+    """Return the shape of what a step has returned, if it is of the right kind."""
+    if isinstance(out, Signals):
+        return jnp.shape(out.x)
+    return jnp.shape(out.S) if isinstance(out, Spectra) else ()
 
 
 def _described(out: Any, shape: tuple[int, ...]) -> str:

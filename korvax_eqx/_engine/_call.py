@@ -62,7 +62,7 @@ class Call:
         """Return the sizes of the leading axes."""
         shared, rows = self.split(arrays)
         n = len(rows[0].shape) - 1
-        lead = list(jnp.broadcast_shapes(*(row.shape[:n] for row in rows)))
+        lead: list[Any] = list(jnp.broadcast_shapes(*(row.shape[:n] for row in rows)))
         for i, level in enumerate(self.levels):
             outer = [
                 sum(other[k] for other in self.levels[:i]) for k in range(len(shared))

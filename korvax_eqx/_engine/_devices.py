@@ -120,8 +120,9 @@ def _resharded(array: Array, spec: PartitionSpec) -> Array:
     if own.mesh.empty or [*own.spec] == padded:
         return array
     mesh = own.mesh
-    if isinstance(getattr(array, "sharding", None), NamedSharding):
-        mesh = array.sharding.mesh  # not compiled: the devices themselves
+    placed = getattr(array, "sharding", None)
+    if isinstance(placed, NamedSharding):
+        mesh = placed.mesh  # not compiled: the devices themselves
     return jax.sharding.reshard(array, NamedSharding(mesh, spec))
 
 

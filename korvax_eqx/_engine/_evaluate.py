@@ -51,7 +51,7 @@ def evaluate(
             tuple(a.shape[len(lead) :] for a in arrays),
             lengths is not None,
         )
-        signals = (x, y) if has_target else (x,)
+        signals: tuple[Any, ...] = (x, y) if has_target else (x,)
         rows = (*signals, *arrays, *_length_rows(lengths, event_ndim))
         rows = tuple(_flat(whole_samples(r), len(lead)) for r in rows)
         more, values = _of_rows(tree, Fixed(layout), rows, Fixed(wants))

@@ -11,7 +11,7 @@ from korvax_eqx._platform import target
 from ._functions import Arrays
 from ._plan import Branch
 from ._segments import Kind, Segments, in_segments, padded_at_ends
-from ._walk import compared, step_on
+from ._walk import compared, main_array, step_on
 
 _LOCAL = ("value", "frame")
 
@@ -67,7 +67,7 @@ class LongPart:
         for x in signals:
             x = padded_at_ends(x, framing, self.before, self.after)
             spectra = step_on(inside, Signals(x))
-            data.append(Spectra(spectra.S, None, whole))
+            data.append(Spectra(main_array(spectra), None, whole))
         rest = Branch(None, branch.branches, branch.ends)
         found = compared(rest, data[0], data[1], ())
         return {n: tuple(map(self._column, found[n])) for n in self.numbers}
@@ -102,7 +102,7 @@ def segments_of(part: LongPart, n_samples: Any) -> Segments | None:
         return None
     n_frames = int(part.branch.step.n_frames(n_samples))
     along: tuple[Kind, ...] = ("signal", "signal")
-    own = tuple("signal" for _ in part.piece.wrt_signals)
+    own: tuple[Kind, ...] = ("signal",) * len(part.piece.wrt_signals)
     samples = target().samples
     segments = Segments(part, framing, n_frames, samples, along, own)
     return segments if segments.cuts else None

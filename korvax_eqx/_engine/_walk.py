@@ -39,7 +39,7 @@ def folded(data: Signals) -> Signals:
 
 def values_of(end: End, x: Data, y: Data) -> tuple[Array, ...]:
     """Return what a term is made of: its values, or the sums of a loss of the batch."""
-    if isinstance(x, Spectra):
+    if isinstance(x, Spectra) and isinstance(y, Spectra):
         x, y = x.cut(), y.cut()
     if end.loss.is_of_batch:
         return tuple(end.loss.sums(x, y))

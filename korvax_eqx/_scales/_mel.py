@@ -135,9 +135,9 @@ class MelScale(AbstractScale):
                 f"{public_shape(S)}. Use the `n_fft` of the transform: "
                 f"`MelScale(n_fft={2 * (S.shape[-1] - 1)})` fits this one."
             )
-        matrix = self.matrix
-        is_cut = isinstance(matrix, np.ndarray) and not target().joins_mel
-        groups = _row_groups(matrix) if is_cut else [(slice(None), matrix)]
+        matrix, groups = self.matrix, [(slice(None), self.matrix)]
+        if isinstance(matrix, np.ndarray) and not target().joins_mel:
+            groups = _row_groups(matrix)
         bands = [_product(S[..., bins], weights) for bins, weights in groups]
         return data.holding(jnp.concatenate(bands, axis=-1))
 

@@ -211,7 +211,9 @@ class STFT(AbstractFramesTransform):
     def apply(self, data: Signals) -> Spectra:
         n_samples = data.n_samples
         S = self._frames(data.x, n_samples)
-        return Spectra(S, None if n_samples is None else self.n_frames(n_samples))
+        if n_samples is None:
+            return Spectra(S)
+        return Spectra(S, jnp.asarray(self.n_frames(n_samples)))
 
     def _frames(
         self, x: Float[Array, "*rows n_samples"], n_samples: Int[Array, "*rows"] | None
