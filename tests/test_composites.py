@@ -579,10 +579,12 @@ def test_equal_losses_are_compiled_once():
             return x.holding((x.S - y.S) ** 2).mean()
 
     x, y = signals(2)
+    ke.TimeFrequencyLoss(ke.Spectrogram(N_FFT), Counted())(x, y)
+    n_traces_of_one, n_traces = n_traces, 0
     for _ in range(3):
         ke.TimeFrequencyLoss(ke.Spectrogram(N_FFT), Counted())(x, y)
         ke.loss.time_frequency_loss(x, y, ke.Spectrogram(N_FFT), Counted())
-    assert n_traces == 1
+    assert n_traces_of_one > 0 and n_traces == 0
 
 
 @pytest.mark.parametrize("kind", ["functools", "jax", "nested"])

@@ -225,6 +225,8 @@ CLASSES: dict[type, tuple[dict[str, Any], list[tuple[str, Any, str]]]] = {
             ("norm", "forward", "be one of 'ortho', 'backward', None. Got 'forward'."),
             ("mag_scale", "dB", "be one of 'linear', 'log', 'db'. Got 'dB'."),
             ("lifter", -1, "be non-negative. Got -1."),
+            ("amin", 0, "be positive. Got 0."),
+            ("top_db", -1, "be non-negative. Got -1."),
         ],
     ),
     ke.CQT: ({"sr": SR, "fmin": 500.0, "n_bins": 12}, VQT),
@@ -771,7 +773,7 @@ def test_waveform_losses_of_ones_own_must_return_a_value_a_signal():
 
     assert Cubed(-1)(GOOD, 0 * GOOD) > 0
     message = (
-        "The loss `Cubed` must return one value for each signal, here the shape (2,). "
+        "The loss `Cubed` must return one value for each signal, here the shape (1,). "
         "Got (). Reduce over the samples alone, `axis=-1`."
     )
     assert_refused(lambda: Cubed(None)(GOOD, GOOD), message)

@@ -111,15 +111,19 @@ def aligned(call: Any, arrays: Sequence[Array]) -> Arrays:
         return *shared, *rows
     placement = _Placement(call, _explicit_lead(*rows))
     specs = *placement.shared_specs(), *[placement.row_spec()] * len(rows)
-    return tuple(map(_resharded, (*shared, *rows), specs))
+    meshes = (jax.typeof(a).sharding.mesh for a in (*shared, *rows))
+    mesh = next(mesh for mesh in meshes if not mesh.empty)
+    return tuple(
+        _resharded(a, mesh, spec)
+        for a, spec in zip((*shared, *rows), specs, strict=True)
+    )
 
 
-def _resharded(array: Array, spec: PartitionSpec) -> Array:
+def _resharded(array: Array, mesh: Any, spec: PartitionSpec) -> Array:
     own = jax.typeof(array).sharding
     padded = [*spec, *[None] * (array.ndim - len(spec))]
-    if own.mesh.empty or [*own.spec] == padded:
+    if not own.mesh.empty and [*own.spec] == padded:
         return array
-    mesh = own.mesh
     placed = getattr(array, "sharding", None)
     if isinstance(placed, NamedSharding):
         mesh = placed.mesh  # not compiled: the devices themselves

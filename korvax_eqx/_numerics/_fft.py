@@ -7,6 +7,7 @@ from jax import Array
 
 from .._platform import EAGER, target
 from ._dft import real_dft, real_dft_transpose
+from ._dft_products import real_dft_by_products
 
 
 def rfft(frames: Array, n: int) -> Array:
@@ -20,6 +21,8 @@ def rfft(frames: Array, n: int) -> Array:
         raise ValueError(f"Expected frames of {n} samples. Got shape {frames.shape}.")
     if target() is EAGER:
         return jax.numpy.fft.rfft(frames)
+    if target().dft == "products":
+        return real_dft_by_products(frames)
 
     def forward(_: tuple[()], x: Any) -> Any:
         return real_dft(x)
