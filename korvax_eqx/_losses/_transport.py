@@ -12,13 +12,12 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._core._losses import AbstractSpectralLoss
 from korvax_eqx._core._steps import Scope
 from korvax_eqx._data import Spectra
-from korvax_eqx._losses._positions import checked_positions
+from korvax_eqx._losses._positions import checked_positions, named_positions
 from korvax_eqx._numerics._masses import at_most, root, total_mass
 from korvax_eqx._numerics._ratio import quotient, quotient_at_most
 from korvax_eqx._numerics._safe import in_range
 from korvax_eqx._numerics._transport import circular_wasserstein_1d, wasserstein_1d
 from korvax_eqx._static import static_or_leaf
-from korvax_eqx._tables._frequencies import mels_table
 
 _OWNER = "SpectralOptimalTransportLoss"
 # A mass of this part of the floor counts as none: divisions by less would overflow in
@@ -199,6 +198,8 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
             checks.refuse(_OWNER, "sr", rule, None)
         if named == "log" and self.sr is not None and self.fmin >= self.sr / 2:
             checks.refuse(_OWNER, "fmin", "be below `sr / 2`", self.fmin)
+        if named is not None:
+            self.bin_positions(3)  # what gives none is refused here
         if not self.circular:
             return
         if self.p != 1:
@@ -228,16 +229,7 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
             return np.arange(n_bins) / n_bins
         if not isinstance(positions, str):
             return positions
-        unit = np.linspace(0, 1, n_bins)
-        if positions == "linear":
-            return unit
-        assert self.sr is not None
-        top = self.sr / 2
-        if positions == "log":
-            ratio = np.maximum(unit * top, self.fmin) / self.fmin
-            return np.log(ratio) / np.log(top / self.fmin)
-        mel = mels_table(np.append(unit * top, top), self.htk)
-        return mel[:-1] / mel[-1]
+        return named_positions(_OWNER, positions, n_bins, self.sr, self.fmin, self.htk)
 
     @property
     def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]

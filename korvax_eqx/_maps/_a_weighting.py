@@ -9,7 +9,8 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._core._steps import AbstractSignalMap
 from korvax_eqx._data import Signals
 from korvax_eqx._numerics._fir import correlate
-from korvax_eqx._tables._fir import a_weighting_taps
+from korvax_eqx._tables._fir import HIGHEST_RATE, LEAST_RATE, a_weighting_taps
+from korvax_eqx._tables._size import check_size
 
 
 class AWeightingFilter(AbstractSignalMap):
@@ -29,16 +30,21 @@ class AWeightingFilter(AbstractSignalMap):
     def __init__(self, sr: float, n_taps: int = 101) -> None:
         """**Arguments:**
 
-        - `sr`: sample rate, Hz.
+        - `sr`: sample rate, Hz, from 1 to 1e6: the taps of others lose their digits.
         - `n_taps`: length of the filter in samples, odd.
 
         **Raises:** `ValueError` for an argument outside these rules.
         """
         self.sr = checks.positive("AWeightingFilter", "sr", sr)
+        if not LEAST_RATE <= self.sr <= HIGHEST_RATE:
+            rule = f"be from {LEAST_RATE:g} to {HIGHEST_RATE:g} Hz"
+            checks.refuse("AWeightingFilter", "sr", rule, sr)
         self.n_taps = checks.positive_int("AWeightingFilter", "n_taps", n_taps)
         if self.n_taps % 2 == 0:
             remedy = f"Use {self.n_taps + 1}."
             checks.refuse("AWeightingFilter", "n_taps", "be odd", n_taps, remedy)
+        # The fit solves as many equations as there are taps.
+        check_size("AWeightingFilter", "n_taps", n_taps, self.n_taps**2)
 
     @property
     def taps(self) -> Float[np.ndarray, " n_taps"]:

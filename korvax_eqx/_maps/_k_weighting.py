@@ -8,7 +8,11 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._core._steps import AbstractSignalMap
 from korvax_eqx._data import Signals
 from korvax_eqx._numerics._iir import filter_by_blocks
-from korvax_eqx._tables._loudness import LEAST_RATE, k_weighting_matrices
+from korvax_eqx._tables._loudness import (
+    HIGHEST_RATE,
+    LEAST_RATE,
+    k_weighting_matrices,
+)
 
 
 class KWeightingFilter(AbstractSignalMap):
@@ -33,7 +37,8 @@ class KWeightingFilter(AbstractSignalMap):
     def __init__(self, sr: float) -> None:
         """**Arguments:**
 
-        - `sr`: sample rate, Hz; above 3364, twice the shelf's corner frequency.
+        - `sr`: sample rate, Hz; above 3364, twice the shelf's corner frequency,
+            and at most 1e6.
 
         **Raises:** `ValueError` for another.
         """
@@ -41,6 +46,9 @@ class KWeightingFilter(AbstractSignalMap):
         if self.sr <= LEAST_RATE:
             rule = "be above 3364 Hz, twice the corner frequency of the filter's shelf"
             checks.refuse("KWeightingFilter", "sr", rule, sr, "It is in Hz, not kHz.")
+        if self.sr > HIGHEST_RATE:
+            rule = f"be at most {HIGHEST_RATE:g} Hz"
+            checks.refuse("KWeightingFilter", "sr", rule, sr)
 
     def apply(self, data: Signals) -> Signals:
         matrices = functools.partial(k_weighting_matrices, self.sr)

@@ -138,15 +138,17 @@ class Decoder:
         }
         if is_own(cls):
             _warn_of_order(cls.__name__, given, arguments)
-            defaults = {key: p.default for key, p in parameters.items()}
-            self.budget.tables(defaults | arguments, where)
+            self.budget.arguments(arguments, where)
         args = [
             arguments.pop(key, p.default)
             for key, p in parameters.items()
             if p.kind is p.POSITIONAL_ONLY
         ]
         try:
-            return cls(*args, **arguments)
+            with self.budget.tables(where):
+                return cls(*args, **arguments)
+        except LoadError:  # of the budget
+            raise
         except Exception as error:
             # Whatever a constructor raises: a wrong value may fail in any way.
             culprit = _named_argument(error, given)

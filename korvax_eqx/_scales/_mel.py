@@ -99,6 +99,7 @@ class MelScale(AbstractScale):
         if basis is None:
             corners = mel_corners(self.sr, self.n_mels, self.fmin, self.fmax, self.htk)
             warn_empty_bands("MelScale", corners, self.sr, self.n_fft)
+            self.matrix  # noqa: B018 what gives no finite table is refused here
 
     @property
     def matrix(self) -> Float[Array | np.ndarray, "n_mels n_bins"]:

@@ -15,6 +15,7 @@ from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._ranks import along_last
 from korvax_eqx._static import static_or_leaf
 from korvax_eqx._tables._frequencies import fft_frequencies_table
+from korvax_eqx._tables._size import check_finite, check_size
 from korvax_eqx._tables._weighting import Curve, weighting_values
 
 Frequencies = Float[Array | np.ndarray, " n_bins"] | Sequence[float]
@@ -56,6 +57,11 @@ class _AbstractWeighting(AbstractScale):
         self.frequencies, self.min_db, self.sr, self.n_fft = _check(
             type(self).__name__, frequencies, min_db, sr, n_fft
         )
+        if not checks.is_learnable(self.frequencies):
+            argument, value = ("frequencies", frequencies) if sr is None else ("sr", sr)
+            with np.errstate(over="ignore"):
+                powers = np.asarray(_bins(self), np.float64) ** 4  # the curves' highest
+            check_finite(type(self).__name__, {argument: value}, powers)
 
     @property
     def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
@@ -116,6 +122,7 @@ def _check(
             checks.refuse(owner, "frequencies", "tell the bins", None, remedy)
         sr = checks.positive(owner, "sr", sr)
         n_fft = checks.positive_int(owner, "n_fft", n_fft)
+        check_size(owner, "n_fft", n_fft, n_fft)
     elif sr is not None or n_fft is not None:
         argument, value = ("sr", sr) if sr is not None else ("n_fft", n_fft)
         remedy = "Leave it out, or leave out `frequencies`."

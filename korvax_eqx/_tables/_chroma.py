@@ -8,9 +8,12 @@ from jaxtyping import Float
 
 from korvax_eqx._checks import boolean, positive, positive_int, real, refuse
 from korvax_eqx._tables._frequencies import read_only
+from korvax_eqx._tables._size import check_finite, check_size
 
 # The A of 27.5 Hz, from which octaves are counted: A440 is in octave 4.
 _A0_HZ = 440.0 / 16.0
+# Tuning beyond this many octaves is out of the range of float64.
+_MOST_OCTAVES = 1000
 
 
 class ChromaArguments(NamedTuple):
@@ -39,11 +42,16 @@ def check_chroma(
     n_fft = positive_int(owner, "n_fft", n_fft)
     if n_fft < 2:
         refuse(owner, "n_fft", "be at least 2", n_fft)
+    n_chroma = positive_int(owner, "n_chroma", n_chroma)
+    check_size(owner, "n_chroma", n_chroma, n_chroma * (n_fft // 2 + 1))
+    tuning = real(owner, "tuning", tuning)
+    if abs(tuning) > _MOST_OCTAVES * n_chroma:
+        refuse(owner, "tuning", f"be at most {_MOST_OCTAVES} octaves", tuning)
     return ChromaArguments(
         positive(owner, "sr", sr),
         n_fft,
-        positive_int(owner, "n_chroma", n_chroma),
-        real(owner, "tuning", tuning),
+        n_chroma,
+        tuning,
         real(owner, "ctroct", ctroct),
         None if octwidth is None else positive(owner, "octwidth", octwidth),
         boolean(owner, "base_c", base_c),
@@ -76,8 +84,10 @@ def chroma_matrix(
     n_bins = n_fft // 2 + 1
     # One bin more than the spectrum has gives the width of the last one.
     n_used = min(n_bins + 1, n_fft)
-    lowest = _A0_HZ * 2.0 ** (tuning / n_chroma)
-    octaves = np.log2(np.arange(1, n_used) * (sr / n_fft) / lowest)
+    with np.errstate(all="ignore"):  # refused below
+        lowest = _A0_HZ * 2.0 ** (tuning / n_chroma)
+        octaves = np.log2(np.arange(1, n_used) * (sr / n_fft) / lowest)
+    check_finite("Chroma", {"sr": sr, "tuning": tuning}, octaves)
     # The bin at 0 Hz, as in librosa, stands one and a half octaves below the first.
     places = n_chroma * np.concatenate([[octaves[0] - 1.5], octaves])
     widths = np.concatenate([np.maximum(np.diff(places), 1.0), [1.0]])
@@ -90,8 +100,10 @@ def chroma_matrix(
     matrix = np.exp(-2.0 * (distances / widths) ** 2)
     matrix /= np.linalg.norm(matrix, axis=0)
     if octwidth is not None:
-        steps = (places / n_chroma - ctroct) / octwidth
-        matrix *= np.exp(-0.5 * steps**2)
+        with np.errstate(over="ignore", under="ignore"):
+            steps = (places / n_chroma - ctroct) / octwidth
+            matrix *= np.exp(-0.5 * steps**2)
+    check_finite("Chroma", {"ctroct": ctroct, "octwidth": octwidth}, matrix)
     return read_only(np.roll(matrix, -_first_class(n_chroma, base_c), axis=0))
 
 

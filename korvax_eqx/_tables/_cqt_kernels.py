@@ -17,7 +17,11 @@ from korvax_eqx._checks import (
     refuse,
 )
 from korvax_eqx._tables._frequencies import cqt_frequencies_table
-from korvax_eqx._tables._windows import window_values
+from korvax_eqx._tables._size import check_size
+from korvax_eqx._tables._windows import unweighed_window_values, window_size
+
+# What a kernel takes however short it is, in values of a table.
+_A_KERNEL = 512
 
 Normalization = Literal["librosa", "convolutional", "wrap"]
 
@@ -107,8 +111,11 @@ def check_vqt(
     if n_bins is not None:
         n_bins = positive_int(owner, "n_bins", n_bins)
     n = _n_bins(fmin, fmax, n_bins, bins_per_octave)
+    many = ("n_bins", n_bins) if fmax is None else ("fmax", fmax)
+    check_size(owner, *many, _A_KERNEL * n)
     with np.errstate(over="ignore"):  # infinite, which is above any frequency
-        top = float(cqt_frequencies_table(n, fmin, bins_per_octave, 0.0)[-1])
+        frequencies = cqt_frequencies_table(n, fmin, bins_per_octave, 0.0)
+        top = float(frequencies[-1])
     if top > sr / 2:
         octaves = math.log2(sr) - 1 - math.log2(fmin)
         most = math.floor(bins_per_octave * octaves + 1e-9) + 1
@@ -140,6 +147,13 @@ def check_vqt(
             ("filter_scale", filter_scale) if is_stretched else ("fmin", fmin)
         )
         refuse(owner, argument, rule, value)
+    lengths = _lengths(frequencies, sr, gamma, bins_per_octave, filter_scale)
+    argument = "filter_scale" if filter_scale > 1 else "fmin"
+    value = filter_scale if filter_scale > 1 else fmin
+    n_values = int(lengths.sum())
+    check_size(owner, argument, value, n_values)
+    size = sum(window_size(window, n) for n in lengths.tolist())
+    check_size(owner, "window", window, size)
     if norm_kernels is not None:
         rule = "be a positive order of a norm (`math.inf` too), or None or 0"
         is_zero = isinstance(norm_kernels, int | float) and norm_kernels == 0
@@ -248,20 +262,24 @@ def vqt_kernels(
 def _vqt_kernels(a: VQTArguments, owner: str) -> VQTKernels:
     n = _n_bins(a.fmin, a.fmax, a.n_bins, a.bins_per_octave)
     frequencies = cqt_frequencies_table(n, a.fmin, a.bins_per_octave, 0.0)
-    alpha = _alpha(a.bins_per_octave)
-    bandwidths = frequencies + a.gamma / alpha
-    lengths = np.ceil(a.filter_scale / alpha * a.sr / bandwidths).astype(np.int64)
+    lengths = _lengths(frequencies, a.sr, a.gamma, a.bins_per_octave, a.filter_scale)
     # 2 and not 1 for kernels of one sample: the middle of the frame is an index.
     frame_length = max(2, 2 ** math.ceil(math.log2(lengths.max())))
     before = (lengths + 1) // 2
     kernels = []
     for frequency, length, first in zip(frequencies, lengths, -before, strict=True):
-        values = window_values(a.window, int(length), int(length), owner)
+        n_samples = int(length)
+        values = unweighed_window_values(a.window, n_samples, n_samples, owner)
         cycles = np.arange(first, first + length) * (frequency / a.sr)
         # Whole cycles taken off: the phase is exact however long the kernel.
         kernel = values * np.exp(2j * np.pi * (cycles - np.rint(cycles))) / length
         if a.norm_kernels is not None:
-            kernel = kernel / np.linalg.norm(kernel, a.norm_kernels)
+            with np.errstate(all="ignore"):
+                size = np.linalg.norm(kernel, a.norm_kernels)
+            if not 0 < size < math.inf:
+                rule = f"give a norm that float64 holds, not {size}"
+                refuse(owner, "norm_kernels", rule, a.norm_kernels)
+            kernel = kernel / size
         if a.normalization_type == "librosa":
             kernel = kernel * np.sqrt(length)
         elif a.normalization_type == "wrap":
@@ -280,6 +298,19 @@ def _vqt_kernels(a: VQTArguments, owner: str) -> VQTKernels:
     )
 
 
+def _lengths(
+    frequencies: Float[np.ndarray, " n_bins"],
+    sr: float,
+    gamma: float,
+    bins_per_octave: int,
+    filter_scale: float,
+) -> Int[np.ndarray, " n_bins"]:
+    alpha = _alpha(bins_per_octave)
+    with np.errstate(over="ignore"):  # a kernel of one sample
+        lengths = np.ceil(filter_scale / alpha * sr / (frequencies + gamma / alpha))
+    return np.maximum(1, lengths).astype(np.int64)
+
+
 def _alpha(bins_per_octave: int) -> float:
     """Return the distance of neighbouring bins, as a fraction of the frequency."""
     return 2.0 ** (1.0 / bins_per_octave) - 1.0
@@ -291,4 +322,7 @@ def _n_bins(
     if fmax is None:
         assert n_bins is not None  # `check_vqt` has refused it
         return n_bins
-    return math.ceil(bins_per_octave * math.log2(fmax / fmin))
+    ratio = fmax / fmin
+    is_in_range = ratio < math.inf
+    octaves = math.log2(ratio) if is_in_range else math.log2(fmax) - math.log2(fmin)
+    return math.ceil(bins_per_octave * octaves)

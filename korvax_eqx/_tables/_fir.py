@@ -16,6 +16,10 @@ _HIGH, _LOW, _MIDDLE, _UPPER = 12194.217, 20.598997, 737.86223, 107.65265
 _GAIN_DB = 1.9997
 _N_POINTS = 512
 
+# Sample rates in Hz between which the polynomials' coefficients keep their digits: at
+# 0.001 and at 1e7 Hz SciPy warns, or finds no response.
+LEAST_RATE, HIGHEST_RATE = 1.0, 1e6
+
 
 @functools.cache
 def a_weighting_taps(sr: float, n_taps: int) -> Float[np.ndarray, " n_taps"]:

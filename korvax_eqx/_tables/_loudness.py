@@ -25,6 +25,8 @@ GROUP = 16
 
 # Below this rate the shelf's corner, 1682 Hz, lies above half of it.
 LEAST_RATE = 2 * 1681.9744509555
+# The high-pass's poles come so close to 1 that at 1e7 Hz the states lose their digits.
+HIGHEST_RATE = 1e6
 
 
 def k_weighting_sections(sr: float) -> Float[np.ndarray, "2 6"]:

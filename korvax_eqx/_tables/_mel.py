@@ -11,6 +11,7 @@ from korvax_eqx._checks import (
     boolean,
     non_negative,
     norm_order,
+    owned_by,
     positive,
     positive_int,
     refuse,
@@ -20,6 +21,7 @@ from korvax_eqx._tables._frequencies import (
     mel_frequencies_table,
     read_only,
 )
+from korvax_eqx._tables._size import check_finite, check_size
 
 MelNorm = Literal["slaney"] | float | None
 
@@ -50,6 +52,8 @@ def check_mel(
     sr = positive(owner, "sr", sr)
     n_fft = positive_int(owner, "n_fft", n_fft)
     n_mels = positive_int(owner, "n_mels", n_mels)
+    check_size(owner, "n_fft", n_fft, n_fft)
+    check_size(owner, "n_mels", n_mels, n_mels * (n_fft // 2 + 1))
     fmin = non_negative(owner, "fmin", fmin)
     if fmax is not None:
         fmax = positive(owner, "fmax", fmax)
@@ -78,14 +82,19 @@ def mel_matrix(
     corners = mel_corners(sr, n_mels, fmin, fmax, htk)[:, None]
     lower, centre, upper = corners[:-2], corners[1:-1], corners[2:]
     bins = fft_frequencies_table(sr, n_fft)
-    rise = (bins - lower) / (centre - lower)
-    fall = (upper - bins) / (upper - centre)
-    matrix = np.maximum(0.0, np.minimum(rise, fall))
-    if norm == "slaney":
-        matrix *= 2.0 / (upper - lower)
-    elif norm is not None:
-        size = np.linalg.norm(matrix, ord=norm, axis=1, keepdims=True)
-        matrix /= np.where(size > 0.0, size, 1.0)
+    with np.errstate(all="ignore"):  # refused below
+        rise = (bins - lower) / (centre - lower)
+        fall = (upper - bins) / (upper - centre)
+        matrix = np.maximum(0.0, np.minimum(rise, fall))
+        if norm == "slaney":
+            matrix *= 2.0 / (upper - lower)
+        elif norm is not None:
+            size = np.linalg.norm(matrix, ord=norm, axis=1, keepdims=True)
+            is_lost = (size == 0.0) != ~matrix.any(axis=1, keepdims=True)
+            size = np.where(is_lost | np.isinf(size), np.nan, size)
+            matrix /= np.where(size == 0.0, 1.0, size)
+    arguments = {"sr": sr, "fmin": fmin, "fmax": fmax, "norm": norm}
+    check_finite("MelScale", arguments, matrix)
     return read_only(matrix)
 
 
@@ -140,4 +149,5 @@ def mel_filterbank(
     **Raises:** `ValueError` for arguments out of these ranges.
     """
     arguments = check_mel("mel_filterbank", sr, n_fft, n_mels, fmin, fmax, htk, norm)
-    return jnp.asarray(mel_matrix(*arguments), dtype)
+    with owned_by("mel_filterbank"):
+        return jnp.asarray(mel_matrix(*arguments), dtype)

@@ -10,6 +10,8 @@ from jaxtyping import Float
 
 from korvax_eqx._checks import positive_int, refuse
 
+from ._size import check_size
+
 
 def window_values(
     window: str | float | tuple[Any, ...] | np.ndarray,
@@ -36,13 +38,45 @@ def window_values(
     **Raises:**
 
     `ValueError` for a window that SciPy does not know, for samples of another length,
-    and for a window longer than the frame.
+    for a window longer than the frame, and for one that is too large to make.
     """
     win_length = positive_int(owner, "win_length", win_length)
     n_fft = positive_int(owner, "n_fft", n_fft)
     if win_length > n_fft:
         rule = f"be at most n_fft = {n_fft}"
         refuse(owner, "win_length", rule, win_length, "Use a larger `n_fft`.")
+    check_size(owner, "window", window, window_size(window, win_length))
+    return unweighed_window_values(window, win_length, n_fft, owner)
+
+
+def window_size(window: Any, win_length: float) -> float:
+    """Return about how many values SciPy makes for a window with parameters.
+
+    Windows are anything at all here: they have not been checked. The dearest, DPSS,
+    takes 400 ns a sample; general cosines have a term for each number, Taylor's window
+    as many as its first number says.
+    """
+    if not isinstance(window, tuple):
+        return win_length
+    numbers = _numbers(window)
+    size = (8 + len(numbers)) * win_length
+    if window and isinstance(window[0], str) and "taylor" in window[0]:
+        n_terms = abs(numbers[0]) if numbers else 0
+        size += n_terms * (win_length + n_terms)
+    return size
+
+
+def _numbers(value: Any) -> list[float]:
+    """Return all numbers in a tuple and in its tuples, within a range to square."""
+    if isinstance(value, tuple):
+        return [number for item in value for number in _numbers(item)]
+    return [max(-1e100, min(value, 1e100))] if isinstance(value, int | float) else []
+
+
+def unweighed_window_values(
+    window: Any, win_length: int, n_fft: int, owner: str
+) -> Float[np.ndarray, " n_fft"]:
+    """Return `window_values` for lengths and a size that have been checked."""
     if isinstance(window, np.ndarray):
         if window.shape != (win_length,):
             rule = f"have shape (win_length,) = ({win_length},)"

@@ -28,6 +28,7 @@ from korvax_eqx._scales._decibel import PowerToDB, check_limits, power_to_db
 from korvax_eqx._scales._log import Log
 from korvax_eqx._tables._frequencies import read_only
 from korvax_eqx._tables._mel import MelNorm
+from korvax_eqx._tables._size import check_finite, check_size
 from korvax_eqx._transforms._framing import Padding
 from korvax_eqx._transforms._mel_spectrogram import MelSpectrogram, mel_spectrogram
 from korvax_eqx._transforms._stft import Normalized
@@ -49,7 +50,10 @@ def dct_matrix(
     rows = np.asarray(full)[:n_cc]
     if lifter > 0.0:
         steps = np.arange(1, n_cc + 1)
-        rows = rows * (1.0 + lifter / 2.0 * np.sin(np.pi * steps / lifter))[:, None]
+        with np.errstate(all="ignore"):
+            gains = 1.0 + lifter / 2.0 * np.sin(np.pi * steps / lifter)
+        check_finite("MFCC", {"lifter": lifter}, gains)
+        rows = rows * gains[:, None]
     return read_only(rows)
 
 
@@ -169,6 +173,7 @@ class MFCC(AbstractFramesTransform):
         self.n_mfcc, self.norm, self.mag_scale, self.lifter = _check(
             "MFCC", "n_mfcc", n_mfcc, self.n_mels, norm, mag_scale, lifter
         )
+        self.dct_matrix  # noqa: B018 a lifter out of range is refused here
 
     @property
     def mel_spectrogram(self) -> MelSpectrogram:
@@ -322,6 +327,8 @@ def _check(
     if n_cc > n_bins:
         rule = f"be at most the number of bins or bands, {n_bins}"
         checks.refuse(owner, argument, rule, n_cc)
+    sized = "n_mels" if argument == "n_mfcc" else "S"
+    check_size(owner, sized, n_bins, n_bins**2)
     return (
         n_cc,
         checks.one_of(owner, "norm", norm, ("ortho", "backward", None)),

@@ -19,6 +19,7 @@ from korvax_eqx._numerics._padding import extended
 from korvax_eqx._numerics._safe import norm, reciprocal_or_zero
 from korvax_eqx._static import is_leaf, static_or_leaf
 from korvax_eqx._tables._frequencies import fft_frequencies_table
+from korvax_eqx._tables._size import check_size
 from korvax_eqx._tables._windows import window_values
 from korvax_eqx._transforms._framing import (
     Padding,
@@ -118,6 +119,7 @@ class STFT(AbstractFramesTransform):
         """
         owner = "STFT"
         self.n_fft = checks.positive_int(owner, "n_fft", n_fft)
+        check_size(owner, "n_fft", n_fft, self.n_fft)
         if isinstance(window, jax.Array | np.ndarray):
             checks.floating_array(owner, "window", window, ndim=1)
             if win_length is None:

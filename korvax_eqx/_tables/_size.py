@@ -1,0 +1,52 @@
+"""How large the tables of one object may be, and of all objects of a file."""
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from korvax_eqx._checks import describe, named, refuse
+
+MAX_TABLE_VALUES = 2**24
+"""Values of one table. Making them takes less than a second, at about 45 ns each."""
+
+# What a table takes however small it is, in values.
+_A_TABLE = 4096
+
+_count: contextvars.ContextVar[Callable[[int], None] | None] = contextvars.ContextVar(
+    "count", default=None
+)
+
+
+@contextlib.contextmanager
+def counted(count: Callable[[int], None]) -> Iterator[None]:
+    """Call `count` with the number of values of each table that is made here."""
+    token = _count.set(count)
+    try:
+        yield
+    finally:
+        _count.reset(token)
+
+
+def check_size(owner: str, argument: str, value: Any, n_values: float | int) -> None:
+    """Refuse a table of more than `MAX_TABLE_VALUES`, before it is made."""
+    # Not `>`, which NaN would pass.
+    if not n_values <= MAX_TABLE_VALUES:
+        rule = f"be small enough for a table of at most {MAX_TABLE_VALUES} values"
+        refuse(owner, argument, rule, value)
+    count = _count.get()
+    if count is not None:
+        count(_A_TABLE + int(n_values))
+
+
+def check_finite(owner: str, arguments: dict[str, Any], table: np.ndarray) -> None:
+    """Refuse arguments whose table cannot be computed in float64."""
+    if not np.all(np.isfinite(table)):
+        given = ", ".join(f"{name}={describe(v)}" for name, v in arguments.items())
+        names = " and ".join(f"`{name}`" for name in arguments)
+        raise ValueError(
+            f"`{named(owner)}`: {names} must give a table of finite numbers. "
+            f"Got {given}. Use less extreme values."
+        )
