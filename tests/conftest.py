@@ -72,6 +72,7 @@ _THINNED = {
     "test_reference_transforms.py",
     "test_scales.py",
     "test_scope.py",
+    "test_tables_extreme.py",
     "test_transform_pieces.py",
     "test_transforms_mel.py",
     "test_transport_exact.py",
@@ -166,6 +167,7 @@ _STRICT_RANKS = {
     "test_numerics_transport.py",
     "test_registry.py",
     "test_scope.py",
+    "test_tables_extreme.py",
 }
 
 

@@ -59,6 +59,11 @@ def ddsp(
     ICLR, whose weight of the logarithms is 1. Reproduced: there is no floor under
     the logarithm, the gradient of a bin that nearly vanishes is as large as the
     reciprocal of its magnitude; the first differences have one frame, or bin, less.
+    Bins that cancel in exact arithmetic hold rounding errors only, whose logarithms
+    depend on the FFT: for exact tones in float32 (0.4 sin at 220 and 441 Hz against 0.5
+    sin at 233 and 450 Hz, one second at 16 kHz) the logarithms' term is 4.87 with a
+    largest slope of 2e11; TensorFlow 2.21 gives 4.67 and 3e4 in float32, 4.64 and 3e10
+    in float64. With white noise at -120 dB in both signals it is 4.07 in either.
     Not reproduced: TensorFlow's Hann window of an odd number of samples is symmetric.
     Not offered: `loss_type="COSINE"`, which takes no norms, and masks. Compared with a
     NumPy version of the formula in float64: values agree within 1e-15, with the
