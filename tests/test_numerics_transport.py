@@ -218,7 +218,7 @@ def test_equal_masses_give_zero_however_sums_are_rounded(monkeypatch, balanced):
     def rounded(a: Array) -> tuple[Array, ...]:
         *sums, total = exact(a)
         noise = jnp.where(jnp.arange(a.shape[-1]) % 3 == 0, 1 + 1e-3, 1)
-        return *(part * noise for part in sums), total
+        return *(part * jnp.broadcast_to(noise, part.shape) for part in sums), total
 
     monkeypatch.setattr(_transport_scan, "masses", rounded)
     u, _, x = random_case(2)

@@ -14,6 +14,7 @@ from jax import export
 from packages import package
 
 import korvax_eqx as ke
+from korvax_eqx._platform import PLATFORMS
 
 Loss = ke.SpectralOptimalTransportLoss
 
@@ -412,7 +413,8 @@ def eager_calls(p: float, balanced: bool) -> dict[str, Callable[[], Any]]:
 @pytest.mark.parametrize("p", [1, 1.3, 2])
 def test_eager_calls_compile_once(compilations, monkeypatch, p, balanced):
     # In pieces, as long spectrograms are.
-    monkeypatch.setattr("korvax_eqx._numerics._transport._PIECE", 5000)
+    small = dataclasses.replace(PLATFORMS["cpu"], masses=5000)
+    monkeypatch.setitem(PLATFORMS, "cpu", small)
     jax.clear_caches()
     for name, call in eager_calls(p, balanced).items():
         before = compilations.n
