@@ -148,7 +148,7 @@ def _refused(report, name):
 def pytest_runtest_makereport(item, call):
     report = yield
     is_skip = report.skipped and not hasattr(report, "wasxfail")
-    if is_skip and not skips.is_expected(item.path.name, item.originalname):
+    if is_skip and not skips.is_expected(item.path.name, item.originalname, item.name):
         return _refused(report, item.name)
     return report
 
