@@ -36,7 +36,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 ROOT = Path(__file__).parent
-sys.path[:0] = [str(ROOT), str(ROOT.parent / "helpers")]
+sys.path[:0] = [str(ROOT), str(ROOT.parent), str(ROOT.parent / "helpers")]
 
 import originals  # noqa: E402
 import recipes_numpy as formulas  # noqa: E402
