@@ -92,9 +92,11 @@ def _abstract_fields(cls):
 DECLARED = {
     "base_name",
     "check",
+    "frames_left",
     "framing",
     "has_parts",
     "is_of_batch",
+    "least_frames",
     "path",
     "scope",
 }
@@ -107,6 +109,8 @@ def test_nothing_concrete_is_overridden(cls):
     for base in bases:
         concrete = {n for n in own_members(base) if not is_abstract(base, n)}
         concrete -= DECLARED
+        if cls.__name__ == "BoundLoss":  # `bind` makes it: no constructor call does
+            concrete.remove("__repr__")
         overridden = concrete & own_members(cls)
         assert not overridden, f"{cls.__name__} overrides {base.__name__}: {overridden}"
 

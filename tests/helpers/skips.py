@@ -8,11 +8,13 @@ import os
 # What compares with packages of the extra `bench`. With `KORVAX_EQX_PEERS=1` these are
 # said to be there: then none of this may be skipped.
 PEERS: dict[str, set[str]] = {
+    "test_eps_modes.py": {"test_both_is_torchmetrics"},
     "test_framing.py": {
         "test_floor_clips_as_torchs_clamp",
         "test_hifigans_frames",
         "test_torch_padding_is_torchs",
     },
+    "test_lengths.py": {"test_short_signals_as_in_torch"},
     "test_losses_cumulative_energy.py": {
         "test_defaults",
         "test_loss_is_that_of_the_package",
