@@ -163,7 +163,7 @@ def call_rows(fn: RowFunction, shared: Arrays, rows: Arrays) -> tuple[Arrays, Ar
     own = tuple(
         jax.ShapeDtypeStruct(r.shape[rows[0].ndim - 1 :], r.dtype) for r in rows
     )
-    _, sums = fn.kinds(shared, own)  # pyright: ignore[reportArgumentType]
+    _, sums = fn.kinds(shared, own)
     call = Call(fn, len(shared), len(sums))
     results = call.bind(*shared, *rows)
     n = len(results) - len(sums)

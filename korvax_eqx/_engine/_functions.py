@@ -15,7 +15,7 @@ from jax import Array
 from ._varying import varying_like
 
 Arrays = tuple[Array, ...]
-Kinds = tuple[jax.ShapeDtypeStruct, ...]
+Kinds = tuple[Any, ...]
 
 
 @dataclasses.dataclass(frozen=True)
