@@ -9,14 +9,23 @@ from korvax_eqx._numerics._dft import real_dft, real_dft_transpose
 from korvax_eqx._numerics._dft_pairs import smooth_part
 from korvax_eqx._numerics._fft import rfft
 from korvax_eqx._numerics._frames import n_frames, windowed_frames
+from korvax_eqx._platform import compiling_for
 
 EASY = [1, 2, 3, 8, 30, 31, 64, 255, 1024]
 # By matrix, odd and even; in pairs, odd and even; in pairs with primes by Rader.
 HARD = [37, 67, 74, 127, 134, 257, 262, 509, 521, 526, 1021, 1578, 2053, 2297]
 
 
+@pytest.fixture(autouse=True)
+def for_cpu():
+    """Where operations run one by one, all sizes are XLA's."""
+    with compiling_for("cpu"):
+        yield
+
+
 def relative(a, b):
-    return np.max(np.abs(np.asarray(a) - np.asarray(b))) / np.max(np.abs(b))
+    a, b = np.asarray(a), np.asarray(b)
+    return np.max(np.abs(a - b)) / np.max(np.abs(b))
 
 
 def test_which_sizes_are_hard():
@@ -126,3 +135,20 @@ def test_frames_of_short_windows(hop, zeros):
         slope = slope[:, left : left + x.shape[1]]
         (actual,) = pull(jnp.ones_like(value))
         np.testing.assert_allclose(actual, slope, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-14), ("float32", 2e-6)])
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 127, 256, 257, 300, 1021, 2047, 2048])
+def test_products_are_the_dft(n, dtype, tolerance):
+    """What is computed on TPU, in one stage and in two, and its transpose."""
+    rng = np.random.default_rng(n)
+    with jax.enable_x64(True):
+        frames = jnp.asarray(rng.standard_normal((3, n)), dtype)
+        with compiling_for("tpu"):
+            spectra, transpose = jax.vjp(lambda x: rfft(x, n), frames)
+        expected, expected_transpose = jax.vjp(jnp.fft.rfft, frames.astype("float64"))
+        cotangent = np.cos(np.arange(spectra.size)).reshape(spectra.shape) * (1 + 2j)
+        (gradient,) = transpose(jnp.asarray(cotangent, spectra.dtype))
+        (expected_gradient,) = expected_transpose(jnp.asarray(cotangent))
+    assert relative(spectra, expected) <= tolerance
+    assert relative(gradient, expected_gradient) <= tolerance
