@@ -297,6 +297,7 @@ def test_every_test_that_may_be_skipped_is_one(tests):
     for file, names in tests.items():
         tree = ast.parse((Path(__file__).parent / file).read_text("utf-8"))
         functions = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+        names = {name.partition("[")[0] for name in names}
         assert names <= functions, names - functions
 
 
