@@ -10,6 +10,8 @@ import contextvars
 import dataclasses
 from collections.abc import Iterator
 
+import jax
+
 
 @dataclasses.dataclass(frozen=True)
 class Platform:
@@ -35,6 +37,8 @@ class Platform:
     - `in_blocks`: whether long gradients are written in blocks of samples. XLA's code
         for CPU computes, for every sample, its frame and its place in it: in blocks
         that no hop cuts, once a block.
+    - `scans`: whether cumulative sums are loops. XLA's for CPU goes over the array once
+        for every power of two of its length.
     - `joins_mel`: whether a mel matrix is one product. On CPU it is several, of the
         bins that its bands need.
     - `keeps_order`: whether the sign of a difference of logarithms is that of what they
@@ -51,6 +55,7 @@ class Platform:
     masses: int
     in_turn: bool
     in_blocks: bool
+    scans: bool
     joins_mel: bool
     keeps_order: bool
     dft: str
@@ -65,6 +70,7 @@ def _accelerator(samples: int, dft: str) -> Platform:
         masses=16 * samples,
         in_turn=False,
         in_blocks=False,
+        scans=False,
         joins_mel=True,
         keeps_order=True,
         dft=dft,
@@ -80,6 +86,7 @@ PLATFORMS = {
         masses=200_000,
         in_turn=True,
         in_blocks=True,
+        scans=True,
         joins_mel=False,
         keeps_order=False,
         dft="cpu",
@@ -108,3 +115,18 @@ def compiling_for(name: str) -> Iterator[None]:
         yield
     finally:
         _target.reset(token)
+
+
+@contextlib.contextmanager
+def compiling_here() -> Iterator[None]:
+    """Trace for the platform that the process computes on, unless one is known.
+
+    For scales and losses of spectra called on their own, which are operations of JAX
+    and traced before it is known what they are compiled for.
+    """
+    name = jax.default_backend()
+    if target() is not EAGER or name not in PLATFORMS:
+        yield
+        return
+    with compiling_for(name):
+        yield

@@ -8,10 +8,18 @@ import pytest
 from korvax_eqx import recipes
 from korvax_eqx._numerics._cumulative import cumulative
 from korvax_eqx._numerics._fir import filtered_energy
+from korvax_eqx._platform import compiling_for
 
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(params=["cpu", "gpu"])
+def platform(request):
+    with compiling_for(request.param):
+        yield
+
+
+@pytest.mark.usefixtures("platform")
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("axis", [1, 2])
 def test_cumulative_sums(axis, reverse):

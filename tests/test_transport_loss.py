@@ -427,6 +427,21 @@ def test_eager_calls_compile_once(compilations, monkeypatch, p, balanced):
     jax.clear_caches()
 
 
+def test_spectra_alone_are_compared_in_pieces(monkeypatch):
+    """As inside a loss on signals, and not all at once."""
+    S_x, S_y = spectra(0, 64, 30, 20)
+
+    def jaxpr() -> str:
+        jax.clear_caches()
+        return str(jax.make_jaxpr(Loss(p=2))(S_x, S_y))
+
+    assert "scan" not in jaxpr()
+    small = dataclasses.replace(PLATFORMS["cpu"], masses=5000)
+    monkeypatch.setitem(PLATFORMS, "cpu", small)
+    assert "scan" in jaxpr()
+    jax.clear_caches()
+
+
 def test_eager_calls_keep_no_memory():
     call = eager_calls(1.3, True)["gradient"]
 

@@ -14,6 +14,7 @@ from korvax_eqx._compile import compiled
 from korvax_eqx._data import Spectra
 from korvax_eqx._engine._devices import keep_rows
 from korvax_eqx._names import name_of
+from korvax_eqx._platform import compiling_here
 from korvax_eqx._repr import constructor_call
 
 from ._steps import Scope
@@ -130,7 +131,7 @@ def _compared(
     S_x: Inexact[Array, "*channels n_bins n_frames"],
     S_y: Inexact[Array, "*channels n_bins n_frames"],
 ) -> Float[Array, ""]:
-    with jax.named_scope(f"korvax_eqx.{type(loss).__name__}"):
+    with jax.named_scope(f"korvax_eqx.{type(loss).__name__}"), compiling_here():
         rows = jnp.swapaxes(S_x, -1, -2), jnp.swapaxes(S_y, -1, -2)
         columns = keep_rows(functools.partial(_columns, loss), rows, 2)
         means = tuple(map(jnp.mean, columns))

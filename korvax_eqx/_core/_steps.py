@@ -16,6 +16,7 @@ from korvax_eqx._data import Framing, Signals, Spectra
 from korvax_eqx._engine._alone import signals_of, spectra_of
 from korvax_eqx._engine._walk import step_on
 from korvax_eqx._names import name_of
+from korvax_eqx._platform import compiling_here
 from korvax_eqx._repr import constructor_call
 
 Scope: TypeAlias = Literal["value", "frame", "signal", "channels", "batch"]
@@ -234,7 +235,7 @@ class AbstractScale(AbstractStep):
 @compiled
 def _scaled(step: AbstractScale, S: Any) -> Any:
     name = type(step).__name__
-    with jax.named_scope(f"korvax_eqx.{name}"):
+    with jax.named_scope(f"korvax_eqx.{name}"), compiling_here():
         if jnp.ndim(S) < 2:
             with checks.owned_by(name):
                 return applied(step.path, Spectra(S)).S

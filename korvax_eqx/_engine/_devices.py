@@ -30,7 +30,7 @@ LeadAxes: TypeAlias = tuple[tuple[str, ...], ...]
 
 def is_disabled() -> bool:
     """Whether `jax.disable_jit` is in force: nothing is partitioned then."""
-    return bool(vars(type(jax.config))["jax_disable_jit"].__get__(jax.config))
+    return bool(jax.config.jax_disable_jit)  # pyright: ignore
 
 
 def places(call: Any, shared: Any, rows: Any) -> Callable[..., list[Array]] | None:

@@ -80,8 +80,8 @@ def _of_rows(
 ) -> tuple[Float[Array, ""], list[Float[Array, ""]]]:
     skeleton, shared = take_arrays(tree)
     fn = RowTerms(skeleton, layout.value)
-    # What a part refuses is refused here, and not when a program is lowered: it takes a
-    # twentieth of the time to a compiled loss.
+    # What a part refuses is refused here, and not when a program is lowered. Takes at
+    # most a twentieth of the time to a compiled loss.
     one = [jax.ShapeDtypeStruct((1, r.shape[-1]), r.dtype) for r in rows]
     jax.eval_shape(fn, shared, tuple(one))
     if wants.value == "terms":

@@ -33,7 +33,7 @@ def _varying(array: Array, names: frozenset[str]) -> Array:
     missing = tuple(names - _varies_over(array))
     if not missing:
         return array
-    cast = vars(jax.lax).get("pcast")
+    cast: Any = getattr(jax.lax, "pcast", None)
     if cast is None:  # JAX 0.8
-        return vars(jax.lax)["pvary"](array, missing)
+        return jax.lax.pvary(array, missing)  # pyright: ignore
     return cast(array, missing, to="varying")

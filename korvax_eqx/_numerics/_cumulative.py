@@ -1,9 +1,10 @@
 """Cumulative sums along the frames or the bins of spectra."""
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+
+from .._platform import target
 
 
 def cumulative(
@@ -15,7 +16,7 @@ def cumulative(
     loop adds one slice after another: of (2, 169, 513) in float32, a quarter of the
     time. Its rounding errors grow with the length in place of its logarithm.
     """
-    if jax.default_backend() != "cpu":
+    if not target().scans:
         return lax.cumsum(S, axis, reverse)
     slices = jnp.moveaxis(S, axis, 0)
     zero = jnp.zeros_like(slices[0])
