@@ -368,10 +368,10 @@ def test_the_longest_window_takes_less_than_a_second(name):
     n = 2**15
     times = []
     for _ in range(3):
-        before = time.perf_counter()
+        before = time.thread_time()
         is_periodic = name != "kaiser_bessel_derived"  # which is symmetric only
         scipy.signal.get_window(window, n, fftbins=is_periodic)
-        times.append(time.perf_counter() - before)
+        times.append(time.thread_time() - before)
     longest = n * (MAX_TABLE_VALUES / window_size(window, n))
     assert min(times) / n * longest < 1
 

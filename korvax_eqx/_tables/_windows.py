@@ -59,7 +59,7 @@ def window_size(window: Any, win_length: float) -> float:
     if not isinstance(window, tuple):
         return win_length
     numbers = _numbers(window)
-    size = (8 + len(numbers)) * win_length
+    size = (16 + len(numbers)) * win_length
     if window and isinstance(window[0], str) and "taylor" in window[0]:
         n_terms = abs(numbers[0]) if numbers else 0
         size += n_terms * (win_length + n_terms)
