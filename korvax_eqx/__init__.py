@@ -6,6 +6,7 @@ Signal maps:
         `sr`
     ChannelMix: Linear combinations of channels: $y_i = \sum_j M_{ij} x_j$
     FIRFilter: A filter of finite impulse response, as long as its input
+    GradientScale: Returns signals as they are; their gradient is multiplied by a number
     KWeightingFilter: K-weights signals: the filter before loudness in ITU-R BS.1770
         (EBU R 128)
     MidSide: Two channels to their sum and difference: `(left + right, left - right)`
@@ -70,6 +71,8 @@ Losses on spectra:
 Losses on signals:
 
     DCLoss: Squared offset over power, $m^2 / (\frac1n \sum y^2 + \epsilon)$
+    EnergyDecayLoss: Mean of $(D_x - D_y)^2$ (L2) or $|D_x - D_y|$ (L1) of decay curves,
+        in dB
     ESRLoss: Error-to-signal ratio $\sum (y - x)^2 / (\sum y^2 + \epsilon)$ of each
         signal
     L1SNRLoss: Ratio of mean absolute error and mean absolute target, in dB
@@ -77,6 +80,8 @@ Losses on signals:
     LogCoshLoss: Mean over samples of $\ln(\cosh(a (x - y)) + \epsilon)/a$
     LogWMSELoss: Logarithm of the filtered squared error, relative to a mixture's
         filtered power
+    LoudnessRatioLoss: Loudness of the difference over the target's, in dB, where it is
+        heard most
     MappedLoss: A loss on signals that are mapped before, $L(m(x), m(y))$
     MRSTFTLoss: Multi-resolution STFT loss (also: multi-scale spectral loss)
     MultiResolutionLoss: Weighted sum of losses on spectra, for each of several
@@ -92,6 +97,7 @@ Losses on signals:
     TimeFrequencyLoss: Weighted sum of losses on one time-frequency transform of two
         signals
     WaveformLoss: Mean over samples of $|x - y|$ (L1) or $(x - y)^2$ (L2)
+    WSDRLoss: Negated cosines of a source and of the rest, weighted by their energies
 
 Bases to extend:
 
@@ -179,6 +185,7 @@ from ._data import Term as Term
 from ._maps._a_weighting import AWeightingFilter as AWeightingFilter
 from ._maps._channel_mix import ChannelMix as ChannelMix
 from ._maps._fir import FIRFilter as FIRFilter
+from ._maps._gradient_scale import GradientScale as GradientScale
 from ._maps._k_weighting import KWeightingFilter as KWeightingFilter
 from ._maps._mid_side import MidSide as MidSide
 from ._maps._pre_emphasis import PreEmphasis as PreEmphasis
@@ -240,11 +247,13 @@ from .loss import BoundLoss as BoundLoss
 from .loss import CumulativeEnergyLoss as CumulativeEnergyLoss
 from .loss import DCLoss as DCLoss
 from .loss import ElementwiseLoss as ElementwiseLoss
+from .loss import EnergyDecayLoss as EnergyDecayLoss
 from .loss import ESRLoss as ESRLoss
 from .loss import L1SNRLoss as L1SNRLoss
 from .loss import LevelLoss as LevelLoss
 from .loss import LogCoshLoss as LogCoshLoss
 from .loss import LogWMSELoss as LogWMSELoss
+from .loss import LoudnessRatioLoss as LoudnessRatioLoss
 from .loss import MappedLoss as MappedLoss
 from .loss import MRSTFTLoss as MRSTFTLoss
 from .loss import MultiResolutionLoss as MultiResolutionLoss
@@ -264,6 +273,7 @@ from .loss import SpectralOptimalTransportLoss as SpectralOptimalTransportLoss
 from .loss import SumLoss as SumLoss
 from .loss import TimeFrequencyLoss as TimeFrequencyLoss
 from .loss import WaveformLoss as WaveformLoss
+from .loss import WSDRLoss as WSDRLoss
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of the package
     from ._missing import attribute as __getattr__  # noqa: F401

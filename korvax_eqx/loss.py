@@ -37,15 +37,18 @@ from ._losses._transport import (
     spectral_optimal_transport_loss as spectral_optimal_transport_loss,
 )
 from ._time_domain._dc import DCLoss as DCLoss
+from ._time_domain._energy_decay import EnergyDecayLoss as EnergyDecayLoss
 from ._time_domain._esr import ESRLoss as ESRLoss
 from ._time_domain._l1_snr import L1SNRLoss as L1SNRLoss
 from ._time_domain._level import LevelLoss as LevelLoss
 from ._time_domain._log_cosh import LogCoshLoss as LogCoshLoss
 from ._time_domain._log_wmse import LogWMSELoss as LogWMSELoss
+from ._time_domain._loudness_ratio import LoudnessRatioLoss as LoudnessRatioLoss
 from ._time_domain._sd_sdr import SDSDRLoss as SDSDRLoss
 from ._time_domain._si_sdr import SISDRLoss as SISDRLoss
 from ._time_domain._snr import SNRLoss as SNRLoss
 from ._time_domain._waveform import WaveformLoss as WaveformLoss
+from ._time_domain._wsdr import WSDRLoss as WSDRLoss
 from ._types import LossFn as LossFn
 from ._types import ScaleFn as ScaleFn
 from ._types import TransformFn as TransformFn

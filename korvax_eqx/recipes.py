@@ -6,6 +6,9 @@ sample rate is the first argument of those that need one.
 """
 
 from ._recipes._asteroid import asteroid as asteroid
+from ._recipes._audiocraft import (
+    audiocraft_loudness_ratio as audiocraft_loudness_ratio,
+)
 from ._recipes._audiocraft import audiocraft_mrstft as audiocraft_mrstft
 from ._recipes._audiocraft import encodec_mel as encodec_mel
 from ._recipes._audiotools import audiotools_mel as audiotools_mel
@@ -18,6 +21,8 @@ from ._recipes._auraloss import auraloss_sum_difference as auraloss_sum_differen
 from ._recipes._auraloss_random import auraloss_random as auraloss_random
 from ._recipes._cel import cel as cel
 from ._recipes._ddsp import ddsp as ddsp
+from ._recipes._flamo import flamo_edc as flamo_edc
+from ._recipes._flamo import flamo_edr as flamo_edr
 from ._recipes._flamo import flamo_mss as flamo_mss
 from ._recipes._l1_snr import l1snr_db as l1snr_db
 from ._recipes._l1_snr import l1snr_db_multi as l1snr_db_multi

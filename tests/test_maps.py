@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.signal
+from naive import refused
 from on_devices import checks_of, outcomes
 from oracle import assert_close
 
+import korvax_eqx as ke
 from korvax_eqx._maps._a_weighting import AWeightingFilter
 from korvax_eqx._maps._channel_mix import ChannelMix
 from korvax_eqx._maps._fir import FIRFilter
@@ -163,6 +165,25 @@ def test_fir_is_its_definition(n_taps):
 
 
 @pytest.mark.parametrize("n_taps", [3, 101, 601])
+def test_a_gradient_of_another_size():
+    x, y = np.random.default_rng(0).standard_normal((2, 2, 3, 400))
+    with jax.enable_x64(True):
+        x, y = jnp.asarray(x), jnp.asarray(y)
+        loss = ke.SumLoss({"stft": ke.MRSTFTLoss((16,), (64,)), "snr": ke.SNRLoss()})
+        scaled = ke.MappedLoss(ke.GradientScale(0.1), loss)
+        value, gradients = jax.value_and_grad(loss, argnums=(0, 1))(x, y)
+        same, smaller = jax.jit(jax.value_and_grad(scaled, argnums=(0, 1)))(x, y)
+        np.testing.assert_allclose(same, value, rtol=1e-14)
+        for a, b in zip(smaller, gradients, strict=True):
+            np.testing.assert_allclose(a, 0.1 * b, rtol=1e-12, atol=1e-18)
+        lengths = jnp.asarray([400, 300])[:, None]
+        padded = jax.grad(lambda x: scaled(x, y, lengths=lengths))(x)
+        plain = jax.grad(lambda x: loss(x, y, lengths=lengths))(x)
+        np.testing.assert_allclose(padded, 0.1 * plain, rtol=1e-12, atol=1e-18)
+    with refused(r"`GradientScale\(scale=...\)` must be positive"):
+        ke.GradientScale(0.0)
+
+
 def test_fir_equals_torch(n_taps):
     torch = pytest.importorskip("torch")
     taps, x = RNG.standard_normal(n_taps), RNG.standard_normal((2, 1, 1000))

@@ -40,7 +40,10 @@ def test_page_has_all_projects():
     names = " ".join(str(section.id) for section in SECTIONS)
     for project in ("auraloss", "sot", "Descript", "EnCodec", "HiFi", "DDSP", "RAVE"):
         assert project in names
-    assert len(SECTIONS) == 13
+    for project in ("torch-l1-snr", "torch-log-wmse", "sound-separation", "DCUNet"):
+        assert project in names
+    assert "AudioSeal" in names and "flamo" in names
+    assert len(SECTIONS) == 20
 
 
 @pytest.mark.filterwarnings("ignore:.*mel bands are empty")

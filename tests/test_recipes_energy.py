@@ -10,9 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from formulas import assert_is, torch_stft
+from naive import refused
 from packages import assert_agrees, package
+from recipes_numpy import power, slaney
 
+import korvax_eqx as ke
 from korvax_eqx import recipes
+from korvax_eqx._time_domain._energy_decay import n_kept
 
 RNG = np.random.default_rng(0)
 X, Y = (0.3 * RNG.standard_normal((2, 3000)) for _ in "xy")
@@ -94,6 +98,118 @@ def test_flamo_by_its_formula():
         return total
 
     assert_is(recipes.flamo_mss(nfft=SIZES), formula, X, Y)
+
+
+# A decay over a range of 80 dB, as of a room. Differences of values take small steps.
+DECAY = 10 ** (-4 * np.arange(3000) / 3000)
+ROOMS = [DECAY * a for a in (X, Y)]
+
+
+def decay_curve(x, normalize=False):
+    energy = np.cumsum(x[::-1] ** 2)[::-1]
+    return 10 * np.log10(energy / (energy[0] if normalize else 1))
+
+
+EDC = [
+    {},
+    {"energy_norm": True},
+    {"convergence": True},
+    {"energy_norm": True, "clip": True},
+    {"clip": True, "convergence": True},
+]
+
+
+@pytest.mark.parametrize("arguments", EDC, ids=str)
+def test_flamo_edc_by_its_formula(arguments):
+    def formula(x, y):
+        n = round(0.995 * x.shape[-1])
+        norm = arguments.get("energy_norm", False)
+        D_x, D_y = (decay_curve(a[:n], norm) for a in (x, y))
+        if arguments.get("clip"):
+            is_low = D_y < D_y[0] - 60
+            assert 0.1 < is_low.mean() < 0.9
+            D_x, D_y = (np.where(is_low, -180, D) for D in (D_x, D_y))
+        value = np.mean((D_x - D_y) ** 2)
+        return value / np.mean(D_y**2) if arguments.get("convergence") else value
+
+    assert_is(recipes.flamo_edc(**arguments), formula, *ROOMS, step=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("arguments", EDC, ids=str)
+def test_equals_flamo_edc(flamo, arguments):
+    loss = flamo.edc_loss(is_broadband=True, **arguments)
+
+    def theirs(x, y):
+        return loss(x[..., None], y[..., None])
+
+    x, y = (a[:1] for a in ROOMS)
+    assert_agrees(recipes.flamo_edc(**arguments), theirs, x, y, double=1e-11)
+
+
+def test_energy_decay_of_absolute_differences():
+    def formula(x, y):
+        return np.mean(np.abs(decay_curve(x) - decay_curve(y)))
+
+    assert_is(ke.EnergyDecayLoss("L1", discard=0.0), formula, *ROOMS, step=1e-9)
+
+
+def test_samples_that_are_kept_are_those_of_numpy():
+    n = np.arange(1, 30_000)
+    expected = np.maximum(np.round((1 - 0.5 / 100) * n), 1)
+    np.testing.assert_array_equal(n_kept(jnp.asarray(n), 0.005), expected)
+    np.testing.assert_array_equal([n_kept(int(i), 0.005) for i in n], expected)
+    # Products of these would leave 32-bit integers.
+    large = 2_000_000_000
+    assert n_kept(jnp.asarray(large, jnp.int32), 0.005) == n_kept(large, 0.005)
+
+
+def test_a_decay_to_digital_silence_is_finite():
+    """Where flamo has the difference of two infinities."""
+    x, y = (jnp.asarray(a, jnp.float32).at[:, 2000:].set(0) for a in ROOMS)
+    for loss in (recipes.flamo_edc(), recipes.flamo_edr(48000)):
+        value, gradient = jax.value_and_grad(loss)(x, y)
+        assert jnp.isfinite(value) and jnp.all(jnp.isfinite(gradient))
+
+
+def test_energy_decay_refusals():
+    for argument, value, rule in (
+        ("discard", 1.0, "be at least 0 and below 1"),
+        ("amin", 1e-40, "be at least 1e-36"),
+        ("range_db", -1, "be positive"),
+    ):
+        with refused(rf"`EnergyDecayLoss\({argument}=...\)` must {rule}"):
+            ke.EnergyDecayLoss(**{argument: value})
+    with refused(r"`flamo_edc\(energy_norm=...\)` must be"):
+        recipes.flamo_edc(energy_norm=2)  # pyright: ignore[reportArgumentType]
+    with refused(r"`flamo_edr\(overlap=...\)` must be at least 0 and below 1"):
+        recipes.flamo_edr(overlap=1.0)
+    with refused(r"`flamo_edr\(sample_rate=...\)` must be at least 50 Hz"):
+        recipes.flamo_edr(10)
+
+
+def test_flamo_edr_by_its_formula():
+    def relief(x):
+        S = slaney(48000, 1024, 64, 20.0, 24000) @ power(torch_stft(x, 1024, 480, 960))
+        return 10 * np.log10(np.cumsum(S[:, ::-1] ** 2, 1)[:, ::-1])
+
+    def formula(x, y):
+        R_x, R_y = relief(x), relief(y)
+        return np.sum(np.abs(R_x - R_y)) / np.sum(np.abs(R_y))
+
+    assert_is(recipes.flamo_edr(48000), formula, *ROOMS, step=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_equals_flamo_edr(flamo):
+    loss = flamo.edr_loss(sample_rate=48000)
+
+    def theirs(x, y):
+        return loss(x[..., None], y[..., None])
+
+    x, y = (a[:1] for a in ROOMS)
+    ours = recipes.flamo_edr(48000)
+    assert_agrees(ours, theirs, x, y, double=1e-6, gradient=1e-4)
 
 
 # ------------------------------------------------------------------- cels-audio

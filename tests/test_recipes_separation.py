@@ -18,6 +18,8 @@ N = 3000
 Y = 0.3 * RNG.standard_normal((2, N))
 X = np.array([1.0, 0.4])[:, None] * Y + 0.05 * RNG.standard_normal((2, N))
 X, Y = (a.astype(np.float32).astype(np.float64) for a in (X, Y))
+SOURCES = tuple(0.1 * RNG.standard_normal((2, 3, N)) for _ in "xy")
+SOURCES = tuple(a.astype(np.float32).astype(np.float64) for a in SOURCES)
 # What is float32 in the package: weights of 0.9, windows, taps.
 ROUNDED = 2e-7
 
@@ -64,6 +66,66 @@ def test_equals_torch_l1_snr_of_spectra(arguments):
 def test_equals_torch_l1_snr_of_both(arguments):
     theirs = package("torch_l1_snr").MultiL1SNRDBLoss("loss", **arguments).double()
     assert_agrees(recipes.l1snr_db_multi(**arguments), theirs, X, Y, double=ROUNDED)
+
+
+# Channels that are equally wrong by different amounts.
+STEREO = (
+    np.array([1.0, 0.4])[:, None] * SOURCES[1][:, :2] + 0.01 * SOURCES[0][:, :2],
+    np.array([1.0, 0.2])[:, None] * SOURCES[1][:, :2],
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("L1SNRDBLoss", {}),
+        ("L1SNRDBLoss", {"l1_weight": 0.3}),
+        ("STFTL1SNRDBLoss", {"use_regularization": True, "l1_weight": 0.2}),
+        ("MultiL1SNRDBLoss", {}),
+    ],
+    ids=str,
+)
+def test_equals_torch_l1_snr_of_joined_channels(name, arguments):
+    """With the gradient's factor: of shape (batch, channels, time)."""
+    theirs = getattr(package("torch_l1_snr"), name)("x", grad_scale=0.25, **arguments)
+    recipe = {
+        "L1SNRDBLoss": recipes.l1snr_db,
+        "STFTL1SNRDBLoss": recipes.l1snr_db_stft,
+        "MultiL1SNRDBLoss": recipes.l1snr_db_multi,
+    }[name]
+    ours = recipe(joined=True, grad_scale=0.25, **arguments)
+    assert_agrees(ours, theirs.double(), *STEREO, double=ROUNDED)
+
+
+def test_joined_channels_by_the_formula():
+    x, y = STEREO
+    error, size = (np.mean(np.abs(a), (-2, -1)) + 1e-3 for a in (x - y, y))
+    expected = np.mean(10 * np.log10(error / size))
+    L_x, L_y = (10 * np.log10(np.mean(a**2, (-2, -1)) + 1e-8) for a in (x, y))
+    penalty = np.mean(0.1 * np.abs(L_x - L_y))
+    with jax.enable_x64(True):
+        x, y = jnp.asarray(x), jnp.asarray(y)
+        assert relative_error(ke.L1SNRLoss(joined=True)(x, y), expected) < 1e-12
+        level = ke.LevelLoss(delta_lambda=0.0, joined=True)
+        assert relative_error(level(x, y), penalty) < 1e-12
+        lengths = [N, N // 3]
+        for loss in (
+            recipes.l1snr_db(joined=True),
+            recipes.l1snr_db_multi(joined=True),
+        ):
+            alone = [loss(x[i, :, :n], y[i, :, :n]) for i, n in enumerate(lengths)]
+            value = loss(x, y, lengths=jnp.asarray(lengths)[:, None])
+            assert relative_error(value, np.mean(alone)) < 1e-12
+
+
+def test_log_wmse_with_a_smaller_gradient():
+    theirs = package("torch_log_wmse").LogWMSELoss(sample_rate=16000, grad_scale=0.1)
+
+    def loss(x, y):
+        return theirs(y[:, None], x[:, None, None], y[:, None, None])
+
+    ours = recipes.log_wmse(16000, grad_scale=0.1)
+    assert_agrees(ours, loss, X, Y, double=1e-8, gradient=ROUNDED)
 
 
 def test_level_is_a_part_of_its_own():
@@ -118,10 +180,6 @@ def test_equals_torch_log_wmse():
     assert_agrees(recipes.log_wmse(), loss, X, Y, double=1e-8, gradient=ROUNDED)
 
 
-SOURCES = tuple(0.1 * RNG.standard_normal((2, 3, N)) for _ in "xy")
-SOURCES = tuple(a.astype(np.float32).astype(np.float64) for a in SOURCES)
-
-
 def test_equals_torch_log_wmse_of_a_mixture():
     theirs = package("torch_log_wmse").LogWMSELoss(sample_rate=16000)
 
@@ -134,6 +192,45 @@ def test_equals_torch_log_wmse_of_a_mixture():
     for mixture, loss in (("sum", of_sum), ("last", of_last)):
         ours = recipes.log_wmse(16000, mixture=mixture)
         assert_agrees(ours, loss, *SOURCES, double=1e-8, gradient=ROUNDED)
+
+
+@pytest.mark.parametrize("p", [0.5, 1.0, 6.0])
+def test_equals_torch_log_wmse_of_a_generalised_mean(p):
+    """Of sources that are wrong by very different amounts, one of them not at all."""
+    theirs = package("torch_log_wmse").LogWMSELoss(sample_rate=16000, p=p)
+    errors = np.array([1.0, 1e-2, 0.0])[:, None] * SOURCES[0]
+    y = SOURCES[1]
+
+    def of_sum(x, y):
+        return theirs(y.sum(1, keepdim=True), x[:, None], y[:, None])
+
+    ours = recipes.log_wmse(16000, mixture="sum", p=p)
+    assert_agrees(ours, of_sum, y + errors, y, double=1e-7, gradient=ROUNDED)
+
+
+def test_generalised_mean_is_the_formula():
+    """From the mean of logarithms at 0 to the worst source at a large exponent."""
+    y = SOURCES[1]
+    x = y + np.array([1.0, 1e-2, 1e-4])[:, None] * SOURCES[0]
+    power = np.mean(y.sum(1, keepdims=True) ** 2, -1)
+    errors = np.mean((x - y) ** 2, -1) / power + 1e-8
+    with jax.enable_x64(True):
+        pair = jnp.asarray(x), jnp.asarray(y)
+        for p in (0.0, 1e-3, 0.5, 2.0, 400.0):
+            value = ke.LogWMSELoss([1.0], "sum", p=p)(*pair)
+            if p == 0:
+                expected = np.mean(4 * np.log(errors))
+            elif p == 400:  # whose powers are out of range
+                expected = np.mean(4 * np.log(errors.max(-1))) - 4 * np.log(3) / p
+            else:
+                means = np.mean(errors**p, -1) ** (1 / p)
+                expected = np.mean(4 * np.log(means))
+            assert relative_error(value, expected) < 1e-10
+        # Every target as its own mixture, and still one mean over the sources.
+        own = np.mean((x - y) ** 2, -1) / np.mean(y**2, -1) + 1e-8
+        value = ke.LogWMSELoss([1.0], p=2.0)(*pair)
+        expected = np.mean(2 * np.log(np.mean(own**2, -1)))
+        assert relative_error(value, expected) < 1e-10
 
 
 def test_equals_torch_log_wmse_with_a_response():
@@ -213,6 +310,10 @@ def test_silence_is_a_number():
         (lambda: recipes.l1snr_db_multi(dbrms_eps=-1), r"`l1snr_db_multi\(dbrms_eps="),
         (lambda: recipes.log_wmse(0), r"`log_wmse\(sample_rate="),
         (lambda: recipes.log_wmse(mixture="x"), r"`log_wmse\(mixture="),
+        (lambda: recipes.l1snr_db(joined=2), r"`l1snr_db\(joined=...\)` must be"),
+        (lambda: recipes.l1snr_db(grad_scale=0), r"`l1snr_db\(grad_scale=...\)` must"),
+        (lambda: recipes.log_wmse(grad_scale=-1), r"`log_wmse\(grad_scale=...\)` mus"),
+        (lambda: recipes.log_wmse(p=-1.0), r"`log_wmse\(p=...\)` must be non-neg"),
         (lambda: recipes.log_wmse(impulse_response=[]), r"`log_wmse\(impulse_respons"),
         (lambda: recipes.log_wmse(error_tolerance_db="a"), r"`log_wmse\(error_toler"),
         (

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._losses import AbstractSpectralLoss
+from korvax_eqx._core._steps import Scope
 from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._ratio import quotient
 from korvax_eqx._numerics._safe import in_range, magnitude
@@ -26,15 +27,23 @@ class SpectralL1SNRLoss(AbstractSpectralLoss):
     """
 
     eps: float = eqx.field(static=True)
+    joined: bool = eqx.field(static=True)
 
-    def __init__(self, eps: float = 1e-3) -> None:
+    def __init__(self, eps: float = 1e-3, *, joined: bool = False) -> None:
         """**Arguments:**
 
         - `eps`: is added to both means: what an error of 0 counts as. Positive.
+        - `joined`: whether the means are over all channels of a recording, too, the
+            axis before the samples, and the ratio is one of all.
 
-        **Raises:** `ValueError` for a number that is not positive.
+        **Raises:** `ValueError` for a value of another kind.
         """
         self.eps = checks.positive(_OWNER, "eps", eps)
+        self.joined = checks.boolean(_OWNER, "joined", joined)
+
+    @property
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "channels" if self.joined else "signal"
 
     def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
         d = x.holding(x.S - y.S)
@@ -44,6 +53,8 @@ class SpectralL1SNRLoss(AbstractSpectralLoss):
         return of_real + self._ratio_db(d.map(lax.imag), y.map(lax.imag))
 
     def _ratio_db(self, d: Spectra, y: Spectra) -> Float[Array, "*rows"]:
-        error = in_range(d.map(magnitude).mean()) + self.eps
-        reference = y.map(magnitude).mean() + self.eps
-        return 10 * jnp.log10(quotient(error, reference))
+        error, reference = (s.map(magnitude).mean() for s in (d, y))
+        if self.joined:
+            error, reference = (jnp.mean(m, axis=-1) for m in (error, reference))
+        error = in_range(error) + self.eps
+        return 10 * jnp.log10(quotient(error, reference + self.eps))

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._losses import AbstractSpectralLoss
+from korvax_eqx._core._steps import Scope
 from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._safe import magnitude
 from korvax_eqx._numerics._waveform import level_penalty
@@ -26,6 +27,7 @@ class SpectralLevelLoss(AbstractSpectralLoss):
     delta_lambda: float = eqx.field(static=True)
     lmin: float = eqx.field(static=True)
     eps: float = eqx.field(static=True)
+    joined: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -33,8 +35,13 @@ class SpectralLevelLoss(AbstractSpectralLoss):
         delta_lambda: float = 0.9,
         lmin: float = -60.0,
         eps: float = 1e-8,
+        *,
+        joined: bool = False,
     ) -> None:
-        """**Arguments:** those of `LevelLoss`.
+        """**Arguments:** those of `LevelLoss`, and
+
+        - `joined`: whether all channels of a recording, the axis before the samples,
+            have one level together.
 
         **Raises:** `ValueError` for a value of another kind.
         """
@@ -42,9 +49,18 @@ class SpectralLevelLoss(AbstractSpectralLoss):
         self.delta_lambda = checks.non_negative(_OWNER, "delta_lambda", delta_lambda)
         self.lmin = checks.real(_OWNER, "lmin", lmin)
         self.eps = checks.non_negative(_OWNER, "eps", eps)
+        self.joined = checks.boolean(_OWNER, "joined", joined)
+
+    @property
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "channels" if self.joined else "signal"
 
     def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
-        a, b = (jnp.reshape(magnitude(d.S), (*d.S.shape[:-2], -1)) for d in (x, y))
+        n_own = 3 if self.joined else 2
+        shape = (*x.S.shape[:-n_own], -1)
+        a, b = (jnp.reshape(magnitude(d.S), shape) for d in (x, y))
         n: Any = a.shape[-1] if x.n_frames is None else x.count
+        if self.joined and x.n_frames is not None:
+            n = jnp.sum(n, axis=-1)
         weights = self.lambda0, self.delta_lambda
         return level_penalty(a, b, n, *weights, self.lmin, self.eps)

@@ -16,12 +16,13 @@ sample makes what is divided by it NaN: never 0, which would be a perfect score.
 
 import functools
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._bounds import UNBOUNDED, Bounds, bounded
 from ._safe import in_range, magnitude, reciprocal_or_zero
 
 Samples = Float[Array, "*rows n_samples"]
@@ -87,17 +88,21 @@ def snr(
     zero_mean: bool = True,
     eps: float = 1e-8,
     eps_mode: EpsMode = "denominator",
+    bounds: Bounds = UNBOUNDED,
 ) -> Row:
     r"""Return $-10 \log_{10}(\sum y^2 / (\sum (x - y)^2 + \epsilon) + \epsilon)$, dB.
 
-    With `zero_mean`, of signals whose means are taken away.
+    With `zero_mean`, of signals whose means are taken away; with `bounds`, limited.
     """
+    u = bounds.mixture
     if eps_mode == "relative":
-        x, y = _at_one_level(x, y)
+        x, y, u = _at_one_level(x, y, u)
     error = x - y
     if zero_mean:
-        error, y = _centred(error, n), _centred(y, n)
-    return _negated_decibels(_energy(y), _energy(error), eps, eps_mode)
+        error, y, u = (_centred(s, n) for s in (error, y, u))
+    signal = _energy(y)
+    energies = bounded(signal, _energy(error), signal, _energy(u), bounds)
+    return _negated_decibels(*energies, eps, eps_mode)
 
 
 def si_sdr(
@@ -107,19 +112,24 @@ def si_sdr(
     zero_mean: bool = True,
     eps: float = 1e-8,
     eps_mode: EpsMode = "denominator",
+    bounds: Bounds = UNBOUNDED,
 ) -> Row:
     r"""Return $-10 \log_{10}(\sum t^2 / (\sum (x - t)^2 + \epsilon) + \epsilon)$, dB.
 
     $t = \alpha y$ with $\alpha = \sum x y / (\sum y^2 + \epsilon)$ is the part of x
-    that is y. With `zero_mean`, of signals whose means are taken away.
+    that is y. With `zero_mean`, of signals whose means are taken away; with `bounds`,
+    limited.
     """
+    u, target = bounds.mixture, None if bounds.mixture is None else y
     if eps_mode == "relative":
-        (x,), (y,) = _at_one_level(x), _at_one_level(y)
+        x, u, target = _by_peak(_peak(x, u), x, u, target)
+        (y,) = _at_one_level(y)
     if zero_mean:
-        x, y = _centred(x, n), _centred(y, n)
+        x, y, u, target = (_centred(s, n) for s in (x, y, u, target))
     alpha, energy = _projection(x, y, eps, eps_mode)
     error = _energy(x - alpha[..., None] * y)
-    return _negated_decibels(energy, error, eps, eps_mode)
+    energies = bounded(energy, error, _energy(target), _energy(u), bounds)
+    return _negated_decibels(*energies, eps, eps_mode)
 
 
 def sd_sdr(
@@ -129,18 +139,22 @@ def sd_sdr(
     zero_mean: bool = True,
     eps: float = 1e-8,
     eps_mode: EpsMode = "denominator",
+    bounds: Bounds = UNBOUNDED,
 ) -> Row:
     r"""Return $-10 \log_{10}(\sum t^2 / (\sum (x - y)^2 + \epsilon) + \epsilon)$, dB.
 
     $t$ and `zero_mean` as in `si_sdr`; the error counts a wrong level too.
     """
+    u = bounds.mixture
     if eps_mode == "relative":
-        x, y = _at_one_level(x, y)
+        x, y, u = _at_one_level(x, y, u)
     error = x - y
     if zero_mean:
-        x, y, error = _centred(x, n), _centred(y, n), _centred(error, n)
+        x, y, error, u = (_centred(s, n) for s in (x, y, error, u))
     _, energy = _projection(x, y, eps, eps_mode)
-    return _negated_decibels(energy, _energy(error), eps, eps_mode)
+    target = None if u is None else _energy(y)
+    energies = bounded(energy, _energy(error), target, _energy(u), bounds)
+    return _negated_decibels(*energies, eps, eps_mode)
 
 
 def l1_snr(x: Samples, y: Samples, n: Count, eps: float = 1e-3) -> Row:
@@ -202,16 +216,18 @@ def _mean(x: Samples, n: Count) -> Row:
     return jnp.sum(x, axis=-1) / _count(n, x.dtype)
 
 
-def _energy(x: Samples) -> Row:
-    return in_range(jnp.sum(jnp.square(x), axis=-1))
+def _energy(x: Any) -> Any:
+    return None if x is None else in_range(jnp.sum(jnp.square(x), axis=-1))
 
 
 def _power(x: Samples, n: Count) -> Row:
     return _energy(x) / _count(n, x.dtype)
 
 
-def _centred(x: Samples, n: Count) -> Samples:
+def _centred(x: Any, n: Count) -> Any:
     """Take the mean away from the samples that count; the others stay 0."""
+    if x is None:
+        return None
     centred = x - _mean(x, n)[..., None]
     if isinstance(n, int) and n == x.shape[-1]:
         return centred
@@ -220,15 +236,24 @@ def _centred(x: Samples, n: Count) -> Samples:
     return jnp.where(index < count, centred, 0)
 
 
-def _at_one_level(*signals: Samples) -> tuple[Samples, ...]:
+def _at_one_level(*signals: Any) -> tuple[Any, ...]:
     """Return signals by their common peak, which counts as a constant.
 
     Of a function that no common factor changes the derivative is right all the same,
     and squares of signals of any level are in range. Silence stays silence.
     """
-    peaks = [jnp.max(jnp.abs(jax.lax.stop_gradient(s)), -1) for s in signals]
-    peak = in_range(functools.reduce(jnp.maximum, peaks))
-    return tuple(s * reciprocal_or_zero(peak)[..., None] for s in signals)
+    return _by_peak(_peak(*signals), *signals)
+
+
+def _peak(*signals: Any) -> Row:
+    found = [s for s in signals if s is not None]
+    peaks = [jnp.max(jnp.abs(jax.lax.stop_gradient(s)), -1) for s in found]
+    return in_range(functools.reduce(jnp.maximum, peaks))
+
+
+def _by_peak(peak: Row, *signals: Any) -> tuple[Any, ...]:
+    factor = reciprocal_or_zero(peak)[..., None]
+    return tuple(None if s is None else s * factor for s in signals)
 
 
 def _projection(

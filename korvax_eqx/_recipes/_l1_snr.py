@@ -7,6 +7,7 @@ from typing import Any
 from korvax_eqx import _checks as checks
 from korvax_eqx._composites._multi_resolution import MultiResolutionLoss
 from korvax_eqx._composites._sum import SumLoss
+from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._losses._spectral_l1_snr import SpectralL1SNRLoss
 from korvax_eqx._losses._spectral_level import SpectralLevelLoss
@@ -16,6 +17,8 @@ from korvax_eqx._time_domain._l1_snr import L1SNRLoss
 from korvax_eqx._time_domain._level import LevelLoss
 from korvax_eqx._time_domain._waveform import WaveformLoss
 from korvax_eqx._transforms._stft import STFT
+
+from ._parts import with_gradient_scale
 
 # The derivative of 10 log10 at 1.
 _SLOPE = 10 / math.log(10)
@@ -34,7 +37,9 @@ def l1snr_db(
     l1_weight: float = 0.0,
     reg_coef: float = 1.0,
     ref_level: float = 0.05,
-) -> SumLoss:
+    joined: bool = False,
+    grad_scale: float = 1.0,
+) -> AbstractLoss:
     r"""The L1 signal-to-noise ratio with its level regulariser: `L1SNRDBLoss`.
 
     $$(1 - w) (D + c\,\lambda |L_x - L_y|) + w\,s\,\tfrac1n\sum |x - y|$$
@@ -49,9 +54,9 @@ def l1snr_db(
 
     **Differs from the paper:** means of absolute values in place of sums; the
     regulariser's weights are the package's own. **Differs from the package:** it takes
-    sources and channels of an example together, here each signal has its own ratio, so
-    that the two agree for shape (batch, time). Its `grad_scale` is left out: scale the
-    gradient in the optimiser. NaN in a signal gives NaN.
+    sources and channels of an example together. Here each signal has its own ratio by
+    default, so that the two agree for shape (batch, time), and with `joined=True` for
+    shape (batch, channels, time). NaN in a signal gives NaN.
 
     **Measured** against it in float64: value and gradient 1e-7 (it computes with 0.9 in
     float32); without the regulariser 1e-15. In float32 value and gradient 1e-6.
@@ -63,6 +68,9 @@ def l1snr_db(
     - `use_regularization`, `reg_coef`: whether to add the regulariser, and its weight.
     - `l1_weight`: $w$, from 0 to 1.
     - `ref_level`: the mean absolute value of your targets.
+    - `joined`: whether all channels of a recording, the axis before the samples, have
+        one ratio together.
+    - `grad_scale`: what the gradient is multiplied by, see `GradientScale`. Positive.
 
     **Raises:** `ValueError` for an argument outside these rules.
     """
@@ -70,17 +78,18 @@ def l1snr_db(
     w = _unit(owner, "l1_weight", l1_weight)
     checks.boolean(owner, "use_regularization", use_regularization)
     reg_coef = checks.non_negative(owner, "reg_coef", reg_coef)
+    checks.boolean(owner, "joined", joined)
     ref_level = checks.positive(owner, "ref_level", ref_level)
     eps = checks.positive(owner, "l1snr_eps", l1snr_eps)
     with checks.owned_by(owner, eps="dbrms_eps"):
-        level = LevelLoss(lambda0, delta_lambda, lmin, dbrms_eps)
+        level = LevelLoss(lambda0, delta_lambda, lmin, dbrms_eps, joined=joined)
     scale = 1.0 if w == 1 else _SLOPE / (ref_level + eps)
     parts = {
-        "l1_snr": (L1SNRLoss(eps), 1 - w),
+        "l1_snr": (L1SNRLoss(eps, joined=joined), 1 - w),
         "level": (level, (1 - w) * reg_coef * use_regularization),
         "l1": (WaveformLoss("L1"), w * scale),
     }
-    return _sum_of(parts)
+    return with_gradient_scale(owner, grad_scale, _sum_of(parts))
 
 
 def l1snr_db_stft(
@@ -99,7 +108,9 @@ def l1snr_db_stft(
     l1_weight: float = 0.0,
     ref_level: float = 0.05,
     spec_ref_level: float | None = None,
-) -> MultiResolutionLoss:
+    joined: bool = False,
+    grad_scale: float = 1.0,
+) -> AbstractLoss:
     r"""The L1 signal-to-noise ratio of complex spectra: `STFTL1SNRDBLoss`.
 
     At each resolution $D$ of the real parts plus $D$ of the imaginary parts
@@ -130,6 +141,7 @@ def l1snr_db_stft(
     owner = "l1snr_db_stft"
     w = _unit(owner, "l1_weight", l1_weight)
     checks.boolean(owner, "use_regularization", use_regularization)
+    checks.boolean(owner, "joined", joined)
     coefficient = checks.non_negative(owner, "spec_reg_coef", spec_reg_coef)
     level = checks.positive(owner, "ref_level", ref_level) * _SPECTRUM_TO_SIGNAL
     if spec_ref_level is not None:
@@ -159,17 +171,20 @@ def l1snr_db_stft(
             )
             for n_fft, hop, win in zip(*sizes, strict=True)
         ]
-        penalty = SpectralLevelLoss(lambda0, delta_lambda, lmin, dbrms_eps)
+        penalty = SpectralLevelLoss(
+            lambda0, delta_lambda, lmin, dbrms_eps, joined=joined
+        )
     # The ratio is of real and of imaginary parts, so the factor of 2.
     scale = 1.0 if w == 1 else 2 * _SLOPE / (level + eps)
     terms = [
-        ("l1_snr", Identity(), SpectralL1SNRLoss(eps), 1 - w),
+        ("l1_snr", Identity(), SpectralL1SNRLoss(eps, joined=joined), 1 - w),
         ("level", Identity(), penalty, (1 - w) * coefficient * use_regularization),
         ("l1", RealImaginary(), ElementwiseLoss("L1"), w * scale),
     ]
     terms = [term for term in terms if term[-1]]
     labels, scales, losses, weights = zip(*terms, strict=True)
-    return MultiResolutionLoss(transforms, losses, scales, weights, names=labels)
+    loss = MultiResolutionLoss(transforms, losses, scales, weights, names=labels)
+    return with_gradient_scale(owner, grad_scale, loss)
 
 
 def l1snr_db_multi(
@@ -190,7 +205,9 @@ def l1snr_db_multi(
     spec_reg_coef: float = 0.1,
     ref_level: float = 0.05,
     spec_ref_level: float | None = None,
-) -> SumLoss:
+    joined: bool = False,
+    grad_scale: float = 1.0,
+) -> AbstractLoss:
     """Both L1 signal-to-noise ratios, in time and of spectra: `MultiL1SNRDBLoss`.
 
     `(1 - spec_weight)` times `l1snr_db` plus `spec_weight` times `l1snr_db_stft`.
@@ -204,6 +221,7 @@ def l1snr_db_multi(
     """
     owner = "l1snr_db_multi"
     spec_weight = _unit(owner, "spec_weight", spec_weight)
+    checks.boolean(owner, "joined", joined)
     shared: dict[str, Any] = {
         "lambda0": lambda0,
         "delta_lambda": delta_lambda,
@@ -212,6 +230,7 @@ def l1snr_db_multi(
         "lmin": lmin,
         "l1_weight": l1_weight,
         "ref_level": ref_level,
+        "joined": joined,
     }
     with checks.owned_by(owner, use_regularization="use_time_regularization"):
         time = l1snr_db(use_regularization=use_time_regularization, **shared)
@@ -226,7 +245,8 @@ def l1snr_db_multi(
             spec_ref_level=spec_ref_level,
             **shared,
         )
-    return _sum_of({"time": (time, 1 - spec_weight), "spec": (spec, spec_weight)})
+    loss = _sum_of({"time": (time, 1 - spec_weight), "spec": (spec, spec_weight)})
+    return with_gradient_scale(owner, grad_scale, loss)
 
 
 def _sum_of(parts: dict[str, tuple[Any, float]]) -> SumLoss:

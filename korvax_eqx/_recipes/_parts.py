@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from korvax_eqx import _checks as checks
+from korvax_eqx._composites._mapped import MappedLoss
 from korvax_eqx._composites._multi_resolution import MultiResolutionLoss
 from korvax_eqx._data._term import is_off
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._losses._spectral_convergence import BatchSpectralConvergenceLoss
+from korvax_eqx._maps._gradient_scale import GradientScale
 from korvax_eqx._scales._identity import Identity
 from korvax_eqx._scales._log import Log
 from korvax_eqx._static import items_of
@@ -130,3 +132,9 @@ def convergence_and_log(
         ("log", ElementwiseLoss(), log, w_log),
     ]
     return MultiResolutionLoss(transforms, **columns_of(terms))
+
+
+def with_gradient_scale(owner: str, scale: Any, loss: Any) -> Any:
+    """Return the loss with its gradient multiplied by the argument `grad_scale`."""
+    scale = checks.positive(owner, "grad_scale", scale)
+    return loss if scale == 1 else MappedLoss(GradientScale(scale), loss)

@@ -30,6 +30,7 @@ from korvax_eqx._losses._transport import SpectralOptimalTransportLoss
 from korvax_eqx._maps._a_weighting import AWeightingFilter
 from korvax_eqx._maps._channel_mix import ChannelMix
 from korvax_eqx._maps._fir import FIRFilter
+from korvax_eqx._maps._gradient_scale import GradientScale
 from korvax_eqx._maps._k_weighting import KWeightingFilter
 from korvax_eqx._maps._mid_side import MidSide
 from korvax_eqx._maps._pre_emphasis import PreEmphasis
@@ -52,15 +53,18 @@ from korvax_eqx._scales._weighting import (
     DWeighting,
 )
 from korvax_eqx._time_domain._dc import DCLoss
+from korvax_eqx._time_domain._energy_decay import EnergyDecayLoss
 from korvax_eqx._time_domain._esr import ESRLoss
 from korvax_eqx._time_domain._l1_snr import L1SNRLoss
 from korvax_eqx._time_domain._level import LevelLoss
 from korvax_eqx._time_domain._log_cosh import LogCoshLoss
 from korvax_eqx._time_domain._log_wmse import LogWMSELoss
+from korvax_eqx._time_domain._loudness_ratio import LoudnessRatioLoss
 from korvax_eqx._time_domain._sd_sdr import SDSDRLoss
 from korvax_eqx._time_domain._si_sdr import SISDRLoss
 from korvax_eqx._time_domain._snr import SNRLoss
 from korvax_eqx._time_domain._waveform import WaveformLoss
+from korvax_eqx._time_domain._wsdr import WSDRLoss
 from korvax_eqx._transforms._chroma import Chroma
 from korvax_eqx._transforms._cqt import CQT
 from korvax_eqx._transforms._mel_spectrogram import MelSpectrogram
@@ -121,6 +125,9 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "SISDRLoss": SISDRLoss,
         "SDSDRLoss": SDSDRLoss,
         "L1SNRLoss": L1SNRLoss,
+        "WSDRLoss": WSDRLoss,
+        "LoudnessRatioLoss": LoudnessRatioLoss,
+        "EnergyDecayLoss": EnergyDecayLoss,
         "MappedLoss": MappedLoss,
         "MultiResolutionLoss": MultiResolutionLoss,
         "RandomSubsetLoss": RandomSubsetLoss,
@@ -128,6 +135,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "AWeightingFilter": AWeightingFilter,
         "ChannelMix": ChannelMix,
         "FIRFilter": FIRFilter,
+        "GradientScale": GradientScale,
         "KWeightingFilter": KWeightingFilter,
         "MidSide": MidSide,
         "PreEmphasis": PreEmphasis,

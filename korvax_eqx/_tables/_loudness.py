@@ -1,7 +1,7 @@
 """K-weighting, as sections of second order and as matrices for blocks of samples."""
 
 import functools
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -29,14 +29,46 @@ LEAST_RATE = 2 * 1681.9744509555
 HIGHEST_RATE = 1e6
 
 
-def k_weighting_sections(sr: float) -> Float[np.ndarray, "2 6"]:
+Design = Literal["bs1770", "torchaudio"]
+
+
+def k_weighting_sections(
+    sr: float, design: Design = "bs1770"
+) -> Float[np.ndarray, "2 6"]:
     """Return the K-weighting at `sr` Hz as SciPy's second-order sections, float64.
 
     The filters of the Recommendation are given at 48 kHz. For another rate the
     bilinear transform is undone and done again, so that each response is the same at
     the corner frequency of its section, and nearly so elsewhere.
+
+    Those of torchaudio's loudness, and of SoX, are a shelf of 4 dB at 1500 Hz and a
+    high-pass at 38 Hz, by the formulas of Bristow-Johnson's cookbook.
     """
-    return read_only([_at_rate(*section, sr) for section in (_SHELF, _HIGH_PASS)])
+    if design == "bs1770":
+        return read_only([_at_rate(*section, sr) for section in (_SHELF, _HIGH_PASS)])
+    return read_only([_treble(sr, 4.0, 1500.0, 0.5**0.5), _low_cut(sr, 38.0, 0.5)])
+
+
+def _treble(
+    sr: float, gain_db: float, frequency: float, quality: float
+) -> Float[np.ndarray, " 6"]:
+    """Return the cookbook's high shelf."""
+    w = 2 * np.pi * frequency / sr
+    A, c, s = 10 ** (gain_db / 40), np.cos(w), np.sin(w)
+    slope = np.sqrt(A) * s / quality
+    low, high = (A + 1) + (A - 1) * c, (A + 1) - (A - 1) * c
+    top = A * np.array([low + slope, -2 * ((A - 1) + (A + 1) * c), low - slope])
+    bottom = np.array([high + slope, 2 * ((A - 1) - (A + 1) * c), high - slope])
+    return np.concatenate([top, bottom]) / bottom[0]
+
+
+def _low_cut(sr: float, frequency: float, quality: float) -> Float[np.ndarray, " 6"]:
+    """Return the cookbook's high-pass."""
+    w = 2 * np.pi * frequency / sr
+    c, alpha = np.cos(w), np.sin(w) / (2 * quality)
+    top = (1 + c) / 2 * np.array([1.0, -2.0, 1.0])
+    bottom = np.array([1 + alpha, -2 * c, 1 - alpha])
+    return np.concatenate([top, bottom]) / bottom[0]
 
 
 def _at_rate(
@@ -74,17 +106,19 @@ class BlockMatrices(NamedTuple):
 
 
 @functools.cache
-def k_weighting_matrices(sr: float, level: int) -> BlockMatrices:
+def k_weighting_matrices(
+    sr: float, level: int, design: Design = "bs1770"
+) -> BlockMatrices:
     """Return the matrices of the K-weighting's blocks at `sr` Hz, float64.
 
     At level 0 a block has `BLOCK` samples in and out. At level l > 0 it stands for
     `GROUP` blocks of the level below: in come the states that each of these would end
     with if it had started from zero, and out the states that each starts with.
     """
-    A, b, c, _ = _state_space(sr)
+    A, b, c, _ = _state_space(sr, design)
     n_states = A.shape[0]
     if level == 0:
-        sections = k_weighting_sections(sr)
+        sections = k_weighting_sections(sr, design)
         impulse = np.zeros(BLOCK)
         impulse[0] = 1.0
         response = scipy.signal.sosfilt(np.array(sections), impulse)
@@ -113,7 +147,7 @@ def _powers(A: Float[np.ndarray, "n n"], count: int) -> list[Float[np.ndarray, "
 
 
 def _state_space(
-    sr: float,
+    sr: float, design: Design
 ) -> tuple[
     Float[np.ndarray, "4 4"],
     Float[np.ndarray, " 4"],
@@ -129,7 +163,7 @@ def _state_space(
     """
     A, b = np.zeros((4, 4)), np.zeros(4)
     c, d = np.zeros(4), 1.0
-    for k, (b0, b1, b2, _, a1, a2) in enumerate(k_weighting_sections(sr)):
+    for k, (b0, b1, b2, _, a1, a2) in enumerate(k_weighting_sections(sr, design)):
         # The transposed direct form; its input is the output of the sections before.
         own = slice(2 * k, 2 * k + 2)
         gain = np.array([b1 - a1 * b0, b2 - a2 * b0])

@@ -1,7 +1,5 @@
 """Signal-to-noise ratio of absolute differences."""
 
-from typing import ClassVar
-
 import equinox as eqx
 from jaxtyping import Array, Float
 
@@ -10,6 +8,8 @@ from korvax_eqx._core._loss import AbstractWaveformLoss
 from korvax_eqx._core._steps import Scope
 from korvax_eqx._data import Signals
 from korvax_eqx._numerics._waveform import l1_snr, level_penalty
+
+from ._joined import taken_together
 
 
 class L1SNRLoss(AbstractWaveformLoss):
@@ -25,21 +25,29 @@ class L1SNRLoss(AbstractWaveformLoss):
     neural network for cinematic audio source separation", and its package torch-l1-snr.
     """
 
-    scope: ClassVar[Scope] = "value"
     eps: float = eqx.field(static=True)
     level: bool = eqx.field(static=True)
+    joined: bool = eqx.field(static=True)
 
-    def __init__(self, eps: float = 1e-3, level: bool = False):
+    def __init__(self, eps: float = 1e-3, level: bool = False, *, joined: bool = False):
         """**Arguments:**
 
         - `eps`: $\\epsilon$, non-negative.
         - `level`: whether to add the penalty of a wrong level.
+        - `joined`: whether the sums are over all channels of a recording, the axis
+            before the samples: one ratio of all, in place of the mean of theirs.
 
         **Raises:** `ValueError` for a value of another kind.
         """
         self.eps = checks.non_negative("L1SNRLoss", "eps", eps)
         self.level = checks.boolean("L1SNRLoss", "level", level)
+        self.joined = checks.boolean("L1SNRLoss", "joined", joined)
+
+    @property
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "channels" if self.joined else "value"
 
     def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
-        value = l1_snr(x.x, y.x, x.count, self.eps)
-        return value + level_penalty(x.x, y.x, x.count) if self.level else value
+        samples = taken_together(x, y, self.joined)
+        value = l1_snr(*samples, self.eps)
+        return value + level_penalty(*samples) if self.level else value

@@ -1,7 +1,5 @@
 """The difference of the levels of signals."""
 
-from typing import ClassVar
-
 import equinox as eqx
 from jaxtyping import Array, Float
 
@@ -10,6 +8,8 @@ from korvax_eqx._core._loss import AbstractWaveformLoss
 from korvax_eqx._core._steps import Scope
 from korvax_eqx._data import Signals
 from korvax_eqx._numerics._waveform import level_penalty
+
+from ._joined import taken_together
 
 
 class LevelLoss(AbstractWaveformLoss):
@@ -25,11 +25,11 @@ class LevelLoss(AbstractWaveformLoss):
     this.
     """
 
-    scope: ClassVar[Scope] = "value"
     lambda0: float = eqx.field(static=True)
     delta_lambda: float = eqx.field(static=True)
     lmin: float = eqx.field(static=True)
     eps: float = eqx.field(static=True)
+    joined: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -37,6 +37,8 @@ class LevelLoss(AbstractWaveformLoss):
         delta_lambda: float = 0.9,
         lmin: float = -60.0,
         eps: float = 1e-8,
+        *,
+        joined: bool = False,
     ):
         """**Arguments:**
 
@@ -44,6 +46,8 @@ class LevelLoss(AbstractWaveformLoss):
         - `delta_lambda`: $\\Delta\\lambda$, what may be added to it. Non-negative.
         - `lmin`: $L_0$, dB, at and below which a target is silent.
         - `eps`: $\\epsilon$, added to the power. Non-negative.
+        - `joined`: whether all channels of a recording, the axis before the samples,
+            have one level together.
 
         **Raises:** `ValueError` for a value of another kind.
         """
@@ -52,7 +56,13 @@ class LevelLoss(AbstractWaveformLoss):
         self.delta_lambda = checks.non_negative(owner, "delta_lambda", delta_lambda)
         self.lmin = checks.real(owner, "lmin", lmin)
         self.eps = checks.non_negative(owner, "eps", eps)
+        self.joined = checks.boolean(owner, "joined", joined)
+
+    @property
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "channels" if self.joined else "value"
 
     def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
+        samples = taken_together(x, y, self.joined)
         weights = self.lambda0, self.delta_lambda
-        return level_penalty(x.x, y.x, x.count, *weights, self.lmin, self.eps)
+        return level_penalty(*samples, *weights, self.lmin, self.eps)

@@ -1,13 +1,14 @@
 """The logarithm of a frequency-weighted error, relative to the level of a mixture."""
 
+import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._loss import AbstractWaveformLoss
@@ -19,7 +20,14 @@ from korvax_eqx._numerics._padding import cut_off
 from korvax_eqx._numerics._safe import in_range
 from korvax_eqx._numerics._waveform import log_ratio
 
-Mixture = Literal["target", "sum", "last"]
+from ._mixture import (
+    Mixture,
+    checked_mixture,
+    mixture_scope,
+    over_sources,
+    with_mixture,
+)
+
 # The least power of a mixture.
 _LEAST_POWER = 1e-16
 
@@ -39,11 +47,18 @@ class LogWMSELoss(AbstractWaveformLoss):
     and the mixture is their sum, or what is given as the last of them. With
     `mixture="target"` every signal is its own mixture. See Jordal (2023),
     "log-wmse-audio-quality", and the package torch-log-wmse.
+
+    The value of a recording is the mean over its sources. With `p` above 0 the
+    logarithm is taken of their generalised mean, $(\frac1S \sum_s (m_s +
+    \epsilon)^p)^{1/p}$ of the quotients $m_s$ above: the larger $p$, the more the worst
+    source counts. A source that is nearly right keeps a bounded gradient from $p =
+    \frac12$ on.
     """
 
     taps: Any
     mixture: Mixture = eqx.field(static=True)
     eps: float = eqx.field(static=True)
+    p: float = eqx.field(static=True)
     threshold_db: float | None = eqx.field(static=True)
 
     def __init__(
@@ -52,6 +67,7 @@ class LogWMSELoss(AbstractWaveformLoss):
         mixture: Mixture = "target",
         *,
         eps: float = 1e-8,
+        p: float = 0.0,
         threshold_db: float | None = None,
     ):
         r"""**Arguments:**
@@ -62,6 +78,9 @@ class LogWMSELoss(AbstractWaveformLoss):
             samples, or `"last"` along it, which then is not compared itself. The last
             two mix channels: `jax.vmap` and `lengths` go over recordings.
         - `eps`: $\epsilon$, what an error of 0 counts as. Positive.
+        - `p`: the exponent of the mean over sources, along the axis before the samples,
+            non-negative; 0 for the mean of logarithms. Above 0 it mixes channels with
+            every `mixture`.
         - `threshold_db`: filtered differences below it count as 0, in dB of the
             mixture's root mean square, -68 in log-wmse-audio-quality. The filtered
             signals are then as long as the signals themselves; otherwise what rings
@@ -71,44 +90,29 @@ class LogWMSELoss(AbstractWaveformLoss):
         """
         owner = "LogWMSELoss"
         self.taps = table_or_leaf(owner, "taps", taps, ndim=1)
-        options = ("target", "sum", "last")
-        self.mixture = checks.one_of(owner, "mixture", mixture, options)
+        self.mixture = checked_mixture(owner, mixture)
         self.eps = checks.positive(owner, "eps", eps)
+        self.p = checks.non_negative(owner, "p", p)
         if threshold_db is not None:
             threshold_db = checks.real(owner, "threshold_db", threshold_db)
         self.threshold_db = threshold_db
 
     @property
     def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return "signal" if self.mixture == "target" else "channels"
+        return "channels" if self.p else mixture_scope(self.mixture)
 
     def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
         """Return the loss of each signal, or of the sources of a recording."""
-        mixture = y
-        if self.mixture == "sum":
-            mixture = Signals(jnp.sum(y.x, axis=-2, keepdims=True), _first(y.n_samples))
-        elif self.mixture == "last":
-            x, y, mixture = self._split(x, y)
-        # A constant of the signals, while the filter may be learned.
-        mixture = Signals(jax.lax.stop_gradient(mixture.x), mixture.n_samples)
+        x, y, mixture = with_mixture("LogWMSELoss", self.mixture, x, y)
         power = in_range(self._energy(mixture) / mixture.count)
         power = jnp.where(power < _LEAST_POWER, _LEAST_POWER, power)
         difference = Signals(x.x - y.x, y.n_samples)
         error = in_range(self._energy(difference, jnp.sqrt(power)) / x.count)
-        value = 4 * log_ratio(error + self.eps * power, power)
-        return value if self.mixture == "target" else jnp.mean(value, axis=-1)
-
-    def _split(self, x: Signals, y: Signals) -> tuple[Signals, Signals, Signals]:
-        if y.x.shape[-2] < 2:
-            raise ValueError(
-                '`LogWMSELoss(mixture="last")`: signals must have at least two entries '
-                "in the axis before the samples, the sources and then the mixture. Got "
-                f"the shape {y.x.shape[1:]}."
-            )
-        n = y.n_samples
-        lengths = (None, None) if n is None else (n[..., :-1], n[..., -1:])
-        x, mixture = Signals(x.x[..., :-1, :], lengths[0]), y.x[..., -1:, :]
-        return x, Signals(y.x[..., :-1, :], lengths[0]), Signals(mixture, lengths[1])
+        value = log_ratio(error + self.eps * power, power)
+        if not self.p:
+            return 4 * over_sources(value, self.mixture)
+        total = jax.nn.logsumexp(self.p * value, axis=-1)
+        return 4 / self.p * (total - math.log(value.shape[-1]))
 
     def _energy(
         self, data: Signals, scale: Float[Array, "*rows"] | None = None
@@ -125,8 +129,3 @@ class LogWMSELoss(AbstractWaveformLoss):
             is_gated = jnp.abs(filtered) < least[..., None]
             filtered = jnp.where(is_gated, 0, filtered)
         return jnp.sum(jnp.square(filtered), axis=-1)
-
-
-def _first(n_samples: Int[Array, "*rows channels"] | None) -> Any:
-    """Return the length of each recording, with an axis for channels."""
-    return None if n_samples is None else n_samples[..., :1]

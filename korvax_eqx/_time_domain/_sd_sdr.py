@@ -5,8 +5,12 @@ from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._loss import AbstractWaveformLoss
+from korvax_eqx._core._steps import Scope
 from korvax_eqx._data import Signals
 from korvax_eqx._numerics._waveform import EPS_MODES, EpsMode, sd_sdr
+
+from ._mixture import Mixture, mixture_scope
+from ._ratio_limits import checked_limits, limited_ratio
 
 
 class SDSDRLoss(AbstractWaveformLoss):
@@ -15,14 +19,17 @@ class SDSDRLoss(AbstractWaveformLoss):
     $$-10 \log_{10}\left(\frac{\sum t^2}{\sum (x - y)^2 + \epsilon} + \epsilon\right),
     \quad t = \frac{\sum x y}{\sum y^2 + \epsilon}\, y$$
 
-    As `SISDRLoss`, `eps_mode` included, but a wrong level of the estimate counts as
-    distortion. Smaller is better. See Le Roux, Wisdom, Erdogan, Hershey (2019), "SDR -
-    half-baked or well done?", ICASSP; in auraloss `SDSDRLoss`.
+    As `SISDRLoss`, `eps_mode` and limits included, but a wrong level of the estimate
+    counts as distortion. Smaller is better. See Le Roux, Wisdom, Erdogan, Hershey
+    (2019), "SDR - half-baked or well done?", ICASSP; in auraloss `SDSDRLoss`.
     """
 
     zero_mean: bool = eqx.field(static=True)
     eps: float = eqx.field(static=True)
     eps_mode: EpsMode = eqx.field(static=True)
+    max_db: float | None = eqx.field(static=True)
+    mixture: Mixture = eqx.field(static=True)
+    silent_max_db: float | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -30,18 +37,28 @@ class SDSDRLoss(AbstractWaveformLoss):
         eps: float = 1e-8,
         *,
         eps_mode: EpsMode = "denominator",
+        max_db: float | None = None,
+        mixture: Mixture = "target",
+        silent_max_db: float | None = None,
     ):
         """**Arguments:**
 
         - `zero_mean`: whether the mean of each signal is taken away first.
         - `eps`: $\\epsilon$, non-negative.
         - `eps_mode`: where it stands, see above.
+        - `max_db`, `mixture`, `silent_max_db`: as in `SNRLoss`.
 
         **Raises:** `ValueError` for a value of another kind.
         """
         self.zero_mean = checks.boolean("SDSDRLoss", "zero_mean", zero_mean)
         self.eps = checks.non_negative("SDSDRLoss", "eps", eps)
         self.eps_mode = checks.one_of("SDSDRLoss", "eps_mode", eps_mode, EPS_MODES)
+        limits = checked_limits("SDSDRLoss", max_db, mixture, silent_max_db)
+        self.max_db, self.mixture, self.silent_max_db = limits
+
+    @property
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return mixture_scope(self.mixture)
 
     def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
-        return sd_sdr(x.x, y.x, x.count, self.zero_mean, self.eps, self.eps_mode)
+        return limited_ratio(sd_sdr, self, x, y)

@@ -5,8 +5,12 @@ from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._loss import AbstractWaveformLoss
+from korvax_eqx._core._steps import Scope
 from korvax_eqx._data import Signals
 from korvax_eqx._numerics._waveform import EPS_MODES, EpsMode, si_sdr
+
+from ._mixture import Mixture, mixture_scope
+from ._ratio_limits import checked_limits, limited_ratio
 
 
 class SISDRLoss(AbstractWaveformLoss):
@@ -27,6 +31,10 @@ class SISDRLoss(AbstractWaveformLoss):
         level makes a difference, two silent signals give 0 dB, and values are within
         $\pm 10 \log_{10} \epsilon$.
 
+    With `max_db` the error has $\tau \sum t^2$ added, $\tau =
+    10^{-\mathrm{max\_db}/10}$; with a `mixture` silent targets are measured by its
+    energy, in place of $\sum t^2$. What that is good for: see [`SNRLoss`][].
+
     See Le Roux,
     Wisdom, Erdogan, Hershey (2019), "SDR - half-baked or well done?", ICASSP; in
     auraloss `SISDRLoss`.
@@ -35,6 +43,9 @@ class SISDRLoss(AbstractWaveformLoss):
     zero_mean: bool = eqx.field(static=True)
     eps: float = eqx.field(static=True)
     eps_mode: EpsMode = eqx.field(static=True)
+    max_db: float | None = eqx.field(static=True)
+    mixture: Mixture = eqx.field(static=True)
+    silent_max_db: float | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -42,18 +53,28 @@ class SISDRLoss(AbstractWaveformLoss):
         eps: float = 1e-8,
         *,
         eps_mode: EpsMode = "denominator",
+        max_db: float | None = None,
+        mixture: Mixture = "target",
+        silent_max_db: float | None = None,
     ):
         """**Arguments:**
 
         - `zero_mean`: whether the mean of each signal is taken away first.
         - `eps`: $\\epsilon$, non-negative.
         - `eps_mode`: where it stands, see above.
+        - `max_db`, `mixture`, `silent_max_db`: as in `SNRLoss`.
 
         **Raises:** `ValueError` for a value of another kind.
         """
         self.zero_mean = checks.boolean("SISDRLoss", "zero_mean", zero_mean)
         self.eps = checks.non_negative("SISDRLoss", "eps", eps)
         self.eps_mode = checks.one_of("SISDRLoss", "eps_mode", eps_mode, EPS_MODES)
+        limits = checked_limits("SISDRLoss", max_db, mixture, silent_max_db)
+        self.max_db, self.mixture, self.silent_max_db = limits
+
+    @property
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return mixture_scope(self.mixture)
 
     def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
-        return si_sdr(x.x, y.x, x.count, self.zero_mean, self.eps, self.eps_mode)
+        return limited_ratio(si_sdr, self, x, y)

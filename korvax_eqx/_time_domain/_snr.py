@@ -5,8 +5,12 @@ from jaxtyping import Array, Float
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._core._loss import AbstractWaveformLoss
+from korvax_eqx._core._steps import Scope
 from korvax_eqx._data import Signals
 from korvax_eqx._numerics._waveform import EPS_MODES, EpsMode, snr
+
+from ._mixture import Mixture, mixture_scope
+from ._ratio_limits import checked_limits, limited_ratio
 
 
 class SNRLoss(AbstractWaveformLoss):
@@ -19,11 +23,33 @@ class SNRLoss(AbstractWaveformLoss):
     Where energies are not far above $\epsilon$ it says little, and two silent signals
     give 80 dB. With `eps_mode="both"` it is torchmetrics's (`eps=1.19e-7`), and with
     `"relative"` no level makes a difference: see [`SISDRLoss`][].
+
+    **A limit.** Without one, a source that is nearly right has the largest gradient of
+    a batch. With `max_db` the error has $\tau \sum y^2$ added, $\tau =
+    10^{-\mathrm{max\_db}/10}$: the loss is then never below `-max_db`, and its gradient
+    fades out there. A silent target, one with at most $10^{-16}$ of the energy of the
+    mixture $u$ that it belongs to, has no ratio of its own: with a `mixture` $\sum u^2$
+    takes the place of $\sum y^2$, and `silent_max_db` that of `max_db`. So
+
+        SNRLoss(False, 1e-8, eps_mode="both", max_db=30.0, mixture="sum",
+                silent_max_db=20.0)
+
+    has the gradient of the losses of Wisdom et al. (2021), "What's all the FUSS about
+    free universal sound separation data?", ICASSP, in sound-separation [678e737]
+    `models/train/model.py`. These are not divided by the target's energy: its decibels
+    are what the values differ by. There a target is silent below an absolute level,
+    1e-8 of root mean square. The mixture carries no gradient. `clamp_db` of espnet and
+    fast_bss_eval cuts the ratio off at both ends, and leaves no gradient beyond;
+    `eps_mode="relative"` with `eps=10 ** (-clamp_db / 10)` has these limits, and a
+    gradient everywhere.
     """
 
     zero_mean: bool = eqx.field(static=True)
     eps: float = eqx.field(static=True)
     eps_mode: EpsMode = eqx.field(static=True)
+    max_db: float | None = eqx.field(static=True)
+    mixture: Mixture = eqx.field(static=True)
+    silent_max_db: float | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -31,18 +57,34 @@ class SNRLoss(AbstractWaveformLoss):
         eps: float = 1e-8,
         *,
         eps_mode: EpsMode = "denominator",
+        max_db: float | None = None,
+        mixture: Mixture = "target",
+        silent_max_db: float | None = None,
     ):
         """**Arguments:**
 
         - `zero_mean`: whether the mean of each signal is taken away first.
         - `eps`: $\\epsilon$, non-negative.
         - `eps_mode`: where it stands, see above.
+        - `max_db`: the best ratio, dB. Positive; `None` for no limit.
+        - `mixture`: what silent targets are measured by: `"sum"` of the targets along
+            the axis before the samples, or `"last"` along it, which then is not
+            compared itself. These mix channels: `jax.vmap` and `lengths` go over
+            recordings. `"target"`: silent targets are as others.
+        - `silent_max_db`: `max_db` of silent targets, dB; `None`: the same. Needs a
+            mixture.
 
         **Raises:** `ValueError` for a value of another kind.
         """
         self.zero_mean = checks.boolean("SNRLoss", "zero_mean", zero_mean)
         self.eps = checks.non_negative("SNRLoss", "eps", eps)
         self.eps_mode = checks.one_of("SNRLoss", "eps_mode", eps_mode, EPS_MODES)
+        limits = checked_limits("SNRLoss", max_db, mixture, silent_max_db)
+        self.max_db, self.mixture, self.silent_max_db = limits
+
+    @property
+    def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return mixture_scope(self.mixture)
 
     def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
-        return snr(x.x, y.x, x.count, self.zero_mean, self.eps, self.eps_mode)
+        return limited_ratio(snr, self, x, y)

@@ -69,6 +69,8 @@ MAPS = [
     Case("KWeightingFilter", lambda: ke.KWeightingFilter(SAMPLE_RATE)),
     Case("MidSide", lambda: ke.MidSide(), n_channels=2),
     Case("ChannelMix", lambda: ke.ChannelMix([[0.5, 0.3, 0.2]]), n_channels=3),
+    # With another factor no gradient is that of the values: `test_maps`.
+    Case("GradientScale", lambda: ke.GradientScale(1.0)),
 ]
 TRANSFORMS = [
     Case("STFT", lambda: ke.STFT(**SIZES)),
@@ -203,6 +205,11 @@ COMPOSITES = [
     Case("ESRLoss", lambda: ke.ESRLoss()),
     Case("DCLoss", lambda: ke.DCLoss()),
     Case("LogCoshLoss", lambda: ke.LogCoshLoss()),
+    Case("EnergyDecayLoss", lambda: ke.EnergyDecayLoss()),
+    Case(
+        "EnergyDecayLoss-relative",
+        lambda: ke.EnergyDecayLoss("L1", relative=True, normalize=True),
+    ),
     Case("TimeFrequencyLoss", _combined),
     Case(
         "MultiResolutionLoss",
@@ -285,6 +292,21 @@ LEVELS = [
     Case("SISDRLoss-both", lambda: ke.SISDRLoss(False, 1e-7, eps_mode="both")),
     Case("SISDRLoss-relative", lambda: ke.SISDRLoss(eps_mode="relative")),
     Case("SDSDRLoss-relative", lambda: ke.SDSDRLoss(eps_mode="relative")),
+    Case("SNRLoss-limited", lambda: ke.SNRLoss(max_db=30.0)),
+    Case("SISDRLoss-limited", lambda: ke.SISDRLoss(eps_mode="relative", max_db=20.0)),
+    Case("SDSDRLoss-limited", lambda: ke.SDSDRLoss(eps_mode="both", max_db=20.0)),
+    Case(
+        "SNRLoss-mixture",
+        lambda: ke.SNRLoss(max_db=30.0, mixture="sum", silent_max_db=20.0),
+        n_channels=2,
+    ),
+    Case(
+        "SISDRLoss-mixture",
+        lambda: ke.SISDRLoss(eps_mode="relative", max_db=30.0, mixture="last"),
+        n_channels=2,
+    ),
+    Case("WSDRLoss", lambda: ke.WSDRLoss(), n_channels=2),
+    Case("LoudnessRatioLoss", lambda: ke.LoudnessRatioLoss(3400, 2, 0.4, 0.8)),
     Case("L1SNRLoss", lambda: ke.L1SNRLoss()),
     *(
         Case(
@@ -424,6 +446,12 @@ RECIPES = [
     ),
     Case("flamo_mss", lambda: recipes.flamo_mss(nfft=(256, 128))),
     Case("flamo_mss-magenta", lambda: recipes.flamo_mss(nfft=(256,), form="magenta")),
+    Case(
+        "audiocraft_loudness_ratio",
+        _recipe("audiocraft_loudness_ratio", 4000, n_bands=2, segment=0.4),
+    ),
+    Case("flamo_edc", lambda: recipes.flamo_edc(clip=True)),
+    Case("flamo_edr", lambda: recipes.flamo_edr(SAMPLE_RATE, nfft=256)),
     Case("cel", lambda: recipes.cel(n_fft=256)),
     Case("l1snr_db", lambda: recipes.l1snr_db(l1_weight=0.2)),
     Case(
@@ -755,6 +783,7 @@ OPTIONS = [
     Case("MRSTFTLoss-valid", lambda: ke.MRSTFTLoss((64,), (256,), center=False)),
     Case("FIRFilter-long", lambda: ke.MappedLoss(ke.FIRFilter([0.1] * 600), _small())),
     Case("LogWMSELoss-sum", lambda: ke.LogWMSELoss([0.1] * 600, "sum"), n_channels=2),
+    Case("LogWMSELoss-p", lambda: ke.LogWMSELoss([1.0], p=0.5), n_channels=2),
     Case("LogWMSELoss-last", lambda: ke.LogWMSELoss([1.0], "last"), n_channels=3),
     Case(
         "ratios",
@@ -767,6 +796,49 @@ OPTIONS = [
         ),
     ),
     Case("L1SNRLoss-level", lambda: ke.L1SNRLoss(level=True)),
+    Case("EnergyDecayLoss-range", lambda: ke.EnergyDecayLoss(range_db=20.0)),
+    Case(
+        "LoudnessRatioLoss-options",
+        lambda: ke.LoudnessRatioLoss(
+            3400,
+            1,
+            0.5,
+            temperature=2.0,
+            reduction="mean",
+            weighting="torchaudio",
+        ),
+    ),
+    Case(
+        "joined",
+        lambda: ke.SumLoss(
+            [
+                ke.L1SNRLoss(joined=True),
+                ke.LevelLoss(delta_lambda=0.0, joined=True),
+                ke.TimeFrequencyLoss(
+                    ke.STFT(**SIZES),
+                    [
+                        ke.SpectralL1SNRLoss(joined=True),
+                        ke.SpectralLevelLoss(delta_lambda=0.0, joined=True),
+                    ],
+                ),
+            ]
+        ),
+        n_channels=2,
+    ),
+    Case("WSDRLoss-sum", lambda: ke.WSDRLoss("sum"), n_channels=3),
+    Case("WSDRLoss-target", lambda: ke.WSDRLoss("target")),
+    Case("SNRLoss-last", lambda: ke.SNRLoss(mixture="last"), n_channels=3),
+    Case("SISDRLoss-sum", lambda: ke.SISDRLoss(mixture="sum"), n_channels=3),
+    Case(
+        "SDSDRLoss-sum",
+        lambda: ke.SDSDRLoss(eps_mode="both", mixture="sum"),
+        n_channels=3,
+    ),
+    Case(
+        "SDSDRLoss-last",
+        lambda: ke.SDSDRLoss(eps_mode="relative", mixture="last"),
+        n_channels=3,
+    ),
 ]
 
 ALL = [

@@ -51,6 +51,7 @@ PARTS: dict[str, tuple[Callable[[], Any], float]] = {
         lambda: ke.ChannelMix(weights(4).reshape(2, 2)),
         0.7991412,
     ),
+    "GradientScale": (lambda: ke.GradientScale(0.5), 0.6443587),
     "Chroma": (lambda: ke.Chroma(SR, 512, hop_length=100), 0.1766922),
     "Spectrogram-framing": (
         lambda: ke.Spectrogram(
@@ -115,6 +116,25 @@ PARTS: dict[str, tuple[Callable[[], Any], float]] = {
     "SDSDRLoss": (lambda: ke.SDSDRLoss(), -19.48366),
     "L1SNRLoss": (lambda: ke.L1SNRLoss(level=True), -9.849045),
     "LevelLoss": (lambda: ke.LevelLoss(lmin=-50.0), 0.02458622),
+    "SNRLoss-limited": (
+        lambda: ke.SNRLoss(max_db=30.0, mixture="sum", silent_max_db=20.0),
+        -19.3700943,
+    ),
+    "SISDRLoss-limited": (
+        lambda: ke.SISDRLoss(max_db=30.0, mixture="last"),
+        -19.5707664,
+    ),
+    "SDSDRLoss-limited": (lambda: ke.SDSDRLoss(max_db=30.0), -19.1141682),
+    "LoudnessRatioLoss": (
+        lambda: ke.LoudnessRatioLoss(4000, 2, temperature=2.0, eps=1e-6),
+        -9.55121613,
+    ),
+    "WSDRLoss": (lambda: ke.WSDRLoss("sum", eps=1e-6), -0.994824052),
+    "EnergyDecayLoss": (
+        lambda: ke.EnergyDecayLoss("L1", relative=True, range_db=30.0, amin=1e-9),
+        0.00907804631,
+    ),
+    "LogWMSELoss-p": (lambda: ke.LogWMSELoss([0.5, -1.0, 0.5], p=0.5), -8.95881653),
     "LogWMSELoss": (
         lambda: ke.LogWMSELoss([0.5, -1.0, 0.5], "sum", threshold_db=-40),
         -12.6954,
@@ -185,6 +205,12 @@ RECIPES: dict[str, tuple[Callable[[], Any], float]] = {
         0.901718996,
     ),
     "cel": (lambda: recipes.cel(), 0.0293666001),
+    "audiocraft_loudness_ratio": (
+        lambda: recipes.audiocraft_loudness_ratio(8000, n_bands=3),
+        -1.59092088,
+    ),
+    "flamo_edc": (lambda: recipes.flamo_edc(clip=True), 0.06308146093),
+    "flamo_edr": (lambda: recipes.flamo_edr(8000, nfft=256), 0.1705036451),
     "l1snr_db": (lambda: recipes.l1snr_db(l1_weight=0.1), -8.29914246),
     "l1snr_db_stft": (
         lambda: recipes.l1snr_db_stft(**N_FFTS, use_regularization=True),

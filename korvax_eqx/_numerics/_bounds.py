@@ -1,0 +1,52 @@
+"""What bounds a ratio of energies in dB: the best value, and what silence counts as."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Row = Float[Array, "*rows"]
+
+# A target with at most this part of the mixture's energy is silent.
+_SILENT = 1e-16
+
+
+class Bounds(NamedTuple):
+    """The limits of a ratio.
+
+    **Attributes:**
+
+    - `max_db`: the largest ratio, dB; `None` for no limit.
+    - `silent_max_db`: the same for silent targets.
+    - `mixture`: what silent targets are measured by, of shape `(*rows, n_samples)` or
+        broadcasting to it; `None` if they are as other targets.
+    """
+
+    max_db: float | None = None
+    silent_max_db: float | None = None
+    mixture: Float[Array, "*rows n_samples"] | None = None
+
+
+UNBOUNDED = Bounds()
+
+
+def bounded(
+    signal: Row, error: Row, target: Row | None, mixture: Row | None, bounds: Bounds
+) -> tuple[Row, Row]:
+    r"""Return the energies of a ratio with its limit, $s$ and $e + \tau s$.
+
+    $\tau$ is `10 ** (-max_db / 10)`. Where the energy of the target is no more than
+    1e-16 of the mixture's, $s$ is the energy of the mixture.
+    """
+    floor = _share(bounds.max_db)
+    if mixture is None or target is None:
+        # Nothing is added without a limit: 0 times infinity is no number.
+        return signal, error if bounds.max_db is None else error + floor * signal
+    is_silent = target <= _SILENT * mixture
+    signal = jnp.where(is_silent, mixture, signal)
+    floor = jnp.where(is_silent, _share(bounds.silent_max_db), floor)
+    return signal, error + floor.astype(signal.dtype) * signal
+
+
+def _share(max_db: float | None) -> float:
+    return 0.0 if max_db is None else 10 ** (-max_db / 10)
