@@ -40,6 +40,8 @@ Scales:
     OneSidedPower: Powers, of which those between 0 Hz and half the sample rate count
         twice
     Power: A power of each value: $S^p$, or $(S + \epsilon)^p$, or $\max(S, \epsilon)^p$
+    PowerCompression: Complex spectra with compressed magnitudes, $A^p e^{j\varphi}$,
+        phases kept
     PowerToDB: Powers in decibels: `10 log10(max(amin, S) / max(amin, ref))`
     RealImaginary: The real parts of all bins, then their imaginary parts: twice as many
         bins
@@ -204,6 +206,7 @@ from ._scales._mel import MelScale as MelScale
 from ._scales._mel import to_mel_scale as to_mel_scale
 from ._scales._one_sided_power import OneSidedPower as OneSidedPower
 from ._scales._power import Power as Power
+from ._scales._power_compression import PowerCompression as PowerCompression
 from ._scales._real_imaginary import RealImaginary as RealImaginary
 from ._scales._weighting import AWeighting as AWeighting
 from ._scales._weighting import BWeighting as BWeighting

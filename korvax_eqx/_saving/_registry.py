@@ -44,6 +44,7 @@ from korvax_eqx._scales._mean_over_bins import MeanOverBins
 from korvax_eqx._scales._mel import MelScale
 from korvax_eqx._scales._one_sided_power import OneSidedPower
 from korvax_eqx._scales._power import Power
+from korvax_eqx._scales._power_compression import PowerCompression
 from korvax_eqx._scales._real_imaginary import RealImaginary
 from korvax_eqx._scales._weighting import (
     AWeighting,
@@ -99,6 +100,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "PhaseLoss": PhaseLoss,
         "PitchTransportLoss": PitchTransportLoss,
         "Power": Power,
+        "PowerCompression": PowerCompression,
         "PowerToDB": PowerToDB,
         "RealImaginary": RealImaginary,
         "RelativeLoss": RelativeLoss,

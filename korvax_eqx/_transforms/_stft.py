@@ -97,9 +97,9 @@ class STFT(AbstractFramesTransform):
         - `win_length`: length of the window, in samples, at most `n_fft`; a shorter
             one is centred in the frame. `None`: `n_fft`, or the length of a window
             given as an array.
-        - `window`: a name or a tuple for `scipy.signal.get_window`, or `"sqrt_hann"`;
-            a NumPy array of shape `(win_length,)`; or a JAX array of that shape, which
-            is learnable.
+        - `window`: a name or a tuple for `scipy.signal.get_window`, which is made
+            periodic; `"sqrt_hann"` or `"hann_symmetric"`; a NumPy array of shape
+            `(win_length,)`; or a JAX array of that shape, which is learnable.
         - `center`: whether to pad the signal so that frames are centred. `False`:
             only frames that lie wholly inside the signal.
         - `pad_mode`: how to pad, a mode of `jax.numpy.pad`. `"reflect"` needs signals

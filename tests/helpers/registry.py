@@ -113,11 +113,17 @@ SPECTRAL_LOSSES = [
     Case("ElementwiseLoss-L1", lambda: ke.ElementwiseLoss()),
     Case("ElementwiseLoss-L2", lambda: ke.ElementwiseLoss("L2")),
     Case("ElementwiseLoss-sum", lambda: ke.ElementwiseLoss(reduction="sum")),
+    Case("ElementwiseLoss-under", lambda: ke.ElementwiseLoss("L2", factor_under=2.0)),
+    Case("ElementwiseLoss-over", lambda: ke.ElementwiseLoss(factor_over=0.5)),
     Case("NormLoss", lambda: ke.NormLoss()),
     Case("NormLoss-frame", lambda: ke.NormLoss(over="frame", reduction="mean")),
     Case("RelativeLoss", lambda: ke.RelativeLoss()),
     Case("RelativeLoss-L1", lambda: ke.RelativeLoss("L1", 0.0)),
     Case("SpectralConvergenceLoss", lambda: ke.SpectralConvergenceLoss()),
+    Case(
+        "SpectralConvergenceLoss-estimate",
+        lambda: ke.SpectralConvergenceLoss(reference="estimate"),
+    ),
     Case("CumulativeEnergyLoss", lambda: ke.CumulativeEnergyLoss()),
     Case("Transport", lambda: ke.SpectralOptimalTransportLoss()),
     Case("Transport-p1", lambda: ke.SpectralOptimalTransportLoss(p=1)),
@@ -138,6 +144,9 @@ COMPLEX_SCALES = [
     Case("RealImaginary", lambda: ke.RealImaginary()),
     Case("Magnitude", lambda: ke.Magnitude()),
     Case("Magnitude-floor", lambda: ke.Magnitude(1.0, 1e-6, floor_mode="add")),
+    Case("PowerCompression", lambda: ke.PowerCompression()),
+    Case("PowerCompression-clip", lambda: ke.PowerCompression(0.5, 1e-6)),
+    Case("PowerCompression-add", lambda: ke.PowerCompression(0.3, 1e-12, "add")),
 ]
 COMPLEX_LOSSES = [
     Case("PhaseLoss", lambda: ke.PhaseLoss()),
@@ -147,6 +156,16 @@ COMPLEX_LOSSES = [
         lambda: ke.PhaseLoss(quantity="instantaneous_frequency", weighting="magnitude"),
     ),
     Case("PhaseLoss-delay", lambda: ke.PhaseLoss(quantity="group_delay")),
+    Case(
+        "PhaseLoss-delay-first",
+        lambda: ke.PhaseLoss(quantity="group_delay", prepend=True),
+    ),
+    Case(
+        "PhaseLoss-frequency-first",
+        lambda: ke.PhaseLoss(
+            quantity="instantaneous_frequency", weighting="magnitude", prepend=True
+        ),
+    ),
 ]
 # Losses that are no mean over signals.
 BATCH_LOSSES = [
@@ -439,6 +458,40 @@ RECIPES = [
         "l1snr_db_multi",
         lambda: recipes.l1snr_db_multi(
             n_ffts=(256,), hop_lengths=(64,), win_lengths=(256,)
+        ),
+    ),
+    Case("vocos", lambda: recipes.vocos(SAMPLE_RATE, 256, 100, 20)),
+    Case(
+        "bigvgan",
+        lambda: recipes.bigvgan(SAMPLE_RATE, (5, 10), (64, 128), mag_weight=0.5),
+    ),
+    Case(
+        "stable_audio",
+        lambda: recipes.stable_audio(SAMPLE_RATE, *_RESOLUTIONS, w_lin_mag=0.5),
+        n_channels=2,
+    ),
+    Case(
+        "nemo_codec",
+        lambda: recipes.nemo_codec(
+            SAMPLE_RATE,
+            ((64, 16, 64), (256, 100, 200)),
+            (5, 20),
+            mel_loss_l2_scale=1.0,
+            time_domain_loss_scale=0.1,
+        ),
+    ),
+    Case("gtcrn", lambda: recipes.gtcrn(256, 128)),
+    Case("deepfilternet", lambda: recipes.deepfilternet((256, 128))),
+    Case(
+        "apnet2",
+        lambda: recipes.apnet2(
+            SAMPLE_RATE, n_fft=256, hop_size=100, win_size=200, num_mels=20
+        ),
+    ),
+    Case(
+        "freev",
+        lambda: recipes.freev(
+            SAMPLE_RATE, n_fft=256, hop_size=64, win_size=256, num_mels=20, w_phase=0
         ),
     ),
     Case("log_wmse", lambda: recipes.log_wmse(SAMPLE_RATE)),

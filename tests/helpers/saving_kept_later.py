@@ -79,6 +79,19 @@ PARTS: dict[str, tuple[Callable[[], Any], float]] = {
     "MeanOverBins-learnable": (lambda: ke.MeanOverBins(weights(33)), 1.673642),
     "RealImaginary": (lambda: ke.RealImaginary(), 0.7322482),
     "Magnitude": (lambda: ke.Magnitude(0.5, 1e-3, "add"), 0.7927597),
+    "PowerCompression": (lambda: ke.PowerCompression(0.5, 1e-3, "add"), 0.7806054),
+    "ElementwiseLoss-under": (
+        lambda: ke.ElementwiseLoss("L2", factor_under=2.0, factor_over=0.5),
+        11.14751,
+    ),
+    "SpectralConvergenceLoss-estimate": (
+        lambda: ke.SpectralConvergenceLoss(1e-6, reference="estimate"),
+        0.05116972,
+    ),
+    "PhaseLoss-first": (
+        lambda: ke.PhaseLoss(quantity="group_delay", prepend=True),
+        0.04575052,
+    ),
     "ElementwiseLoss-sum": (
         lambda: ke.ElementwiseLoss("L1", reduction="sum"),
         2504.705,
@@ -191,6 +204,17 @@ RECIPES: dict[str, tuple[Callable[[], Any], float]] = {
         -16.8862772,
     ),
     "l1snr_db_multi": (lambda: recipes.l1snr_db_multi(**N_FFTS), -13.3688769),
+    "vocos": (lambda: recipes.vocos(), 0.279447388),
+    "bigvgan": (lambda: recipes.bigvgan(44100, mag_weight=0.5), 1.05004867),
+    "stable_audio": (lambda: recipes.stable_audio(44100), 1.04088167),
+    "nemo_codec": (
+        lambda: recipes.nemo_codec(44100, mel_loss_l2_scale=1.0),
+        2.05049797,
+    ),
+    "gtcrn": (lambda: recipes.gtcrn(), -0.980433611),
+    "deepfilternet": (lambda: recipes.deepfilternet(), 4.93312379),
+    "apnet2": (lambda: recipes.apnet2(), 65.582709),
+    "freev": (lambda: recipes.freev(16000, meloss=70065.7802475), 0.0),
     "log_wmse": (lambda: recipes.log_wmse(16000, mixture="sum"), -21.3665932),
     "log_wmse-rounded": (lambda: recipes.log_wmse(8000, mixture="sum"), -23.3297683),
 }
