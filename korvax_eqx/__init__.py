@@ -45,6 +45,10 @@ Scales:
     PowerToDB: Powers in decibels: `10 log10(max(amin, S) / max(amin, ref))`
     RealImaginary: The real parts of all bins, then their imaginary parts: twice as many
         bins
+    SpectralCentroid: The centre of mass of each frame in Hz, $\sum_k f_k S_k / \sum_k
+        S_k$
+    SpectralFlatness: The geometric mean over the arithmetic mean of each frame's bins
+    SpectralRolloff: The frequency in Hz below which a part of each frame's sum lies
 
 Losses on spectra:
 
@@ -198,6 +202,9 @@ from ._scales._decibel import db_to_amplitude as db_to_amplitude
 from ._scales._decibel import db_to_power as db_to_power
 from ._scales._decibel import power_to_db as power_to_db
 from ._scales._difference import Difference as Difference
+from ._scales._features import SpectralCentroid as SpectralCentroid
+from ._scales._features import SpectralFlatness as SpectralFlatness
+from ._scales._features import SpectralRolloff as SpectralRolloff
 from ._scales._identity import Identity as Identity
 from ._scales._log import Log as Log
 from ._scales._magnitude import Magnitude as Magnitude

@@ -37,6 +37,11 @@ from korvax_eqx._scales._chain import Chain
 from korvax_eqx._scales._cumulative_sum import CumulativeSum
 from korvax_eqx._scales._decibel import AmplitudeToDB, PowerToDB
 from korvax_eqx._scales._difference import Difference
+from korvax_eqx._scales._features import (
+    SpectralCentroid,
+    SpectralFlatness,
+    SpectralRolloff,
+)
 from korvax_eqx._scales._identity import Identity
 from korvax_eqx._scales._log import Log
 from korvax_eqx._scales._magnitude import Magnitude
@@ -106,10 +111,13 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "RelativeLoss": RelativeLoss,
         "STFT": STFT,
         "SmoothMRSTFTLoss": SmoothMRSTFTLoss,
+        "SpectralCentroid": SpectralCentroid,
         "SpectralConvergenceLoss": SpectralConvergenceLoss,
+        "SpectralFlatness": SpectralFlatness,
         "SpectralL1SNRLoss": SpectralL1SNRLoss,
         "SpectralLevelLoss": SpectralLevelLoss,
         "SpectralOptimalTransportLoss": SpectralOptimalTransportLoss,
+        "SpectralRolloff": SpectralRolloff,
         "Spectrogram": Spectrogram,
         "TimeFrequencyLoss": TimeFrequencyLoss,
         "VQT": VQT,

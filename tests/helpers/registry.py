@@ -107,6 +107,9 @@ SCALES = [
     Case("BWeighting", lambda: ke.BWeighting(sr=SAMPLE_RATE, n_fft=256)),
     Case("CWeighting", lambda: ke.CWeighting(sr=SAMPLE_RATE, n_fft=256)),
     Case("DWeighting", lambda: ke.DWeighting(sr=SAMPLE_RATE, n_fft=256)),
+    Case("SpectralCentroid", lambda: ke.SpectralCentroid(sr=SAMPLE_RATE, n_fft=256)),
+    Case("SpectralRolloff", lambda: ke.SpectralRolloff(sr=SAMPLE_RATE, n_fft=256)),
+    Case("SpectralFlatness", lambda: ke.SpectralFlatness()),
     Case("Chain", lambda: ke.Chain((ke.MelScale(SAMPLE_RATE, 256), ke.Log()))),
 ]
 SPECTRAL_LOSSES = [
@@ -612,6 +615,14 @@ LEARNABLE = [
         lambda: _on_spectra(ke.Log(jnp.array(2.0), jnp.array(4.0), floor_mode="clip")),
     ),
     Case("MeanOverBins", lambda: _on_spectra(ke.MeanOverBins(jnp.linspace(0, 2, 129)))),
+    Case(
+        "SpectralCentroid",
+        lambda: _on_spectra(ke.SpectralCentroid(jnp.linspace(0.0, 4.0, 129))),
+    ),
+    Case(
+        "SpectralRolloff",
+        lambda: _on_spectra(ke.SpectralRolloff(jnp.linspace(0.0, 4.0, 129), 0.5)),
+    ),
     Case("Power", lambda: _on_spectra(ke.Power(jnp.array(0.4), 1e-3))),
     Case("LogCoshLoss", lambda: ke.LogCoshLoss(jnp.array(1.5))),
     Case("LogWMSELoss", lambda: ke.LogWMSELoss(_array(0.5, -1.0, 0.5))),
@@ -742,6 +753,7 @@ OPTIONS = [
             lambda: ke.Spectrogram(**SIZES, normalized=True, extra_padding=True),
             lambda: ke.Spectrogram(**SIZES, normalized="window", floor_mode="add"),
             lambda: ke.Spectrogram(**SIZES, normalized="frame_length"),
+            lambda: ke.Spectrogram(**SIZES, normalized="sum"),
         ),
     ),
     Case(
