@@ -41,9 +41,15 @@ Scales:
     OneSidedPower: Powers, of which those between 0 Hz and half the sample rate count
         twice
     Power: A power of each value: $S^p$, or $(S + \epsilon)^p$, or $\max(S, \epsilon)^p$
+    PowerCompression: Complex spectra with compressed magnitudes, $A^p e^{j\varphi}$,
+        phases kept
     PowerToDB: Powers in decibels: `10 log10(max(amin, S) / max(amin, ref))`
     RealImaginary: The real parts of all bins, then their imaginary parts: twice as many
         bins
+    SpectralCentroid: The centre of mass of each frame in Hz, $\sum_k f_k S_k / \sum_k
+        S_k$
+    SpectralFlatness: The geometric mean over the arithmetic mean of each frame's bins
+    SpectralRolloff: The frequency in Hz below which a part of each frame's sum lies
 
 Losses on spectra:
 
@@ -203,6 +209,9 @@ from ._scales._decibel import db_to_amplitude as db_to_amplitude
 from ._scales._decibel import db_to_power as db_to_power
 from ._scales._decibel import power_to_db as power_to_db
 from ._scales._difference import Difference as Difference
+from ._scales._features import SpectralCentroid as SpectralCentroid
+from ._scales._features import SpectralFlatness as SpectralFlatness
+from ._scales._features import SpectralRolloff as SpectralRolloff
 from ._scales._identity import Identity as Identity
 from ._scales._log import Log as Log
 from ._scales._magnitude import Magnitude as Magnitude
@@ -211,6 +220,7 @@ from ._scales._mel import MelScale as MelScale
 from ._scales._mel import to_mel_scale as to_mel_scale
 from ._scales._one_sided_power import OneSidedPower as OneSidedPower
 from ._scales._power import Power as Power
+from ._scales._power_compression import PowerCompression as PowerCompression
 from ._scales._real_imaginary import RealImaginary as RealImaginary
 from ._scales._weighting import AWeighting as AWeighting
 from ._scales._weighting import BWeighting as BWeighting

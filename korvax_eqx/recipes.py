@@ -5,6 +5,8 @@ combined as others. Arguments have the names and the defaults that they have the
 sample rate is the first argument of those that need one.
 """
 
+from ._recipes._apnet2 import apnet2 as apnet2
+from ._recipes._apnet2 import freev as freev
 from ._recipes._asteroid import asteroid as asteroid
 from ._recipes._audiocraft import (
     audiocraft_loudness_ratio as audiocraft_loudness_ratio,
@@ -19,8 +21,11 @@ from ._recipes._auraloss import auraloss_mrstft as auraloss_mrstft
 from ._recipes._auraloss import auraloss_stft as auraloss_stft
 from ._recipes._auraloss import auraloss_sum_difference as auraloss_sum_difference
 from ._recipes._auraloss_random import auraloss_random as auraloss_random
+from ._recipes._bigvgan import bigvgan as bigvgan
 from ._recipes._cel import cel as cel
 from ._recipes._ddsp import ddsp as ddsp
+from ._recipes._enhancement import deepfilternet as deepfilternet
+from ._recipes._enhancement import gtcrn as gtcrn
 from ._recipes._flamo import flamo_edc as flamo_edc
 from ._recipes._flamo import flamo_edr as flamo_edr
 from ._recipes._flamo import flamo_mss as flamo_mss
@@ -28,6 +33,7 @@ from ._recipes._l1_snr import l1snr_db as l1snr_db
 from ._recipes._l1_snr import l1snr_db_multi as l1snr_db_multi
 from ._recipes._l1_snr import l1snr_db_stft as l1snr_db_stft
 from ._recipes._log_wmse import log_wmse as log_wmse
+from ._recipes._nemo import nemo_codec as nemo_codec
 from ._recipes._parallel_wavegan import denoiser as denoiser
 from ._recipes._parallel_wavegan import hifigan_mel as hifigan_mel
 from ._recipes._parallel_wavegan import parallel_wavegan as parallel_wavegan
@@ -39,3 +45,5 @@ from ._recipes._smooth import smooth_scrapl as smooth_scrapl
 from ._recipes._sot import sot as sot
 from ._recipes._sot import sot_multiresolution as sot_multiresolution
 from ._recipes._sot import sot_paper as sot_paper
+from ._recipes._stable_audio import stable_audio as stable_audio
+from ._recipes._vocos import vocos as vocos

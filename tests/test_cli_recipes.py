@@ -87,6 +87,7 @@ def test_list_has_all_of_them(command, capsys):
     for name, recipe in RECIPES.items():
         assert lines[name] == recipe.__doc__.partition("\n")[0]
     assert lines["mrstft"].startswith("MRSTFTLoss()")
+    assert lines["bigvgan"].startswith("BigVGAN's") and "PIT" in lines["asteroid"]
     assert not set(RECIPES) & set(DESCRIPTIONS) and len(set(lines.values())) == len(
         lines
     )

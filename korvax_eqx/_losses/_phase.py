@@ -28,9 +28,9 @@ class PhaseLoss(AbstractSpectralLoss):
     $\varphi$ is the phase, or its difference from frame to frame (an instantaneous
     frequency), or from bin to bin (a group delay); $w$ takes whole turns off. The three
     with L1 are the phase losses of Ai and Ling (2023), "Neural speech phase prediction
-    based on parallel estimation architecture and anti-wrapping losses", ICASSP, used
-    in APNet and MP-SENet; the first frame or bin, which has none before it, is not
-    counted here, while they count its phase. auraloss's phase term is
+    based on parallel estimation architecture and anti-wrapping losses", ICASSP. The
+    first frame or bin has none before it and is left out, as in MP-SENet. APNet2 and
+    FreeV count its own phase instead: `prepend=True`. auraloss's phase term is
     `PhaseLoss("L2", wrap=False)`.
 
     A bin that is 0 has phase 0 and derivative 0. Where a bin is nearly 0 its phase is
@@ -42,6 +42,7 @@ class PhaseLoss(AbstractSpectralLoss):
     quantity: Quantity = eqx.field(static=True)
     wrap: bool = eqx.field(static=True)
     weighting: Literal["uniform", "magnitude"] = eqx.field(static=True)
+    prepend: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class PhaseLoss(AbstractSpectralLoss):
         quantity: Quantity = "phase",
         wrap: bool = True,
         weighting: Literal["uniform", "magnitude"] = "uniform",
+        prepend: bool = False,
     ) -> None:
         r"""**Arguments:**
 
@@ -60,6 +62,9 @@ class PhaseLoss(AbstractSpectralLoss):
         - `weighting`: `"uniform"`, or `"magnitude"` for a mean weighted by the
             magnitudes of the target, of differences by the smaller one of the two. A
             silent target then has the value 0.
+        - `prepend`: whether a phase of 0 stands before the first frame or bin, as
+            `numpy.diff(prepend=0)`, so that its own phase is compared too. For
+            differences only.
 
         **Raises:** `ValueError` for another value.
         """
@@ -69,10 +74,14 @@ class PhaseLoss(AbstractSpectralLoss):
         self.wrap = checks.boolean(_OWNER, "wrap", wrap)
         options = ("uniform", "magnitude")
         self.weighting = checks.one_of(_OWNER, "weighting", weighting, options)
+        self.prepend = checks.boolean(_OWNER, "prepend", prepend)
+        if self.prepend and self.quantity == "phase":
+            rule = "be False for the phase itself, which has no differences"
+            checks.refuse(_OWNER, "prepend", rule, prepend)
 
     @property
     def least_frames(self) -> int:  # pyright: ignore
-        return 2 if self.quantity == _IN_TIME else 1
+        return 2 if self.quantity == _IN_TIME and not self.prepend else 1
 
     @property
     def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -83,11 +92,12 @@ class PhaseLoss(AbstractSpectralLoss):
         S_x, S_y, n_frames = x.S, y.S, x.n_frames
         checks.complex_spectrum(_OWNER, "S_x", S_x)
         checks.complex_spectrum(_OWNER, "S_y", S_y)
-        later, earlier = self._neighbours(S_x)
         d = phase(S_x) - phase(S_y)
         if self.quantity != "phase":
-            d = d[later] - d[earlier]
-            if self.quantity == _IN_TIME and n_frames is not None:
+            later, earlier = self._neighbours(d, 0.0)
+            d = later - earlier
+            is_shorter = self.quantity == _IN_TIME and not self.prepend
+            if is_shorter and n_frames is not None:
                 n_frames = jnp.maximum(n_frames - 1, 0)
         if self.wrap:
             d = wrapped(d)
@@ -99,7 +109,7 @@ class PhaseLoss(AbstractSpectralLoss):
         weights = magnitude(S_y)
         if self.quantity != "phase":
             # Not a minimum, whose derivative asks which of the two it is equal to.
-            a, b = weights[later], weights[earlier]
+            a, b = self._neighbours(weights, jnp.inf)
             weights = jnp.where(a < b, a, b)
         sum_of_weights = jnp.sum(weights, axis=(-2, -1))
         is_silent = is_negligible(sum_of_weights)
@@ -107,14 +117,22 @@ class PhaseLoss(AbstractSpectralLoss):
         sum_of_weights = jnp.where(is_silent, one, sum_of_weights)
         return quotient(jnp.sum(weights * costs.S, axis=(-2, -1)), sum_of_weights)
 
-    def _neighbours(self, S: Array) -> tuple[tuple[object, ...], tuple[object, ...]]:
-        """Return where the later and the earlier value of each difference stand."""
-        is_time = self.quantity == _IN_TIME
-        if self.quantity != "phase" and S.shape[-2 if is_time else -1] < 2:
-            what = "frames" if is_time else "bins"
+    def _neighbours(self, values: Array, before: float) -> tuple[Array, Array]:
+        """Return the later and the earlier value of each difference.
+
+        `before` stands before the first one, if something does.
+        """
+        axis = values.ndim - (2 if self.quantity == _IN_TIME else 1)
+        n = values.shape[axis]
+        if self.prepend:
+            widths = [(0, 0, 0)] * values.ndim
+            widths[axis] = (1, -1, 0)
+            return values, lax.pad(values, jnp.asarray(before, values.dtype), widths)
+        if n < 2:
+            what = "frames" if self.quantity == _IN_TIME else "bins"
             raise ValueError(
                 f'`{_OWNER}(quantity="{self.quantity}")`: the spectra must have at '
-                f"least two {what}. Got the shape {checks.public_shape(S)}."
+                f"least two {what}. Got the shape {checks.public_shape(values)}."
             )
-        rest = (slice(None),) if is_time else ()
-        return (..., slice(1, None), *rest), (..., slice(None, -1), *rest)
+        later = lax.slice_in_dim(values, 1, n, axis=axis)
+        return later, lax.slice_in_dim(values, 0, n - 1, axis=axis)

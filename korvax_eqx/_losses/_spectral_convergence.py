@@ -1,6 +1,6 @@
 """Relative error of a spectrogram in the Frobenius norm."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import equinox as eqx
 from jaxtyping import Array, Float, Inexact
@@ -21,25 +21,40 @@ class SpectralConvergenceLoss(AbstractSpectralLoss):
     the whole batch instead: [`BatchSpectralConvergenceLoss`][]. The gradient of a norm
     at 0 is 0. See Arik, Jun, Diamos (2019), "Fast spectrogram inversion using
     multi-head convolutional neural networks", IEEE SPL 26(1).
+
+    With `reference="estimate"` the denominator is $\|S_x\|_F + \epsilon$. Projects that
+    call the loss with the target first have this, on purpose or not: it has a gradient
+    towards loud estimates.
     """
 
     eps: float | None = eqx.field(static=True)
+    reference: Literal["target", "estimate"] = eqx.field(static=True)
 
-    def __init__(self, eps: float | None = None) -> None:
+    def __init__(
+        self,
+        eps: float | None = None,
+        *,
+        reference: Literal["target", "estimate"] = "target",
+    ) -> None:
         """**Arguments:**
 
         - `eps`: is added to the norm of the target and keeps a silent one finite.
             `None` is the machine epsilon of the dtype. With 0 a target of silence is
             divided by the machine epsilon alone.
+        - `reference`: whose norm is divided by, `"target"` or `"estimate"`.
 
-        **Raises:** `ValueError` for a negative number.
+        **Raises:** `ValueError` for a negative number or another reference.
         """
-        self.eps = _checked("SpectralConvergenceLoss", eps)
+        owner = "SpectralConvergenceLoss"
+        self.eps = _checked(owner, eps)
+        options = ("target", "estimate")
+        self.reference = checks.one_of(owner, "reference", reference, options)
 
     def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
         # Frames that are zero in both add nothing to either norm.
         error = norm(difference(y.S, x.S), (-2, -1))
-        return ratio(error, norm(y.S, (-2, -1)), self.eps)
+        reference = x.S if self.reference == "estimate" else y.S
+        return ratio(error, norm(reference, (-2, -1)), self.eps)
 
 
 class BatchSpectralConvergenceLoss(AbstractBatchLoss):

@@ -29,7 +29,9 @@ def asteroid(
     *,
     alpha: Any = 1.0,
 ) -> AbstractLoss:
-    r"""asteroid's `SingleSrcMultiScaleSpectral`, the mean of its values a signal.
+    r"""asteroid's `SingleSrcMultiScaleSpectral`, not its permutation-invariant PIT.
+
+    The mean of its values a signal:
 
     $$\sum_r \sum_{k,t} |M_x - M_y| + \alpha\, |\ln(M_x + \epsilon) -
       \ln(M_y + \epsilon)|, \quad M = \sqrt{f_k\,|\mathrm{STFT}|^2 + \epsilon},\quad
@@ -39,7 +41,8 @@ def asteroid(
     transform is asteroid's filter bank: frames wholly inside the signal, the root of a
     Hann window, and a factor of $f_k = 4 H / (W N)$ for hop $H$, window length $W$ and
     $N$ filters, half of it at 0 Hz and at half the sample rate. asteroid returns a
-    vector, one value a signal: `jax.vmap(asteroid())(x, y)`.
+    vector, one value a signal: `jax.vmap(asteroid())(x, y)`. It is not the project's
+    `PITLossWrapper`: source i of the estimate is compared with source i of the target.
 
     Source: asteroid-team/asteroid at 92c8d83, `losses/multi_scale_spectral.py`, with
     asteroid-filterbanks 0.4.0, `stft_fb.py`, `transforms.py`; after Engel, Hantrakul,

@@ -38,6 +38,11 @@ from korvax_eqx._scales._chain import Chain
 from korvax_eqx._scales._cumulative_sum import CumulativeSum
 from korvax_eqx._scales._decibel import AmplitudeToDB, PowerToDB
 from korvax_eqx._scales._difference import Difference
+from korvax_eqx._scales._features import (
+    SpectralCentroid,
+    SpectralFlatness,
+    SpectralRolloff,
+)
 from korvax_eqx._scales._identity import Identity
 from korvax_eqx._scales._log import Log
 from korvax_eqx._scales._magnitude import Magnitude
@@ -45,6 +50,7 @@ from korvax_eqx._scales._mean_over_bins import MeanOverBins
 from korvax_eqx._scales._mel import MelScale
 from korvax_eqx._scales._one_sided_power import OneSidedPower
 from korvax_eqx._scales._power import Power
+from korvax_eqx._scales._power_compression import PowerCompression
 from korvax_eqx._scales._real_imaginary import RealImaginary
 from korvax_eqx._scales._weighting import (
     AWeighting,
@@ -103,15 +109,19 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "PhaseLoss": PhaseLoss,
         "PitchTransportLoss": PitchTransportLoss,
         "Power": Power,
+        "PowerCompression": PowerCompression,
         "PowerToDB": PowerToDB,
         "RealImaginary": RealImaginary,
         "RelativeLoss": RelativeLoss,
         "STFT": STFT,
         "SmoothMRSTFTLoss": SmoothMRSTFTLoss,
+        "SpectralCentroid": SpectralCentroid,
         "SpectralConvergenceLoss": SpectralConvergenceLoss,
+        "SpectralFlatness": SpectralFlatness,
         "SpectralL1SNRLoss": SpectralL1SNRLoss,
         "SpectralLevelLoss": SpectralLevelLoss,
         "SpectralOptimalTransportLoss": SpectralOptimalTransportLoss,
+        "SpectralRolloff": SpectralRolloff,
         "Spectrogram": Spectrogram,
         "TimeFrequencyLoss": TimeFrequencyLoss,
         "VQT": VQT,

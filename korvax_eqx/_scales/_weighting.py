@@ -1,10 +1,8 @@
 """Frequency weightings of spectra that are in dB."""
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -14,11 +12,10 @@ from korvax_eqx._core._steps import AbstractScale, Scope
 from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._ranks import along_last
 from korvax_eqx._static import static_or_leaf
-from korvax_eqx._tables._frequencies import fft_frequencies_table
-from korvax_eqx._tables._size import check_finite, check_size
+from korvax_eqx._tables._size import check_finite
 from korvax_eqx._tables._weighting import Curve, weighting_values
 
-Frequencies = Float[Array | np.ndarray, " n_bins"] | Sequence[float]
+from ._bins import Frequencies, bins_of, check_bins, check_n_bins
 
 
 class _AbstractWeighting(AbstractScale):
@@ -60,13 +57,15 @@ class _AbstractWeighting(AbstractScale):
         if not checks.is_learnable(self.frequencies):
             argument, value = ("frequencies", frequencies) if sr is None else ("sr", sr)
             with np.errstate(over="ignore"):
-                powers = np.asarray(_bins(self), np.float64) ** 4  # the curves' highest
+                powers = (
+                    np.asarray(bins_of(self), np.float64) ** 4
+                )  # the curves' highest
             check_finite(type(self).__name__, {argument: value}, powers)
 
     @property
     def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
         """What is added to each bin, dB."""
-        return weighting_values(self.curve, _bins(self), self.min_db)
+        return weighting_values(self.curve, bins_of(self), self.min_db)
 
     def apply(self, data: Spectra) -> Spectra:
         return _add(type(self).__name__, data, self.weighting_db)
@@ -116,19 +115,7 @@ class DWeighting(_AbstractWeighting):
 def _check(
     owner: str, frequencies: Any, min_db: Any, sr: Any, n_fft: Any
 ) -> tuple[Any, float | None, float | None, int | None]:
-    if frequencies is None:
-        remedy = "Give either `frequencies`, or both `sr` and `n_fft`."
-        if sr is None or n_fft is None:
-            checks.refuse(owner, "frequencies", "tell the bins", None, remedy)
-        sr = checks.positive(owner, "sr", sr)
-        n_fft = checks.positive_int(owner, "n_fft", n_fft)
-        check_size(owner, "n_fft", n_fft, n_fft)
-    elif sr is not None or n_fft is not None:
-        argument, value = ("sr", sr) if sr is not None else ("n_fft", n_fft)
-        remedy = "Leave it out, or leave out `frequencies`."
-        checks.refuse(owner, argument, "not come with `frequencies`", value, remedy)
-    else:
-        frequencies = _check_frequencies(owner, frequencies)
+    frequencies, sr, n_fft = check_bins(owner, frequencies, sr, n_fft)
     if min_db is not None:
         min_db = checks.real(owner, "min_db", min_db)
     elif frequencies is None or (
@@ -139,39 +126,10 @@ def _check(
     return static_or_leaf(frequencies), min_db, sr, n_fft
 
 
-def _check_frequencies(owner: str, frequencies: Any) -> Any:
-    rule = "hold at least one frequency in Hz, none negative"
-    if isinstance(frequencies, Sequence) and not isinstance(frequencies, str):
-        frequencies = tuple(
-            checks.non_negative(owner, "frequencies", f) for f in frequencies
-        )
-        if frequencies:
-            return frequencies
-    elif isinstance(frequencies, jax.Array | np.ndarray):
-        checks.floating_array(owner, "frequencies", frequencies, 1)
-        is_array = isinstance(frequencies, np.ndarray)
-        if frequencies.size and not (is_array and np.any(frequencies < 0.0)):
-            return frequencies
-    checks.refuse(owner, "frequencies", rule, frequencies)
-
-
-def _bins(scale: Any) -> Any:
-    if scale.frequencies is not None:
-        return scale.frequencies
-    return fft_frequencies_table(scale.sr, scale.n_fft)
-
-
 def _add(
     owner: str, data: Spectra, weighting_db: Float[Array | np.ndarray, " n_bins"]
 ) -> Spectra:
     S = checks.scale_input(owner, data.S, bins_last=True)
     (n_bins,) = weighting_db.shape
-    if S.shape[-1] != n_bins:
-        raise ValueError(
-            f"`{owner}`: the spectrogram must have the {n_bins} bins whose frequencies "
-            f"were given, shape (*channels, {n_bins}, n_frames). Got "
-            f"{checks.public_shape(S)}. For an "
-            "FFT spectrum use its `sr` and `n_fft`, for mel bands "
-            "`frequencies=MelScale(...).frequencies`."
-        )
+    check_n_bins(owner, S, n_bins)
     return data.holding(S + along_last(jnp.asarray(weighting_db, S.dtype), S))

@@ -25,8 +25,8 @@ def window_values(
 
     - `window`: what `scipy.signal.get_window` takes (a name, a Kaiser beta, or a
         tuple of a name and its parameters; the periodic variant is made),
-        `"sqrt_hann"` for the root of a Hann window, or the `win_length` samples
-        themselves.
+        `"sqrt_hann"` for the root of a Hann window, `"hann_symmetric"` for the
+        symmetric variant, or the `win_length` samples themselves.
     - `win_length`: samples of the window, at most `n_fft`.
     - `n_fft`: samples of the frame. `(n_fft - win_length) // 2` zeros come first.
     - `owner`: the class or function that an error names.
@@ -105,9 +105,11 @@ def _window_values(
     """Return the table, or why SciPy refuses to make it."""
     try:
         with np.errstate(all="ignore"):
-            is_root = window == "sqrt_hann"
-            name = "hann" if is_root else window
-            values: Any = scipy.signal.get_window(name, win_length, fftbins=True)
+            is_root, is_symmetric = window == "sqrt_hann", window == "hann_symmetric"
+            name = "hann" if is_root or is_symmetric else window
+            values: Any = scipy.signal.get_window(
+                name, win_length, fftbins=not is_symmetric
+            )
             values = np.sqrt(values) if is_root else values
     except (
         # Beyond the range of floats, for `("chebwin", 1e6)`.

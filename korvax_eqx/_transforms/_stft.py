@@ -29,9 +29,9 @@ from korvax_eqx._transforms._framing import (
 )
 from korvax_eqx._tree import unchecked
 
-Normalized = bool | Literal["window", "frame_length"]
+Normalized = bool | Literal["window", "frame_length", "sum"]
 
-NORMALIZED = (False, True, "window", "frame_length")
+NORMALIZED = (False, True, "window", "frame_length", "sum")
 PAD_MODES = (
     "constant",
     "edge",
@@ -64,6 +64,11 @@ class STFT(AbstractFramesTransform):
     | HiFi-GAN's mel | `padding="same"` | $T // H$ for even $N - H$ |
     | `tf.signal.stft(pad_end=True)`, DDSP | `padding="end"` | $\lceil T/H \rceil$ |
     | EnCodec's mel | `padding="same", extra_padding=True` | $\lceil T/H \rceil$ |
+
+    With their defaults `scipy.signal.stft` and `jax.scipy.signal.stft` are
+    `STFT(nperseg, nperseg - noverlap, padding="torch", extra_padding=True,
+    normalized="sum")`. For an `nfft` above `nperseg` their windows begin with the
+    frame, while here they are in its middle: magnitudes are equal, phases are not.
     """
 
     window: Any
@@ -97,9 +102,9 @@ class STFT(AbstractFramesTransform):
         - `win_length`: length of the window, in samples, at most `n_fft`; a shorter
             one is centred in the frame. `None`: `n_fft`, or the length of a window
             given as an array.
-        - `window`: a name or a tuple for `scipy.signal.get_window`, or `"sqrt_hann"`;
-            a NumPy array of shape `(win_length,)`; or a JAX array of that shape, which
-            is learnable.
+        - `window`: a name or a tuple for `scipy.signal.get_window`, which is made
+            periodic; `"sqrt_hann"` or `"hann_symmetric"`; a NumPy array of shape
+            `(win_length,)`; or a JAX array of that shape, which is learnable.
         - `center`: whether to pad the signal so that frames are centred. `False`:
             only frames that lie wholly inside the signal.
         - `pad_mode`: how to pad, a mode of `jax.numpy.pad`. `"reflect"` needs signals
@@ -113,7 +118,9 @@ class STFT(AbstractFramesTransform):
             is full. `False`: samples that fill no frame are left out.
         - `normalized`: what the spectrum is divided by. `True` or `"window"`:
             the 2-norm of the window, as torchaudio; `"frame_length"`: the root of
-            `n_fft`, as `torch.stft(normalized=True)`; `False`: 1.
+            `n_fft`, as `torch.stft(normalized=True)`; `"sum"`: the sum of the window,
+            as `scipy.signal.stft`, so that a sine of amplitude 1 on a bin has magnitude
+            1/2; `False`: 1.
 
         **Raises:** `ValueError` for an argument outside these rules.
         """
@@ -160,9 +167,11 @@ class STFT(AbstractFramesTransform):
             return values
         if self.normalized == "frame_length":
             return values * self.n_fft**-0.5
+        is_sum = self.normalized == "sum"
         if isinstance(values, np.ndarray):
-            return values / np.linalg.norm(values)
-        return values * reciprocal_or_zero(norm(values, -1))
+            return values / (_sum_of(values) if is_sum else np.linalg.norm(values))
+        size = jnp.sum(values) if is_sum else norm(values, -1)
+        return values * reciprocal_or_zero(size)
 
     @property
     def pad_widths(self) -> tuple[int, int]:
@@ -246,6 +255,15 @@ class STFT(AbstractFramesTransform):
         hop_length = self.hop_length
         frames = windowed_frames(x, window, hop_length, left, right, zeros=zeros)
         return rfft(frames, self.n_fft)
+
+
+def _sum_of(window: np.ndarray) -> float:
+    """Return the sum of a window, to divide by."""
+    total = float(np.sum(window))
+    if abs(total) <= 1e-12 * np.sum(np.abs(window)):
+        rule = "be another than 'sum' for a window whose sum is 0"
+        checks.refuse("STFT", "normalized", rule, "sum")
+    return total
 
 
 @checks.owned_by("stft")

@@ -4,8 +4,8 @@ Made and called under the default dtype of their comparison, so that in float64 
 windows and tables are made in float64, too. Several of these packages pin a PyTorch of
 their own; they are installed without what they ask for,
 
-    pip install --no-deps acids-rave asteroid audiocraft denoiser \\
-        descript-audiotools einops flamo
+    pip install --no-deps acids-rave asteroid audiocraft deepfilternet denoiser \\
+        descript-audiotools einops flamo vocos
 
 and of that, modules without content take the place here.
 """
@@ -27,8 +27,9 @@ from packages import with_torchaudio
 
 # What the packages import and the losses do not use.
 _ABSENT = {
-    *("GPUtil", "argbind", "av", "cached_conv", "ffmpy", "flashy", "flatten_dict"),
-    *("gin", "huggingface_hub", "julius", "lmdb", "markdown2"),
+    *("GPUtil", "argbind", "av", "cached_conv", "encodec", "ffmpy", "flashy"),
+    *("flatten_dict", "gin", "huggingface_hub", "julius", "libdf", "lmdb", "loguru"),
+    "markdown2",
     *("omegaconf", "pyfar", "pyloudnorm", "pytorch_lightning", "randomname", "rich"),
     *(
         "soundfile",
@@ -275,3 +276,47 @@ def cel() -> Callable[..., Any]:
     import torch
 
     return module("cels").paper_loss("cel").to(torch.get_default_dtype())
+
+
+def vocos() -> Callable[..., Any]:
+    """Vocos's mel loss; its bands, in float32 there, in the default dtype."""
+    import torch
+    from recipes_numpy import htk
+
+    loss = module("vocos.loss").MelSpecReconstructionLoss()
+    if torch.get_default_dtype() == torch.float64:
+        matrix = htk(24000, 1024, 100, 0.0, None)
+        loss.mel_spec.mel_scale.fb = torch.tensor(matrix.T)
+    return loss
+
+
+def deepfilternet() -> Callable[..., Any]:
+    """DeepFilterNet's loss, with the configuration of its third model."""
+    for name in ("torchaudio.backend", "torchaudio.backend.common"):  # gone since 2.1
+        sys.modules.setdefault(name, _Empty(name))
+    loss = module("df.loss", alone=True).MultiResSpecLoss
+    return loss([256, 512, 1024, 2048], 0.3, 500, 500)
+
+
+def stable_audio(sizes: Sequence[Sequence[int]], sample_rate: int) -> Any:
+    """stable-audio-tools' stereo loss of one example, put together of auraloss's."""
+    import torch
+
+    from korvax_eqx import AWeightingFilter
+
+    freq = module("auraloss.freq")
+    weighted = {"perceptual_weighting": True, "sample_rate": sample_rate}
+    both = freq.SumAndDifferenceSTFTLoss(*sizes, **weighted)
+    each = freq.MultiResolutionSTFTLoss(*sizes, **weighted)
+    if torch.get_default_dtype() == torch.float64:  # made in single precision there
+        taps = torch.tensor(AWeightingFilter(sample_rate).taps)[None, None]
+        for part in (*both.modules(), *each.modules()):
+            if isinstance(part, freq.STFTLoss):
+                part.prefilter.fir.weight.data = taps
+
+    def loss(x: Any, y: Any) -> Any:
+        x, y = y, x  # the target first, as there
+        channels = [each(x[:, i : i + 1], y[:, i : i + 1]) for i in range(2)]
+        return both(x, y) + sum(channels) / 2
+
+    return loss

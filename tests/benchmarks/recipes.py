@@ -40,6 +40,7 @@ sys.path[:0] = [str(ROOT), str(ROOT.parent), str(ROOT.parent / "helpers")]
 
 import originals  # noqa: E402
 import recipes_numpy as formulas  # noqa: E402
+import recipes_numpy_speech as speech  # noqa: E402
 from measure import temporary_bytes  # noqa: E402
 from opponents import torch_value_and_grad  # noqa: E402
 
@@ -266,6 +267,35 @@ def cases() -> dict[str, Case]:
             "torch-l1-snr", recipes.l1snr_db_multi, o.l1_snr, "MultiL1SNRDBLoss"
         ),
         "log_wmse": of("torch-log-wmse", lambda: recipes.log_wmse(SR), o.log_wmse, SR),
+        "vocos": of("vocos", recipes.vocos, o.vocos, formula=speech.vocos),
+        "bigvgan": Case(
+            lambda: recipes.bigvgan(SR),
+            formula=lambda x, y: speech.bigvgan(
+                x, y, SR, DAC["window_lengths"], DAC["n_mels"]
+            ),
+        ),
+        "stable_audio": of(
+            "auraloss",
+            lambda: recipes.stable_audio(SR),
+            o.stable_audio,
+            [list(column) for column in zip(*speech.STEREO_SIZES, strict=True)],
+            SR,
+            one_signal=True,
+            n_channels=2,
+        ),
+        "nemo_codec": Case(
+            lambda: recipes.nemo_codec(SR),
+            formula=lambda x, y: speech.nemo_codec(x, y, SR),
+        ),
+        "gtcrn": Case(recipes.gtcrn, formula=speech.gtcrn),
+        "deepfilternet": of(
+            "deepfilternet",
+            recipes.deepfilternet,
+            o.deepfilternet,
+            formula=speech.deepfilternet,
+        ),
+        "apnet2": Case(recipes.apnet2, formula=speech.apnet2),
+        "freev": Case(recipes.freev, formula=speech.freev),
     }
 
 

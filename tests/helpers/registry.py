@@ -109,17 +109,26 @@ SCALES = [
     Case("BWeighting", lambda: ke.BWeighting(sr=SAMPLE_RATE, n_fft=256)),
     Case("CWeighting", lambda: ke.CWeighting(sr=SAMPLE_RATE, n_fft=256)),
     Case("DWeighting", lambda: ke.DWeighting(sr=SAMPLE_RATE, n_fft=256)),
+    Case("SpectralCentroid", lambda: ke.SpectralCentroid(sr=SAMPLE_RATE, n_fft=256)),
+    Case("SpectralRolloff", lambda: ke.SpectralRolloff(sr=SAMPLE_RATE, n_fft=256)),
+    Case("SpectralFlatness", lambda: ke.SpectralFlatness()),
     Case("Chain", lambda: ke.Chain((ke.MelScale(SAMPLE_RATE, 256), ke.Log()))),
 ]
 SPECTRAL_LOSSES = [
     Case("ElementwiseLoss-L1", lambda: ke.ElementwiseLoss()),
     Case("ElementwiseLoss-L2", lambda: ke.ElementwiseLoss("L2")),
     Case("ElementwiseLoss-sum", lambda: ke.ElementwiseLoss(reduction="sum")),
+    Case("ElementwiseLoss-under", lambda: ke.ElementwiseLoss("L2", factor_under=2.0)),
+    Case("ElementwiseLoss-over", lambda: ke.ElementwiseLoss(factor_over=0.5)),
     Case("NormLoss", lambda: ke.NormLoss()),
     Case("NormLoss-frame", lambda: ke.NormLoss(over="frame", reduction="mean")),
     Case("RelativeLoss", lambda: ke.RelativeLoss()),
     Case("RelativeLoss-L1", lambda: ke.RelativeLoss("L1", 0.0)),
     Case("SpectralConvergenceLoss", lambda: ke.SpectralConvergenceLoss()),
+    Case(
+        "SpectralConvergenceLoss-estimate",
+        lambda: ke.SpectralConvergenceLoss(reference="estimate"),
+    ),
     Case("CumulativeEnergyLoss", lambda: ke.CumulativeEnergyLoss()),
     Case("Transport", lambda: ke.SpectralOptimalTransportLoss()),
     Case("Transport-p1", lambda: ke.SpectralOptimalTransportLoss(p=1)),
@@ -140,6 +149,9 @@ COMPLEX_SCALES = [
     Case("RealImaginary", lambda: ke.RealImaginary()),
     Case("Magnitude", lambda: ke.Magnitude()),
     Case("Magnitude-floor", lambda: ke.Magnitude(1.0, 1e-6, floor_mode="add")),
+    Case("PowerCompression", lambda: ke.PowerCompression()),
+    Case("PowerCompression-clip", lambda: ke.PowerCompression(0.5, 1e-6)),
+    Case("PowerCompression-add", lambda: ke.PowerCompression(0.3, 1e-12, "add")),
 ]
 COMPLEX_LOSSES = [
     Case("PhaseLoss", lambda: ke.PhaseLoss()),
@@ -149,6 +161,16 @@ COMPLEX_LOSSES = [
         lambda: ke.PhaseLoss(quantity="instantaneous_frequency", weighting="magnitude"),
     ),
     Case("PhaseLoss-delay", lambda: ke.PhaseLoss(quantity="group_delay")),
+    Case(
+        "PhaseLoss-delay-first",
+        lambda: ke.PhaseLoss(quantity="group_delay", prepend=True),
+    ),
+    Case(
+        "PhaseLoss-frequency-first",
+        lambda: ke.PhaseLoss(
+            quantity="instantaneous_frequency", weighting="magnitude", prepend=True
+        ),
+    ),
 ]
 # Losses that are no mean over signals.
 BATCH_LOSSES = [
@@ -469,6 +491,40 @@ RECIPES = [
             n_ffts=(256,), hop_lengths=(64,), win_lengths=(256,)
         ),
     ),
+    Case("vocos", lambda: recipes.vocos(SAMPLE_RATE, 256, 100, 20)),
+    Case(
+        "bigvgan",
+        lambda: recipes.bigvgan(SAMPLE_RATE, (5, 10), (64, 128), mag_weight=0.5),
+    ),
+    Case(
+        "stable_audio",
+        lambda: recipes.stable_audio(SAMPLE_RATE, *_RESOLUTIONS, w_lin_mag=0.5),
+        n_channels=2,
+    ),
+    Case(
+        "nemo_codec",
+        lambda: recipes.nemo_codec(
+            SAMPLE_RATE,
+            ((64, 16, 64), (256, 100, 200)),
+            (5, 20),
+            mel_loss_l2_scale=1.0,
+            time_domain_loss_scale=0.1,
+        ),
+    ),
+    Case("gtcrn", lambda: recipes.gtcrn(256, 128)),
+    Case("deepfilternet", lambda: recipes.deepfilternet((256, 128))),
+    Case(
+        "apnet2",
+        lambda: recipes.apnet2(
+            SAMPLE_RATE, n_fft=256, hop_size=100, win_size=200, num_mels=20
+        ),
+    ),
+    Case(
+        "freev",
+        lambda: recipes.freev(
+            SAMPLE_RATE, n_fft=256, hop_size=64, win_size=256, num_mels=20, w_phase=0
+        ),
+    ),
     Case("log_wmse", lambda: recipes.log_wmse(SAMPLE_RATE)),
     Case(
         "log_wmse-sum",
@@ -587,6 +643,14 @@ LEARNABLE = [
         lambda: _on_spectra(ke.Log(jnp.array(2.0), jnp.array(4.0), floor_mode="clip")),
     ),
     Case("MeanOverBins", lambda: _on_spectra(ke.MeanOverBins(jnp.linspace(0, 2, 129)))),
+    Case(
+        "SpectralCentroid",
+        lambda: _on_spectra(ke.SpectralCentroid(jnp.linspace(0.0, 4.0, 129))),
+    ),
+    Case(
+        "SpectralRolloff",
+        lambda: _on_spectra(ke.SpectralRolloff(jnp.linspace(0.0, 4.0, 129), 0.5)),
+    ),
     Case("Power", lambda: _on_spectra(ke.Power(jnp.array(0.4), 1e-3))),
     Case("LogCoshLoss", lambda: ke.LogCoshLoss(jnp.array(1.5))),
     Case("LogWMSELoss", lambda: ke.LogWMSELoss(_array(0.5, -1.0, 0.5))),
@@ -717,6 +781,7 @@ OPTIONS = [
             lambda: ke.Spectrogram(**SIZES, normalized=True, extra_padding=True),
             lambda: ke.Spectrogram(**SIZES, normalized="window", floor_mode="add"),
             lambda: ke.Spectrogram(**SIZES, normalized="frame_length"),
+            lambda: ke.Spectrogram(**SIZES, normalized="sum"),
         ),
     ),
     Case(
