@@ -36,6 +36,7 @@ PEERS: dict[str, set[str]] = {
         "test_equals_torchmetrics",
     },
     "test_porting.py": {"test_values_are_equal"},
+    "test_readme.py": {"test_other_libraries"},
     "test_recipes_energy.py": {
         "test_equals_cels",
         "test_equals_cels_with_other_frames",
