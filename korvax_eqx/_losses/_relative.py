@@ -18,7 +18,7 @@ class RelativeLoss(AbstractSpectralLoss):
 
     $p$ is 1 (L1) or 2 (L2). The denominator has $\epsilon$ added, by default nothing:
     squares of quiet power spectra are far below any fixed number. RAVE takes one
-    quotient for the whole batch: [`BatchRelativeLoss`][].
+    quotient for the whole batch: `BatchRelativeLoss`.
     """
 
     metric: Literal["L1", "L2"] = eqx.field(static=True)
@@ -56,7 +56,7 @@ class BatchRelativeLoss(AbstractBatchLoss):
     $p$ is 1 (L1) or 2 (L2). With L2 and `eps=0.0` it is the linear term of RAVE's
     spectral distance (Caillon and Esling 2021, "RAVE: A variational autoencoder for
     fast and high-quality neural audio synthesis"). A loud example outweighs a quiet
-    one, and a part of a batch has another value than the whole: [`RelativeLoss`][]
+    one, and a part of a batch has another value than the whole: `RelativeLoss`
     takes a quotient for each signal.
     """
 

@@ -18,7 +18,7 @@ class SpectralConvergenceLoss(AbstractSpectralLoss):
     r"""Spectral convergence $\|S_y - S_x\|_F / (\|S_y\|_F + \epsilon)$.
 
     One ratio for every leading index, then their mean. auraloss takes one ratio over
-    the whole batch instead: [`BatchSpectralConvergenceLoss`][]. The gradient of a norm
+    the whole batch instead: `BatchSpectralConvergenceLoss`. The gradient of a norm
     at 0 is 0. See Arik, Jun, Diamos (2019), "Fast spectrogram inversion using
     multi-head convolutional neural networks", IEEE SPL 26(1).
     """
@@ -48,7 +48,7 @@ class BatchSpectralConvergenceLoss(AbstractBatchLoss):
     Both norms are over everything, as in auraloss and ParallelWaveGAN (Yamamoto, Song,
     Kim 2020, "Parallel WaveGAN", ICASSP), which have no $\epsilon$: `eps=0.0`. A loud
     example outweighs a quiet one, and a part of a batch has another value than the
-    whole: [`SpectralConvergenceLoss`][] takes a ratio for each signal. The gradient of
+    whole: `SpectralConvergenceLoss` takes a ratio for each signal. The gradient of
     a norm at 0 is 0. Squares are summed, so that magnitudes below 1e-19 count as 0 in
     float32.
     """

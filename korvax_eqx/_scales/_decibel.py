@@ -24,7 +24,7 @@ Reference = float | Float[Array, ""] | Callable[[Array], Float[ArrayLike, ""]]
 class AmplitudeToDB(AbstractScale):
     """Amplitudes in decibels: `20 log10(max(amin, |S|) / max(amin, |ref|))`.
 
-    Differs from the function [`amplitude_to_db`][], and from librosa, in that each
+    Differs from the function `amplitude_to_db`, and from librosa, in that each
     spectrogram (the last two axes) has its own maximum and its own reference, however
     many are in a batch. The derivative is 0 where the value is clipped by `amin`.
     """
@@ -70,7 +70,7 @@ class AmplitudeToDB(AbstractScale):
 class PowerToDB(AbstractScale):
     """Powers in decibels: `10 log10(max(amin, S) / max(amin, ref))`.
 
-    Differs from the function [`power_to_db`][], and from librosa, in that each
+    Differs from the function `power_to_db`, and from librosa, in that each
     spectrogram (the last two axes) has its own maximum and its own reference, however
     many are in a batch. The derivative is 0 where the value is clipped by `amin`.
     """
@@ -126,7 +126,7 @@ def amplitude_to_db(
     - `ref`: the amplitude at 0 dB, or a callable that returns it for the whole of `S`.
     - `amin`: smallest amplitude, for `S` and for `ref`.
     - `top_db`: values further than this below the maximum of the whole of `S` are
-        raised to that limit, `None` sets none. For a batch use [`AmplitudeToDB`][],
+        raised to that limit, `None` sets none. For a batch use `AmplitudeToDB`,
         where one example does not change another.
 
     **Returns:** dB, of the same shape; of an empty array an empty one.
@@ -155,7 +155,7 @@ def power_to_db(
     - `ref`: the power at 0 dB, or a callable that returns it for the whole of `S`.
     - `amin`: smallest power, for `S` and for `ref`.
     - `top_db`: values further than this below the maximum of the whole of `S` are
-        raised to that limit, `None` sets none. For a batch use [`PowerToDB`][], where
+        raised to that limit, `None` sets none. For a batch use `PowerToDB`, where
         one example does not change another.
 
     **Returns:** dB, of the same shape; of an empty array an empty one.

@@ -21,7 +21,7 @@ class MeanOverBins(AbstractScale):
     r"""The mean over bins, one value a frame: $\frac1n \sum_k w_k S_k$.
 
     Of a power spectrogram, in dB afterwards, it is a loudness. With the weights
-    `10 ** (A / 10)`, where `A` is [`A_weighting`][] at the frequencies of the bins in
+    `10 ** (A / 10)`, where `A` is `A_weighting` at the frequencies of the bins in
     dB, and `PowerToDB(amin=1e-8, top_db=None)` after it, it is DDSP's, with a range of
     80 dB (Engel et al. 2020, "DDSP: Differentiable digital signal processing", ICLR).
     """

@@ -42,7 +42,7 @@ _N_GROUPS = 4
 class MelScale(AbstractScale):
     """Sums FFT bins into bands with triangular weights: `mel = M S`.
 
-    `M` is [`mel_filterbank`][]; the defaults are librosa's.
+    `M` is `mel_filterbank`; the defaults are librosa's.
     """
 
     scope: ClassVar[Scope] = "frame"
@@ -175,7 +175,7 @@ def to_mel_scale(
     fmin: float = 0.0,
     fmax: float | None = None,
 ) -> Float[Array, "*channels {n_mels} n_frames"]:
-    """Sum FFT bins into mel bands: [`MelScale`][] with these arguments, applied to `S`.
+    """Sum FFT bins into mel bands: `MelScale` with these arguments, applied to `S`.
 
     **Arguments:**
 

@@ -77,7 +77,7 @@ class AWeighting(_AbstractWeighting):
 
     The spectrum must already be in dB. A-weighted decibels of a power spectrogram:
     `Chain((PowerToDB(), AWeighting(sr=16000, n_fft=2048)))`. The curve is
-    [`A_weighting`][].
+    `A_weighting`.
     """
 
     curve: ClassVar[Curve] = "A"  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -86,8 +86,8 @@ class AWeighting(_AbstractWeighting):
 class BWeighting(_AbstractWeighting):
     """Adds the B-weighting of each bin to a spectrum in dB: `S + B(f)`.
 
-    The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
-    [`B_weighting`][].
+    The spectrum must already be in dB, as for `AWeighting`. The curve is
+    `B_weighting`.
     """
 
     curve: ClassVar[Curve] = "B"  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -96,8 +96,8 @@ class BWeighting(_AbstractWeighting):
 class CWeighting(_AbstractWeighting):
     """Adds the C-weighting of each bin to a spectrum in dB: `S + C(f)`.
 
-    The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
-    [`C_weighting`][].
+    The spectrum must already be in dB, as for `AWeighting`. The curve is
+    `C_weighting`.
     """
 
     curve: ClassVar[Curve] = "C"  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -106,8 +106,8 @@ class CWeighting(_AbstractWeighting):
 class DWeighting(_AbstractWeighting):
     """Adds the D-weighting of each bin to a spectrum in dB: `S + D(f)`.
 
-    The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
-    [`D_weighting`][].
+    The spectrum must already be in dB, as for `AWeighting`. The curve is
+    `D_weighting`.
     """
 
     curve: ClassVar[Curve] = "D"  # pyright: ignore[reportIncompatibleVariableOverride]

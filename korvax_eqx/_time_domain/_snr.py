@@ -18,7 +18,7 @@ class SNRLoss(AbstractWaveformLoss):
 
     Where energies are not far above $\epsilon$ it says little, and two silent signals
     give 80 dB. With `eps_mode="both"` it is torchmetrics's (`eps=1.19e-7`), and with
-    `"relative"` no level makes a difference: see [`SISDRLoss`][].
+    `"relative"` no level makes a difference: see `SISDRLoss`.
     """
 
     zero_mean: bool = eqx.field(static=True)

@@ -65,7 +65,7 @@ class MFCC(AbstractFramesTransform):
     $k = 1, 2, \dots$ and $l$ = `lifter`.
 
     In dB, each spectrogram is limited to `top_db` below its own maximum. The function
-    [`mfcc`][], as korvax and librosa, takes the maximum of the whole batch.
+    `mfcc`, as korvax and librosa, takes the maximum of the whole batch.
     """
 
     window: Any
@@ -240,7 +240,7 @@ def cepstral_coefficients(
 
     - `S`: power spectrogram, e.g. in mel bands.
     - `n_cc`: number of coefficients, at most the number of bins.
-    - `norm`, `mag_scale`, `lifter`: as in [`MFCC`][], but with `mag_scale="db"` the
+    - `norm`, `mag_scale`, `lifter`: as in `MFCC`, but with `mag_scale="db"` the
         limit of 80 dB is below the maximum of the whole of `S`.
 
     **Returns:** coefficients of the same dtype.
@@ -284,7 +284,7 @@ def mfcc(
     """Apply `mel_spectrogram` to `x`, then `cepstral_coefficients`.
 
     With `mag_scale="db"` the limit of 80 dB is below the maximum of the whole batch;
-    in the class [`MFCC`][] it is below that of each signal.
+    in the class `MFCC` it is below that of each signal.
     """
     with _warnings.remade("mfcc"):
         S = mel_spectrogram(
