@@ -16,7 +16,9 @@ _SKIPPED = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 # Not what belongs to another project: "audiocraft's `MRSTFTLoss`".
-_SPAN = re.compile(r"(?<!`)(?<!'s )`((?:ke\.|korvax_eqx\.)?(\w+(?:\.\w+)?))(\([^`]*\))?`(?!`)")
+_SPAN = re.compile(
+    r"(?<!`)(?<!'s )`((?:ke\.|korvax_eqx\.)?(\w+(?:\.\w+)?))(\([^`]*\))?`(?!`)"
+)
 
 
 @functools.cache
