@@ -92,7 +92,7 @@ def _math(formula: str, is_block: bool) -> str:
     return f'<div class="formula">{math}</div>' if is_block else math
 
 
-# --- Pages from Markdown files ---------------------------------------------------------
+# --- Pages from Markdown files --------------------------------------------------
 
 
 def pages() -> dict[str, str]:
@@ -180,7 +180,7 @@ def tour() -> tuple[str, dict[str, bytes]]:
     return text, dict(resources["outputs"])
 
 
-# --- Pages from the package ------------------------------------------------------------
+# --- Pages from the package -----------------------------------------------------
 
 
 def classes(rooms: list[str]) -> Iterator[tuple[str, type]]:
