@@ -24,7 +24,7 @@ Frequencies = Float[Array | np.ndarray, " n_bins"] | Sequence[float]
 class _AbstractWeighting(AbstractScale):
     """Adds a frequency weighting to a spectrum in dB: `S + w(f)`.
 
-    The library's are all there are: a class says which curve it is.
+    Private: the library's four weightings are its only subclasses.
     """
 
     scope: ClassVar[Scope] = "frame"
@@ -44,15 +44,15 @@ class _AbstractWeighting(AbstractScale):
     ) -> None:
         """**Arguments:**
 
-        - `frequencies`: of the bins, Hz, shape `(n_bins,)`, e.g.
+        - `frequencies`: centre of each bin, Hz, shape `(n_bins,)`, e.g.
             `MelScale(...).frequencies`. A JAX array is learnable.
-        - `min_db`: lower limit of the weighting, dB. `None` sets none, for frequencies
-            above 0 Hz, where the weighting is minus infinity.
+        - `min_db`: lower limit of the weighting, dB. `None`: no limit; frequencies must
+            then be above 0 Hz, where the weighting is minus infinity.
         - `sr`, `n_fft`: sample rate in Hz and samples of a frame, in place of
             `frequencies`, for a spectrum of `n_fft // 2 + 1` FFT bins.
 
-        **Raises:** `ValueError` if the bins are given in neither or both ways, or a
-        value is out of these ranges.
+        **Raises:** `ValueError` if the bins are given in both ways or in neither, or
+        for a value outside these ranges.
         """
         self.frequencies, self.min_db, self.sr, self.n_fft = _check(
             type(self).__name__, frequencies, min_db, sr, n_fft
@@ -65,7 +65,7 @@ class _AbstractWeighting(AbstractScale):
 
     @property
     def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
-        """What is added to each bin, dB."""
+        """The value added to each bin, dB."""
         return weighting_values(self.curve, _bins(self), self.min_db)
 
     def apply(self, data: Spectra) -> Spectra:
