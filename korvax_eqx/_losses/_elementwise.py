@@ -23,9 +23,9 @@ _OWNER = "ElementwiseLoss"
 class ElementwiseLoss(AbstractSpectralLoss):
     r"""Mean over all elements of $|S_x - S_y|$ (L1) or $|S_x - S_y|^2$ (L2).
 
-    With `reduction="sum"` it is the sum over the bins and frames of a signal, and, as
-    every loss here, the mean over signals. A project that sums over the batch too has
-    a value that is the number of signals times this one.
+    With `reduction="sum"` it is the sum over the bins and frames of each signal, then,
+    like every loss here, the mean over signals. If a project sums over the batch too,
+    multiply by the number of signals.
 
     The derivative of the absolute value at 0 is 0: equal spectra have zero gradient.
     Complex spectra are compared by the magnitude of their difference.
@@ -69,7 +69,7 @@ def elementwise_loss(
     /,
     metric: Literal["L1", "L2"] = "L1",
 ) -> Float[Array, ""]:
-    """Apply `ElementwiseLoss` to two arrays of any one shape."""
+    """Apply `ElementwiseLoss` to two arrays of the same shape."""
     loss = ElementwiseLoss(metric)
     checks.pair(_OWNER, S_x, S_y)
     return loss(jnp.reshape(S_x, (-1, 1)), jnp.reshape(S_y, (-1, 1)))

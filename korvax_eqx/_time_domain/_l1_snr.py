@@ -1,4 +1,4 @@
-"""Signal-to-noise ratio of absolute differences."""
+"""Signal-to-noise ratio with absolute values."""
 
 from typing import ClassVar
 
@@ -13,16 +13,16 @@ from korvax_eqx._numerics._waveform import l1_snr, level_penalty
 
 
 class L1SNRLoss(AbstractWaveformLoss):
-    r"""Ratio of mean absolute error and mean absolute target, in dB.
+    r"""Mean absolute error over mean absolute target, in dB.
 
     $$D = 10 \log_{10} \frac{\frac1n\sum |x - y| + \epsilon}{\frac1n\sum |y| + \epsilon}
       + \lambda\,|L_x - L_y|$$
 
-    Smaller is better. The second term, with `level=True`, is the penalty of a wrong
-    level, with $L = 10 \log_{10}(\frac1n\sum x^2 + 10^{-8})$: its weight $\lambda$,
-    which carries no gradient, is between 0.1 and 1, the larger the louder a silent
-    target is estimated. See Watcharasupat et al. (2023), "A generalized bandsplit
-    neural network for cinematic audio source separation", and its package torch-l1-snr.
+    Smaller is better. With `level=True` the second term penalises a wrong level, with
+    $L = 10 \log_{10}(\frac1n\sum x^2 + 10^{-8})$: its weight $\lambda$, which carries
+    no gradient, is between 0.1 and 1, see `LevelLoss`. See Watcharasupat et al. (2023),
+    "A generalized bandsplit neural network for cinematic audio source separation", and
+    its package torch-l1-snr.
     """
 
     scope: ClassVar[Scope] = "value"
@@ -33,9 +33,9 @@ class L1SNRLoss(AbstractWaveformLoss):
         """**Arguments:**
 
         - `eps`: $\\epsilon$, non-negative.
-        - `level`: whether to add the penalty of a wrong level.
+        - `level`: whether to add the penalty for a wrong level.
 
-        **Raises:** `ValueError` for a value of another kind.
+        **Raises:** `ValueError` for an argument outside these rules.
         """
         self.eps = checks.non_negative("L1SNRLoss", "eps", eps)
         self.level = checks.boolean("L1SNRLoss", "level", level)

@@ -1,4 +1,4 @@
-"""The logarithm of a frequency-weighted error, relative to the level of a mixture."""
+"""The logarithm of a filtered error, relative to the level of a mixture."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -20,25 +20,25 @@ from korvax_eqx._numerics._safe import in_range
 from korvax_eqx._numerics._waveform import log_ratio
 
 Mixture = Literal["target", "sum", "last"]
-# The least power of a mixture.
+# The smallest power of a mixture.
 _LEAST_POWER = 1e-16
 
 
 class LogWMSELoss(AbstractWaveformLoss):
-    r"""Logarithm of the filtered squared error, relative to a mixture's filtered power.
+    r"""Log of the mean squared filtered error, relative to the filtered power of a
+    mixture.
 
     $$4 \ln\left(\frac{\frac1n \sum (h * (x - y))^2}{\max(\frac1n \sum (h * u)^2,
       10^{-16})} + \epsilon\right)$$
 
-    Smaller is better; equal signals give $4 \ln \epsilon$, -73.7. Of a source in a
-    mixture $u$ also where that source is silent, which ratios of one signal cannot.
-    The mixture is a constant: it carries no gradient.
+    Smaller is better; equal signals give $4 \ln \epsilon$, -73.7. Unlike single-signal
+    ratios, it is defined for sources that are silent, because it is relative to their
+    mixture $u$. The mixture carries no gradient.
 
-    The mixture is a third signal beside $x$ and $y$. Here it comes with the target:
-    sources are in the axis before the samples, shape `(*batch, n_sources, n_samples)`,
-    and the mixture is their sum, or what is given as the last of them. With
-    `mixture="target"` every signal is its own mixture. See Jordal (2023),
-    "log-wmse-audio-quality", and the package torch-log-wmse.
+    The mixture is taken from the target: the axis before the samples holds the sources,
+    shape `(*batch, n_sources, n_samples)`, and the mixture is their sum (`"sum"`) or
+    the last entry (`"last"`). With `"target"`, each target signal is its own mixture.
+    See Jordal (2023), "log-wmse-audio-quality", and the package torch-log-wmse.
     """
 
     taps: Any
@@ -59,13 +59,15 @@ class LogWMSELoss(AbstractWaveformLoss):
         - `taps`: $h$, shape `(n_taps,)`. A sequence or NumPy array is configuration, a
             JAX array is learnable. `(1.0,)` filters nothing.
         - `mixture`: `"target"`, `"sum"` of the targets along the axis before the
-            samples, or `"last"` along it, which then is not compared itself. The last
-            two mix channels: `jax.vmap` and `lengths` go over recordings.
-        - `eps`: $\epsilon$, what an error of 0 counts as. Positive.
-        - `threshold_db`: filtered differences below it count as 0, in dB of the
-            mixture's root mean square, -68 in log-wmse-audio-quality. The filtered
-            signals are then as long as the signals themselves; otherwise what rings
-            beyond their ends counts, too.
+            samples, or `"last"`: the last entry of that axis, which is not compared
+            itself. With the last two, `jax.vmap` and `lengths` apply to recordings, not
+            to single channels.
+        - `eps`: $\epsilon$, so that an error of 0 gives a finite value. Positive.
+        - `threshold_db`: filtered differences below this level count as 0, in dB
+            relative to the root mean square of the mixture (-68 in
+            log-wmse-audio-quality). The filtered signals are then cut to the length of
+            the signals. With `None` the ringing of the filter beyond their ends counts
+            too.
 
         **Raises:** `ValueError` for an argument outside these rules.
         """
@@ -89,7 +91,7 @@ class LogWMSELoss(AbstractWaveformLoss):
             mixture = Signals(jnp.sum(y.x, axis=-2, keepdims=True), _first(y.n_samples))
         elif self.mixture == "last":
             x, y, mixture = self._split(x, y)
-        # A constant of the signals, while the filter may be learned.
+        # No gradient for the signals; the filter may be learned.
         mixture = Signals(jax.lax.stop_gradient(mixture.x), mixture.n_samples)
         power = in_range(self._energy(mixture) / mixture.count)
         power = jnp.where(power < _LEAST_POWER, _LEAST_POWER, power)
@@ -113,11 +115,12 @@ class LogWMSELoss(AbstractWaveformLoss):
     def _energy(
         self, data: Signals, scale: Float[Array, "*rows"] | None = None
     ) -> Float[Array, "*rows"]:
-        """Return the energy of filtered signals; what is below `scale` and dB is 0."""
+        """Return the energy of filtered signals; values below the threshold count as
+        0."""
         x = data.x
         if self.threshold_db is None:
             return filtered_energy(x, self.taps)
-        # `correlate` takes taps as they are; reversed, it convolves.
+        # `correlate` does not reverse the taps: reversed taps make a convolution.
         taps = jnp.asarray(self.taps, x.dtype)[::-1]
         filtered = cut_off(correlate(x, taps), data.n_samples)
         if scale is not None:
@@ -128,5 +131,5 @@ class LogWMSELoss(AbstractWaveformLoss):
 
 
 def _first(n_samples: Int[Array, "*rows channels"] | None) -> Any:
-    """Return the length of each recording, with an axis for channels."""
+    """Return the length of each recording, keeping an axis for the channels."""
     return None if n_samples is None else n_samples[..., :1]

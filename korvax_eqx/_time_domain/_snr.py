@@ -14,11 +14,11 @@ class SNRLoss(AbstractWaveformLoss):
 
     $$-10 \log_{10}\left(\frac{\sum y^2}{\sum (x - y)^2 + \epsilon} + \epsilon\right)$$
 
-    Smaller is better. In auraloss `SNRLoss`, there after averaging over the batch too.
+    Smaller is better. auraloss's `SNRLoss`, which averages over the batch first.
 
-    Where energies are not far above $\epsilon$ it says little, and two silent signals
-    give 80 dB. With `eps_mode="both"` it is torchmetrics's (`eps=1.19e-7`), and with
-    `"relative"` no level makes a difference: see `SISDRLoss`.
+    It is meaningless if the energies are not far above $\epsilon$; two silent signals
+    give 80 dB. `eps_mode="both"` with `eps=1.19e-7` is torchmetrics, and with
+    `"relative"` the level makes no difference: see `SISDRLoss`.
     """
 
     zero_mean: bool = eqx.field(static=True)
@@ -34,11 +34,11 @@ class SNRLoss(AbstractWaveformLoss):
     ):
         """**Arguments:**
 
-        - `zero_mean`: whether the mean of each signal is taken away first.
+        - `zero_mean`: whether the mean of each signal is subtracted first.
         - `eps`: $\\epsilon$, non-negative.
-        - `eps_mode`: where it stands, see above.
+        - `eps_mode`: where $\\epsilon$ is added, see `SISDRLoss`.
 
-        **Raises:** `ValueError` for a value of another kind.
+        **Raises:** `ValueError` for an argument outside these rules.
         """
         self.zero_mean = checks.boolean("SNRLoss", "zero_mean", zero_mean)
         self.eps = checks.non_negative("SNRLoss", "eps", eps)
