@@ -19,8 +19,7 @@ import korvax_eqx as kx
 STRIDES = (4, 4, 4)  # of the encoder's layers
 
 LOSSES: dict[str, Callable[[], Any]] = {
-    # Below -60 dB of a full-scale bin, noise is as good as any other.
-    "mrstft": lambda: kx.MRSTFTLoss(log_eps=1e-2),
+    "mrstft": kx.recipes.mrstft,
     "smooth": kx.SmoothMRSTFTLoss,
     "mel": lambda: kx.TimeFrequencyLoss(
         kx.MelSpectrogram(SR, 1024, n_mels=80, hop_length=256, power=1),
@@ -30,7 +29,7 @@ LOSSES: dict[str, Callable[[], Any]] = {
     # The everyday objective: spectra at several resolutions, mel bands, the waveform.
     "sum": lambda: kx.SumLoss(
         {
-            "stft": kx.MRSTFTLoss(log_eps=1e-2),
+            "stft": kx.recipes.mrstft(),
             "mel": LOSSES["mel"](),
             "wave": kx.WaveformLoss("L1"),
             "sdr": kx.SISDRLoss(),

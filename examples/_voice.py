@@ -1,4 +1,4 @@
-"""A made-up voice, the sound that `sound_match.py` matches when it is given none."""
+"""The sung phrase, which `sound_match.py` matches when it is given no sound."""
 
 import numpy as np
 from _synth import SR, hertz

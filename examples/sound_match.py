@@ -1,25 +1,27 @@
 """Match the sound of a recording by gradient descent.
 
-A synthesiser that is an Equinox module, harmonics and filtered noise (`_synth.py`), is
+A synthesiser (harmonics and filtered noise, an Equinox module in `_synth.py`) is
 fitted to one recording with optax and losses from `korvax_eqx`.
 
-    python examples/sound_match.py                         # a made-up voice
+    python examples/sound_match.py                         # a sung phrase
     python examples/sound_match.py speech.wav
     python examples/sound_match.py cello.ogg --loss sot+mrstft --steps 3000
 
-By default, in about 35 seconds of CPU time, the voice's log-spectral distance falls
-from 16.5 to 4.0 dB and its pitch error from 4.3 to 0.4 cents. Speech comes to 4 dB, a
-cello to 5, a trumpet, a violin or a piano to 7; two takes of the same noise differ by
-7.9. `sot+mrstft` is as close, with levels that are a little closer. `sot` alone is
-coarse, 10 dB and 13 cents: transport sees where the energy is, not every harmonic.
+With no file it makes its own recording, a sung phrase. In about 35 seconds of CPU time
+the log-spectral distance to it falls from 16.5 to 4.0 dB and the pitch error from 4.3
+to 0.4 cents. Speech comes to 4 dB, a cello to 5, a trumpet, a violin or a piano to 7;
+two takes of the same noise differ by 7.9. `sot+mrstft` is as close, and its levels are
+a little closer. `sot` alone is coarse, 10 dB and 13 cents: transport sees where the
+energy is, not every harmonic.
 
-What descent finds: the amplitudes of all harmonics and of the noise's bands over time,
-from small and equal; the harmonics' phases; and the last few cents of the pitch curve.
-What it is given: that curve to about 0.1 semitones, from a pitch tracker in NumPy.
+Gradient descent finds the amplitudes of all harmonics and noise bands over time,
+starting from small and equal ones, the phases of the harmonics, and the last few cents
+of the pitch curve. A pitch tracker in NumPy gives it that curve to within about 0.1
+semitones.
 
-It leaves `target.wav`, `before.wav`, `result.wav`, `sound_match.png` and
-`sound_match_difference.png` in `--out`, and prints the terms of the loss, and measures
-that were not fitted, before and after.
+It writes `target.wav`, `before.wav`, `after.wav`, `sound_match.png` and
+`sound_match_difference.png` to `--out`. It prints the loss of the files that it wrote,
+the terms of the loss, and measures that were not fitted, before and after the fit.
 """
 
 import argparse
@@ -57,6 +59,7 @@ class Target(NamedTuple):
     """What to match: a signal of peak 0.7, padded to a multiple of `KNOT`."""
 
     name: str
+    steps: str  # what was done to the recording
     x: Float[np.ndarray, " n_samples"]
     length: int  # samples, without the padding
     gain: float  # from `x` back to the level of the recording
@@ -64,10 +67,15 @@ class Target(NamedTuple):
 
 
 def load_target(path: str | None, seconds: float) -> Target:
-    """Read a recording, or make the example's own sound if `path` is `None`."""
-    x, f0 = sung_phrase() if path is None else (read_sound(path), None)
+    """Read a recording, or sing the example's own phrase if `path` is `None`."""
+    f0, steps = None, []
+    if path is None:
+        x, f0 = sung_phrase()
+    else:
+        x, steps = read_sound(path)
     length = round(seconds * SR)
     if length < len(x):
+        steps.append(f"cut to the first {seconds:g} s of {len(x) / SR:.3g} s")
         x, f0 = x[:length], None if f0 is None else f0[:length]
         x[-KNOT:] *= np.linspace(1, 0, KNOT)  # no click at the cut
     if len(x) < SR // 10:
@@ -78,12 +86,15 @@ def load_target(path: str | None, seconds: float) -> Target:
         sys.exit(f"sound_match: {path!r} has samples that are no numbers.")
     gain = float(np.max(np.abs(x))) / 0.7
     padded = np.pad(x / gain, (0, -len(x) % KNOT)).astype(np.float32)
-    name = "A made-up voice" if path is None else Path(path).name
-    return Target(name, padded, len(x), gain, f0)
+    name = "The sung phrase" if path is None else Path(path).name
+    return Target(name, ", ".join(steps), padded, len(x), gain, f0)
 
 
-def read_sound(path: str) -> Float[np.ndarray, " n_samples"]:
-    """Read any file that libsndfile knows, as one channel at `SR`."""
+def read_sound(path: str) -> tuple[Float[np.ndarray, " n_samples"], list[str]]:
+    """Read any file that libsndfile knows, as one channel at `SR`.
+
+    **Returns:** the samples, and what was done to them, to be printed.
+    """
     if not Path(path).is_file():  # which a pipe is not, nor anything else to wait for
         sys.exit(f"sound_match: cannot read the sound {path!r}: there is no such file.")
     try:
@@ -92,7 +103,12 @@ def read_sound(path: str) -> Float[np.ndarray, " n_samples"]:
         sys.exit(f"sound_match: cannot read the sound {path!r}: {error}")
     if len(x) == 0:
         sys.exit(f"sound_match: {path!r} has no samples.")
-    return soxr.resample(x.mean(axis=1), sr, SR)
+    steps = []
+    if x.shape[1] > 1:
+        steps.append(f"{x.shape[1]} channels mixed to mono")
+    if sr != SR:
+        steps.append(f"resampled from {sr} to {SR} Hz")
+    return soxr.resample(x.mean(axis=1), sr, SR), steps
 
 
 # --- The loss -------------------------------------------------------------------------
@@ -120,8 +136,7 @@ def transport_loss() -> ke.TimeFrequencyLoss:
 
 
 LOSSES: dict[str, Callable[[], Any]] = {
-    # With magnitudes of up to about 100, the logarithm takes -80 dB for silence.
-    "mrstft": lambda: ke.MRSTFTLoss(log_eps=1e-2),
+    "mrstft": ke.recipes.mrstft,
     "smooth": ke.SmoothMRSTFTLoss,
     "sot": transport_loss,
 }
@@ -255,17 +270,20 @@ def measure(synth: Synth, target: Target) -> dict[str, float]:
     return values
 
 
-def report(synth: Synth, loss: ke.BoundLoss, target: Target) -> dict[str, float]:
-    """Return the loss, its terms and the measures, by name."""
-    total, terms = loss.with_terms(synth())
+def report(
+    file: Path, synth: Synth, loss: ke.BoundLoss, target: Target
+) -> dict[str, float]:
+    """Return by name: the loss of a file that was written, its terms, the measures."""
+    total, terms = loss.with_terms(read_again(file))
     numbers = {"loss": float(total), **{name: float(v) for name, v in terms.items()}}
     return numbers | measure(synth, target)
 
 
 LEGEND = (
-    "`loss` is what descends, the sum of its weighted terms, which follow by name: of "
-    "the loss, of the window in samples, and `lin` for magnitudes or `log` for their "
-    "logarithms. After them measures that were not fitted. 0 is a perfect match."
+    "`loss` is that of the files written, the sum of its weighted terms. A term is "
+    "called after its loss, the window length in samples, and `lin` for magnitudes or "
+    "`log` for their logarithms. The rows after the terms were not fitted. 0 is a "
+    "perfect match."
 )
 
 
@@ -287,7 +305,7 @@ def draw(path: Path, target: Target, result: Synth, history: Terms, title: str) 
     left, right = (figure.add_subfigure(cell) for cell in grid)
     picture = ke.Spectrogram(1536, hop_length=192, power=1)
     peak = float(jnp.max(picture(jnp.asarray(target.x))))
-    sounds = {"Target": target.x, "Result": np.asarray(result())}
+    sounds = {"Target": target.x, "After the fit": np.asarray(result())}
     for ax, (name, x) in zip(left.subplots(2), sounds.items(), strict=True):
         x = x[: target.length]
         plot.spectrogram(x, picture, SR, ax=ax, ref=peak, vmax=0, axis="mel")
@@ -337,7 +355,7 @@ def parse_arguments() -> argparse.Namespace:
     summary = (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(description=summary)
     parser.add_argument(
-        "sound", nargs="?", help="a WAV, FLAC or OGG file (default: a made-up voice)"
+        "sound", nargs="?", help="a WAV, FLAC or OGG file (default: a sung phrase)"
     )
     parser.add_argument(
         "--loss",
@@ -376,31 +394,46 @@ def write_sound(path: Path, x: Any, target: Target) -> None:
     soundfile.write(path, np.clip(x, -1, 1), SR)
 
 
+def read_again(path: Path) -> Float[Array, " n_samples"]:
+    """Read a sound that was written here, as `korvax_eqx compare` reads it."""
+    return jnp.asarray(soundfile.read(path, dtype="float32")[0])
+
+
 def main() -> None:
     """Fit, and report."""
     plt.switch_backend("agg")
     arguments = parse_arguments()
     target = load_target(arguments.sound, arguments.seconds)
+    if target.steps:
+        print(f"{target.name}: {target.steps}.", flush=True)
     loss = bound_sum(arguments.loss, jnp.asarray(target.x))
     start = initial_synth(target.x, arguments.seed)
     result, history = fit(start, loss, arguments.steps)
 
-    before, after = (report(synth, loss, target) for synth in (start, result))
+    out = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    files = [out / f"{name}.wav" for name in ("target", "before", "after")]
+    for file, x in zip(files, (target.x, start(), result()), strict=True):
+        write_sound(file, x, target)
+    written = bound_sum(arguments.loss, read_again(files[0]))
+    before, after = (
+        report(file, synth, written, target)
+        for file, synth in zip(files[1:], (start, result), strict=True)
+    )
     title = f"{target.name} matched with {'+'.join(arguments.loss)}"
     for name in ("log-spectral distance (dB)", "mel-spectral difference (dB)"):
         change = f"{before[name]:.1f} → {after[name]:.1f} dB"
         title += f", {name.removesuffix(' (dB)')} {change}"
     print_table(before, after, title)
 
-    out = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
-    for file, x in (("target", target.x), ("before", start()), ("result", result())):
-        write_sound(out / f"{file}.wav", x, target)
     draw(out / "sound_match.png", target, result, history, title)
     draw_difference(out / "sound_match_difference.png", target, start, result)
     if arguments.pictures:
         _pictures.renew(out / "sound_match.png", out / "sound_match_difference.png")
-    print(f"Wrote target.wav, before.wav, result.wav and two pictures to {out}.")
+    print(
+        f"Wrote target.wav, before.wav, after.wav, sound_match.png and "
+        f"sound_match_difference.png to {out}."
+    )
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ Functions:
         included
     mel_spectrogram: Apply `spectrogram` to `x`, then `to_mel_scale`; the arguments are
         theirs
-    mel_to_hz: Convert mels to frequencies: the inverse of [`hz_to_mel`][]
+    mel_to_hz: Convert mels to frequencies: the inverse of `hz_to_mel`
     mfcc: Apply `mel_spectrogram` to `x`, then `cepstral_coefficients`
     power_to_db: Convert powers to decibels: `10 log10(max(amin, S) / max(amin, |ref|))`
     save: Save a loss, its configuration and its parameters, to a file
@@ -159,7 +159,7 @@ Functions:
         `jax.numpy.pad`
     stft: Apply `STFT` to `x`; `pad_kwargs` are arguments of `jax.numpy.pad`
     to_config: Return the class and the constructor arguments of a loss as plain values
-    to_mel_scale: Sum FFT bins into mel bands: [`MelScale`][] with these arguments,
+    to_mel_scale: Sum FFT bins into mel bands: `MelScale` with these arguments,
         applied to `S`
     vqt: Apply `VQT` to `x`; `pad_kwargs` are arguments of `jax.numpy.pad`
 

@@ -1,8 +1,9 @@
 """The field's losses, each under the name of the project that it reproduces.
 
-Functions that return losses of the library, made of its parts: saved, bound and
-combined as others. Arguments have the names and the defaults that they have there. A
-sample rate is the first argument of those that need one.
+Each function returns an ordinary loss of the library, which can be saved, bound and
+combined like any other. Arguments have the names and defaults of the original. A recipe
+that needs the sample rate takes it as its first argument. `mrstft` is the one recipe
+that reproduces no project: the recommended setting of `MRSTFTLoss`.
 """
 
 from ._recipes._apnet2 import apnet2 as apnet2
@@ -33,6 +34,7 @@ from ._recipes._l1_snr import l1snr_db as l1snr_db
 from ._recipes._l1_snr import l1snr_db_multi as l1snr_db_multi
 from ._recipes._l1_snr import l1snr_db_stft as l1snr_db_stft
 from ._recipes._log_wmse import log_wmse as log_wmse
+from ._recipes._mrstft import mrstft as mrstft
 from ._recipes._nemo import nemo_codec as nemo_codec
 from ._recipes._parallel_wavegan import denoiser as denoiser
 from ._recipes._parallel_wavegan import hifigan_mel as hifigan_mel

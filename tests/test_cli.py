@@ -156,7 +156,7 @@ def test_compare_prints_json(folder):
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
     (y, sr), (x, _) = read(folder / "ref.wav"), read(folder / "est.flac")
-    loss = ke.MRSTFTLoss()
+    loss = ke.recipes.mrstft()
     values, terms = by_hand(loss, x, y)
     whole = float(loss(jnp.asarray(x), jnp.asarray(y)))
     assert report["loss"]["name"] == "mrstft"
@@ -183,7 +183,7 @@ def test_compare_prints_a_table_and_draws(folder):
     done = run(folder, "compare", "ref.wav", "est.flac", "--plot", "picture.png")
     assert (done.returncode, done.stderr) == (0, "")
     (y, _), (x, _) = read(folder / "ref.wav"), read(folder / "est.flac")
-    values, terms = by_hand(ke.MRSTFTLoss(), x, y)
+    values, terms = by_hand(ke.recipes.mrstft(), x, y)
     lines = done.stdout.splitlines()
     assert (
         lines[0].split() == "reference ref.wav: 22050 Hz, 2 channels, 1.600 s".split()
@@ -404,8 +404,8 @@ def call(capsys, monkeypatch, folder, *args):
         (
             ("voice.wav", "voice.wav", "--loss", "mrstf"),
             [
-                "neither a name (mrstft, smooth, pitch, mel, convergence, or a recipe: "
-                "see --list) nor a file that exists. Did you mean `mrstft`?"
+                "neither a name (mrstft, korvax, smooth, pitch, mel, convergence, or a "
+                "recipe: see --list) nor a file that exists. Did you mean `mrstft`?"
             ],
         ),
         (("voice.wav", "voice.wav", "--loss", "damaged.eqx"), ["damaged.eqx"]),
@@ -511,7 +511,9 @@ def test_the_options_that_errors_name_resolve_them(folder, capsys, monkeypatch):
     assert compared["sample_rate"] == 16000
 
 
-@pytest.mark.parametrize("name", ["mrstft", "smooth", "pitch", "mel", "convergence"])
+@pytest.mark.parametrize(
+    "name", ["mrstft", "korvax", "smooth", "pitch", "mel", "convergence"]
+)
 def test_losses_by_name(name, folder, capsys, monkeypatch):
     args = ("compare", "three.wav", "three_half.wav", "--loss", name, "--json")
     code, out, _ = call(capsys, monkeypatch, folder, *args)
@@ -527,7 +529,8 @@ def test_losses_by_name(name, folder, capsys, monkeypatch):
     assert values[0] == pytest.approx(0.0, abs=1e-6)
     assert values[2] > 1e-4
     noise = np.random.default_rng(0).standard_normal((1, y.shape[1])).astype("f")
-    at_44k = {"mrstft": ke.MRSTFTLoss(), "smooth": ke.SmoothMRSTFTLoss()}
+    at_44k = {"mrstft": ke.recipes.mrstft(), "korvax": ke.MRSTFTLoss()}
+    at_44k["smooth"] = ke.SmoothMRSTFTLoss()
     at_44k["pitch"] = ke.PitchTransportLoss()
     assert build(44100) == at_44k.get(name, build(44100))
     if name == "mel":  # in dB
@@ -814,7 +817,9 @@ def test_seconds_beyond_the_range_of_floats(option, folder, capsys, monkeypatch)
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["mrstft", "smooth", "pitch", "mel", "convergence"])
+@pytest.mark.parametrize(
+    "name", ["mrstft", "korvax", "smooth", "pitch", "mel", "convergence"]
+)
 def test_files_of_one_hertz(name, folder, capsys, monkeypatch):
     files = ("slow_half.wav", "slow.wav")
     args = ("compare", *files, "--loss", name, "--json", "--plot", "slow.svg")

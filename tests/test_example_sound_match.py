@@ -1,5 +1,6 @@
 """The example `sound_match.py`, run as a user runs it, with `--quick`."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from korvax_eqx._cli._main import main
+
 SCRIPT = Path(__file__).parents[1] / "examples" / "sound_match.py"
 SHOWN = SCRIPT.parent / "pictures"
 PICTURES = ("sound_match.png", "sound_match_difference.png")
 SR = 24_000
-SOUNDS = ("target.wav", "before.wav", "result.wav")
+SOUNDS = ("target.wav", "before.wav", "after.wav")
 
 
 def write_organ(path, sr=44_100, seconds=0.6):
@@ -38,6 +41,7 @@ def runs(tmp_path_factory):
             str(inputs / "organ.wav"),
             *("--quick", "--loss", "sot+mrstft", "--out", "here", "--seed", "3"),
         ],
+        "cut": [str(inputs / "organ.wav"), *("--steps", "10", "--seconds", "0.5")],
         "missing": [str(inputs / "missing.wav"), "--quick"],
         "unreadable": [str(inputs / "text.wav"), "--quick"],
         "silent": [str(inputs / "silence.wav"), "--quick"],
@@ -128,6 +132,27 @@ def test_default_run_gets_closer_by_all_numbers(runs):
         assert new < old / factor, measure
     # The pitch has hardly begun to move, but starts and stays close.
     assert max(table["pitch error, median (cents)"]) < 6
+
+
+def test_compare_gives_the_number_that_is_printed(runs, capsys):
+    """The row `loss`, of the files: rounded to 16 bits, cut, at their own level."""
+    output, _, _, folder = runs["default"]
+    out = folder / "outputs" / "sound_match"
+    for column, name in enumerate(("before", "after")):
+        files = str(out / "target.wav"), str(out / f"{name}.wav")
+        assert main(["compare", *files, "--json"]) == 0
+        value = json.loads(capsys.readouterr().out)["loss"]["value"]
+        assert numbers(output)["loss"][column] == pytest.approx(value, rel=6e-4)
+
+
+def test_says_what_it_did_to_the_file(runs):
+    first = runs["file"][0].splitlines()[0]
+    steps = "2 channels mixed to mono, resampled from 44100 to 24000 Hz"
+    assert first == f"organ.wav: {steps}."
+    assert runs["cut"][0].startswith(
+        f"organ.wav: {steps}, cut to the first 0.5 s of 0.6 s.\n"
+    )
+    assert "sung phrase: cut to the first 1 s of 2.7 s." in runs["default"][0]
 
 
 def test_file_with_combined_losses(runs):

@@ -1,4 +1,4 @@
-"""The code of the README runs, from top to bottom as one program."""
+"""The code of the README runs: the first example, and each section by itself."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,20 @@ import pytest
 import korvax_eqx as ke
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```python( flax| haiku)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(text):
+    """Return pairs: the library other than Equinox that it needs, and the code."""
+    return [(library.strip(), code) for library, code in BLOCK.findall(text)]
+
+
+PARTS = re.split(r"^## ", README, flags=re.MULTILINE)
+FIRST = blocks(PARTS[0])
+TITLES = {part.partition("\n")[0]: blocks(part) for part in PARTS[1:]}
+# What all sections start from.
+((_, COMMON),) = TITLES.pop("By question")
+SECTIONS = {title: found for title, found in TITLES.items() if found}
 
 
 # Users' code promotes dtypes in the usual way.
@@ -21,17 +34,44 @@ def usual_promotion():
         yield
 
 
-def test_readme(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert len(BLOCKS) >= 6
+def run(*code):
     namespace: dict[str, object] = {"__name__": "readme"}
-    for block in BLOCKS:
+    for block in code:
         exec(compile(block, "README.md", "exec"), namespace)
 
 
-def test_first_example_is_short():
-    lines = [line for line in BLOCKS[0].splitlines() if line.strip()]
-    assert len(lines) <= 20
+@pytest.mark.parametrize("title", SECTIONS)
+def test_section_stands_alone(title, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(COMMON, *(code for library, code in SECTIONS[title] if not library))
+
+
+@pytest.mark.filterwarnings("ignore")  # those of other libraries
+@pytest.mark.parametrize("library", ["flax", "haiku"])
+def test_other_libraries(library):
+    pytest.importorskip(library)
+    run(COMMON, *(code for needs, code in blocks(README) if needs == library))
+
+
+def test_all_blocks_are_run():
+    n_found = sum(map(len, SECTIONS.values())) + len(FIRST) + 1
+    assert n_found == len(blocks(README)) == README.count("```python") >= 13
+    assert {library for library, _ in blocks(README)} == {"", "flax", "haiku"}
+
+
+def test_first_example_prints_what_it_says(capsys):
+    """It is short, and learns: other processors round 200 steps in another way."""
+    ((_, code),) = FIRST
+    assert len([line for line in code.splitlines() if line.strip()]) <= 30
+    run(code)
+    printed = re.findall(r"step \d+: (\S+)", capsys.readouterr().out)
+    (said,) = re.findall(r"# (\d+\.\d+, .*?)$", code, re.MULTILINE)
+    said, printed = (
+        np.array(s, float) for s in (re.findall(r"\d+\.\d+", said), printed)
+    )
+    np.testing.assert_allclose(printed[0], said[0], rtol=1e-3, atol=5e-3)
+    np.testing.assert_allclose(np.log(printed), np.log(said), atol=0.7)
+    assert printed[2] < printed[0] / 10
 
 
 def test_learnable_windows_start_from_those_that_have_names():

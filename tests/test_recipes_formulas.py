@@ -330,3 +330,15 @@ def test_weights_may_be_learned():
     same = recipes.auraloss_mrstft(**SHORT, w_sc=0.5, w_lin_mag=0.2)
     x, y = (jnp.asarray(s, jnp.float32) for s in signals(2, 1))
     np.testing.assert_allclose(loss(x, y), same(x, y), rtol=1e-6)
+
+
+def test_mrstft_is_the_recommended_setting_at_every_full_scale():
+    """Signals and constant scaled together: only the linear terms grow."""
+    assert recipes.mrstft() == ke.MRSTFTLoss(log_eps=1e-2)
+    x, y = 0.1 * jax.random.normal(jax.random.key(0), (2, 2, N_SAMPLES))
+    terms = recipes.mrstft().with_terms(x, y)[1]
+    loud = recipes.mrstft(full_scale=2**15).with_terms(2**15 * x, 2**15 * y)[1]
+    assert terms.keys() == loud.keys() and len(terms) == 12
+    for name, value in terms.items():
+        factor = 2**15 if name.endswith("/lin") else 1
+        np.testing.assert_allclose(loud[name], factor * value, rtol=1e-5)

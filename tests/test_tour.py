@@ -1,11 +1,13 @@
 """The notebook `examples/tour.ipynb`: it runs, and the file holds what it shows.
 
-`python tests/test_tour.py` runs it in full and stores what it returns.
+`python tests/test_tour.py` runs it in full and stores what it returns. It runs in an
+empty folder: it needs no other file.
 """
 
 import base64
 import io
 import re
+import tempfile
 import wave
 from pathlib import Path
 
@@ -30,14 +32,15 @@ METADATA = {
 
 def execute(notebook):
     """Run all cells in a kernel of its own; an error in a cell is raised."""
-    client = NotebookClient(
-        notebook,
-        timeout=300,
-        record_timing=False,
-        coalesce_streams=True,
-        resources={"metadata": {"path": str(PATH.parent)}},
-    )
-    client.execute()
+    with tempfile.TemporaryDirectory() as folder:
+        client = NotebookClient(
+            notebook,
+            timeout=300,
+            record_timing=False,
+            coalesce_streams=True,
+            resources={"metadata": {"path": folder}},
+        )
+        client.execute()
     notebook.metadata = nbformat.from_dict(METADATA)
     return notebook
 

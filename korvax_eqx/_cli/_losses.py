@@ -29,7 +29,8 @@ from korvax_eqx._transforms._mel_spectrogram import MelSpectrogram
 from korvax_eqx._transforms._spectrogram import Spectrogram
 
 DESCRIPTIONS = {
-    "mrstft": "MRSTFTLoss(): multi-resolution STFT",
+    "mrstft": "recipes.mrstft(): multi-resolution STFT, log_eps 1e-2 (recommended)",
+    "korvax": "MRSTFTLoss(): multi-resolution STFT, log_eps 1e-7 as in korvax",
     "smooth": "SmoothMRSTFTLoss(): its variant that is smooth in pitch",
     "pitch": "PitchTransportLoss(): how far energy moves along frequency, of sr/2",
     "mel": "mean absolute difference in dB of 80 mel bands, floor at -80 dB re 1",
@@ -62,7 +63,8 @@ def _convergence(sr: float) -> TimeFrequencyLoss:
 
 
 _BUILDERS: dict[str, Callable[[float], AbstractLoss]] = {
-    "mrstft": lambda sr: MRSTFTLoss(),
+    "mrstft": lambda sr: recipes.mrstft(),
+    "korvax": lambda sr: MRSTFTLoss(),
     "smooth": lambda sr: SmoothMRSTFTLoss(),
     "pitch": _pitch,
     "mel": _mel,

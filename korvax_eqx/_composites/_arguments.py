@@ -21,7 +21,7 @@ from korvax_eqx._names import name_of, snake_name
 from korvax_eqx._scales._identity import Identity
 from korvax_eqx._static import StaticTuple, as_module, items_of
 
-# What a user may ask for: a number of signals, or all.
+# The values that a user may pass: a number of signals, or all.
 PieceSize: TypeAlias = int | Literal["auto"] | None
 
 SpectralLoss = (AbstractSpectralLoss, AbstractBatchLoss)
@@ -45,10 +45,10 @@ def check_piece_size(owner: str, piece_size: Any) -> PieceSize:
 
 
 def part(owner: str, argument: str, value: Any, base: Any) -> Any:
-    """Check one part: an instance of `base`, or any other callable; make it a module.
+    """Check a part: an instance of `base` or another callable. Return it as a module.
 
-    **Raises:** `ValueError` for a class in place of an instance, and for a part of
-    another kind, e.g. a loss on signals where a loss on spectra belongs.
+    **Raises:** `ValueError` for a class instead of an instance, and for a part of the
+    wrong kind, e.g. a loss on signals instead of a loss on spectra.
     """
     expected = next(what for kind, what in _KINDS if kind is base)
     if not callable(value):
@@ -75,7 +75,7 @@ def parts(owner: str, argument: str, value: Any, base: Any) -> tuple[Any, ...]:
 def losses_and_scales(
     owner: str, loss_fn: Any, scale_fn: Any
 ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Return as many losses as scales."""
+    """Return equally many losses and scales."""
     losses = parts(owner, "loss_fn", loss_fn, SpectralLoss)
     scales = (Identity(),) * len(losses)
     if scale_fn is not None:
@@ -117,7 +117,7 @@ def weights_of(
 
 
 def names_of(owner: str, names: Any, n: int, what: str) -> tuple[str, ...] | None:
-    """Check names for a log: `None`, or one for each."""
+    """Check names for logging: `None`, or one for each."""
     if names is None:
         return None
     items = (names,) if isinstance(names, str) else items_of(names)
@@ -132,7 +132,7 @@ def names_of(owner: str, names: Any, n: int, what: str) -> tuple[str, ...] | Non
 def term_names(
     losses: Sequence[Any], scales: Sequence[Any], names: Sequence[str] | None
 ) -> list[str]:
-    """Return the names of terms: those given, or scale and loss."""
+    """Return the names of terms: the given ones, or those made of scale and loss."""
     if names is not None:
         return list(names)
     pairs = zip(losses, scales, strict=True)

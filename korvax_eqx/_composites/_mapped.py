@@ -15,12 +15,11 @@ from ._parts import terms_of
 
 
 class MappedLoss(AbstractLoss):
-    r"""A loss on signals that are mapped before, $L(m(x), m(y))$.
+    r"""A loss after a signal map: $L(m(x), m(y))$.
 
-    E.g. a multi-resolution loss of A-weighted signals,
-    `MappedLoss(AWeightingFilter(44100), MRSTFTLoss())`, or of the sum and the
-    difference of two channels, `MappedLoss(MidSide(), MRSTFTLoss())`. Terms keep their
-    names.
+    For example a multi-resolution loss of A-weighted signals,
+    `MappedLoss(AWeightingFilter(44100), MRSTFTLoss())`, or of the sum and difference of
+    two channels, `MappedLoss(MidSide(), MRSTFTLoss())`. Terms keep their names.
     """
 
     map_fn: Any
@@ -29,12 +28,12 @@ class MappedLoss(AbstractLoss):
     def __init__(self, map_fn: Callable[..., Any], loss: Callable[..., Any]):
         """**Arguments:**
 
-        - `map_fn`: signals to signals of the same length, e.g. `PreEmphasis()`. A class
-            derived from `AbstractSignalMap` is evaluated in pieces and across devices,
-            another callable on the whole batch.
+        - `map_fn`: signals to signals of the same length, e.g. `PreEmphasis()`. An
+            `AbstractSignalMap` is evaluated in pieces and across devices, any other
+            callable on the whole batch.
         - `loss`: any loss on signals.
 
-        **Raises:** `ValueError` for anything else.
+        **Raises:** `ValueError` if either argument is something else.
         """
         self.map_fn = part("MappedLoss", "map_fn", map_fn, AbstractSignalMap)
         self.loss = part("MappedLoss", "loss", loss, AbstractLoss)

@@ -36,12 +36,13 @@ class MRSTFTLoss(AbstractLoss):
       d_\mathrm{log}(\log(f S_x + \epsilon), \log(f S_y + \epsilon)) + w_\mathrm{sc}\,
       \|S_y - S_x\|_F / \|S_y\|_F$$
 
-    then the mean over resolutions. $d$ is the mean absolute (L1) or squared (L2)
-    difference; the last term is `SpectralConvergenceLoss`. See Yamamoto, Song, Kim
-    (2020), "Parallel WaveGAN" (`w_lin=0, w_sc=1`); Engel et al. (2020), "DDSP" (as it
-    is by default). auraloss takes the convergence over the whole batch, and clips
-    magnitudes at $\epsilon$ under the root instead of adding it in the logarithm.
-    Terms are called after FFT size and scale, e.g. `"2048/log"`.
+    averaged over resolutions. $d$ is the mean absolute (L1) or squared (L2) difference;
+    the last term is `SpectralConvergenceLoss`. For the recommended `log_eps` use
+    `recipes.mrstft()`; the default here is korvax's. See Yamamoto, Song, Kim (2020),
+    "Parallel WaveGAN" (`w_lin=0, w_sc=1`); Engel et al. (2020), "DDSP" (the default).
+    auraloss takes the convergence over the whole batch, and clips powers at $\epsilon$
+    under the root instead of adding $\epsilon$ inside the logarithm. Terms are named
+    after FFT size and scale, e.g. `"2048/log"`.
     """
 
     window: Any
@@ -89,15 +90,15 @@ class MRSTFTLoss(AbstractLoss):
             windows, one for each resolution, each as `Spectrogram` takes them (a JAX
             array is learnable).
         - `w_lin`, `w_log`, `w_sc`: weights of the terms; a term of weight 0 is not
-            computed. A JAX scalar is a leaf: learnable, or annealed without compiling
-            again.
+            computed. A JAX scalar is a leaf: it can be learned, or annealed without
+            recompiling.
         - `lin_dist`, `log_dist`: `"L1"` or `"L2"`.
         - `log_fac`, `log_eps`: the factor $f$ and the positive constant $\\epsilon$.
         - `power`: the exponent $p$.
         - `center`, `pad_mode`: whether and how signals are padded so that frames are
             centred, see `STFT`.
-        - `resolution_weights`: a number for each resolution, or a JAX array of that
-            shape; `None` is the mean over resolutions.
+        - `resolution_weights`: one number per resolution, or a JAX array of that shape.
+            `None`: the mean over resolutions.
         - `piece_size`: see `TimeFrequencyLoss`.
 
         **Raises:** `ValueError` for an argument outside these rules.
@@ -191,7 +192,7 @@ class MRSTFTLoss(AbstractLoss):
 
 
 def windows_of(owner: str, window: Any, n: int) -> Any:
-    """Check one window for all resolutions, or one for each in a plain tuple."""
+    """Check one window for all resolutions, or a plain tuple of one for each."""
     if isinstance(window, StaticTuple) or not _is_windows(window):
         return static_or_leaf(window)
     windows = items_of(window)
@@ -203,7 +204,7 @@ def windows_of(owner: str, window: Any, n: int) -> Any:
 
 
 def _is_windows(window: Any) -> bool:
-    """Whether a sequence holds a window for each resolution, and is none itself."""
+    """Whether a value is a sequence of windows, and not itself a window."""
     if not isinstance(window, tuple):
         return items_of(window) is not None
     kinds = (np.ndarray, jax.Array, *STATIC_TYPES)

@@ -28,12 +28,12 @@ from ._time_frequency import TimeFrequencyLoss
 
 
 class MultiResolutionLoss(AbstractLoss):
-    r"""Weighted sum of losses on spectra, for each of several transforms.
+    r"""Weighted sum of losses on spectra over several transforms.
 
     $$L(x, y) = \sum_r v_r \sum_i w_i\, \ell_i(s_i(T_r(x)), s_i(T_r(y)))$$
 
-    i.e. a `TimeFrequencyLoss` for each transform $T_r$; by default their mean. With
-    spectrograms of several sizes it is what `MRSTFTLoss` is a special case of.
+    that is, a `TimeFrequencyLoss` for each transform $T_r$; by default their mean.
+    `MRSTFTLoss` is a special case with spectrograms of several sizes.
     """
 
     transform_fns: tuple[Any, ...]
@@ -59,9 +59,9 @@ class MultiResolutionLoss(AbstractLoss):
 
         - `transform_fns`: one transform for each resolution.
         - `loss_fn`, `scale_fn`, `weights`, `names`, `piece_size`: as in
-            `TimeFrequencyLoss`, for every resolution.
-        - `resolution_weights`: a number for each resolution, as `weights`; `None` is
-            the mean over resolutions.
+            `TimeFrequencyLoss`, applied at every resolution.
+        - `resolution_weights`: one number per resolution, like `weights`. `None`: the
+            mean over resolutions.
 
         **Raises:** `ValueError` for an argument outside these rules.
         """
@@ -108,11 +108,11 @@ class MultiResolutionLoss(AbstractLoss):
 
 
 def label_of(transform: Any) -> str:
-    """Return what the terms of a transform are called in a log."""
+    """Return the name of a transform's terms, for logging."""
     first = as_transform(transform).path[0]
     return str(first.n_fft) if isinstance(first, STFT) else snake_name(transform)
 
 
 def means_of(weights: Any, n: int) -> tuple[Any, ...] | Float[Array, " n"]:
-    """Return the weights in use of `n` things: by default those of their mean."""
+    """Return the weights of `n` things, by default those of their mean."""
     return (1 / n,) * n if weights is None else weights

@@ -38,7 +38,7 @@ def check_losses(owner: str, losses: Any) -> Any:
 
 
 def check_part_weights(owner: str, weights: Any, losses: Any) -> Any:
-    """Check weights of losses: by name as the losses are, or in their order."""
+    """Check weights of losses, given by the names of the losses or in their order."""
     if not isinstance(weights, Mapping):
         return weights_of(owner, weights, len(losses))
     names = part_names(losses)
@@ -51,7 +51,7 @@ def check_part_weights(owner: str, weights: Any, losses: Any) -> Any:
 
 
 def part_names(losses: Any) -> list[str]:
-    """Return the names of the parts: those given, or after their classes."""
+    """Return the names of the parts: the given ones, or those of their classes."""
     if isinstance(losses, Mapping):
         return list(losses)
     return unique_names([snake_name(loss) for loss in losses])
@@ -62,7 +62,7 @@ def part_losses(losses: Any) -> list[Any]:
 
 
 def part_weights(weights: Any, losses: Any) -> list[Any]:
-    """Return the weights in use, 1 by default."""
+    """Return the weights, 1 by default."""
     if weights is None:
         return [1.0] * len(losses)
     if isinstance(weights, Mapping):
@@ -77,7 +77,7 @@ def split_key(key: PRNGKeyArray | None, n: int) -> list[PRNGKeyArray | None]:
 
 
 def terms_of(loss: Any, key: PRNGKeyArray | None) -> tuple[Term, ...]:
-    """Return the terms of a loss on signals, also of one that is a plain function."""
+    """Return the terms of a loss on signals, which may be a plain function."""
     if isinstance(loss, AbstractLoss):
         return tuple(loss.terms(key=key))
     return (Term((), LossFunction(loss), name=snake_name(loss)),)
@@ -86,9 +86,9 @@ def terms_of(loss: Any, key: PRNGKeyArray | None) -> tuple[Term, ...]:
 def terms_of_part(
     loss: Any, name: str, weight: Any, key: PRNGKeyArray | None
 ) -> list[Term]:
-    """Return the terms of a part, called after it.
+    """Return the terms of a part, with its name in front.
 
-    A part of a single term is called by its name alone.
+    If the part has a single term, the name of the part replaces that of the term.
     """
     terms = terms_of(loss, key)
     if len(terms) == 1:

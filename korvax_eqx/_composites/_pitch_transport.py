@@ -1,4 +1,4 @@
-"""The transport loss in the configuration whose gradient points to the right pitch."""
+"""Spectral transport, configured so that its gradient points to the right pitch."""
 
 from typing import Any
 
@@ -22,10 +22,11 @@ class PitchTransportLoss(AbstractLoss):
 
     For fitting pitch and harmonic parameters (Torres, Peeters, Richard 2024,
     "Unsupervised harmonic parameter estimation using differentiable DSP and spectral
-    optimal transport", ICASSP). Powers, and only frames that lie wholly inside the
-    signal: a frame at the edge is cut off by the padding, and the broad-band leakage
-    of the cut is weighted by its distance to the power `p`. `examples/
-    gradient_direction.py` measures how often the gradient points to the right pitch.
+    optimal transport", ICASSP). It uses power spectra, and only frames inside the
+    signal: padding cuts off a frame at the edge, and the broad-band leakage of that cut
+    is weighted by its distance to the power `p`. It ignores the level.
+    `examples/gradient_direction.py` measures how often the gradient points to the right
+    pitch.
     """
 
     n_fft: int = eqx.field(static=True)
@@ -45,11 +46,11 @@ class PitchTransportLoss(AbstractLoss):
     ):
         """**Arguments:**
 
-        - `n_fft`, `hop_length`, `window`: of the `Spectrogram`, in samples; the window
-            a name or tuple for `scipy.signal.get_window`. The signal must have at
-            least `n_fft` samples.
+        - `n_fft`, `hop_length`, `window`: as in `Spectrogram`; the window is a name or
+            tuple for `scipy.signal.get_window`. Signals need at least `n_fft` samples.
         - `p`: order of the transport, see `SpectralOptimalTransportLoss`. 1 is the
-            fastest, and also right for tones whose upper partials leave the band.
+            fastest, and also points the right way for tones whose upper partials leave
+            the band.
         - `piece_size`: see `TimeFrequencyLoss`.
 
         **Raises:** `ValueError` for an argument outside these rules.
@@ -65,7 +66,7 @@ class PitchTransportLoss(AbstractLoss):
 
     @property
     def time_frequency(self) -> TimeFrequencyLoss:
-        """The same loss written as `TimeFrequencyLoss`."""
+        """The same loss as a `TimeFrequencyLoss`."""
         with _warnings.remade("PitchTransportLoss"):
             transform = Spectrogram(
                 self.n_fft, self.hop_length, window=self.window, center=False, power=2

@@ -1,4 +1,4 @@
-"""Some of many losses, drawn anew at every call."""
+"""A random subset of losses, drawn at every call."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -25,16 +25,17 @@ from ._parts import (
 
 
 class RandomSubsetLoss(AbstractLoss):
-    r"""Some of several losses, drawn with `key`; on average their weighted sum.
+    r"""A random subset of losses, drawn with `key`; the expectation is their weighted
+    sum.
 
     $$L(x, y) = \frac{K}{n} \sum_{i \in D} w_i L_i(x, y)$$
 
-    with $n$ different losses $D$ of all $K$, every choice as likely as another, so that
-    its expectation is `SumLoss(losses, weights)`. A draw costs what the drawn losses
-    cost, and no draw compiles anew. auraloss draws sizes of frames at every call
-    instead, for which JAX would compile every time: draw from a bank of losses.
+    with $n$ of all $K$ losses, drawn uniformly without replacement as $D$, so the
+    expectation is `SumLoss(losses, weights)`. A call costs only what the drawn losses
+    cost, and no draw recompiles. auraloss draws frame sizes at every call, which would
+    make JAX recompile every time: draw from a fixed bank of losses instead.
 
-    Terms are called after the losses; those not drawn are 0.
+    Terms are named after the losses; those of losses not drawn are 0.
     """
 
     losses: Any
@@ -50,7 +51,7 @@ class RandomSubsetLoss(AbstractLoss):
         """**Arguments:**
 
         - `losses`, `weights`: as in `SumLoss`.
-        - `n_draws`: how many different losses a call evaluates.
+        - `n_draws`: number of losses that a call evaluates.
 
         **Raises:** `ValueError` for an argument outside these rules.
         """

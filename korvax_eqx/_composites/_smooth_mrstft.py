@@ -16,12 +16,12 @@ from ._mrstft import Metric, MRSTFTLoss
 
 
 class SmoothMRSTFTLoss(AbstractLoss):
-    r"""Multi-resolution STFT loss of Schwär and Müller, smooth in pitch.
+    r"""Multi-resolution STFT loss of Schwär and Müller, which is smooth in pitch.
 
-    The mean squared difference of $\log(1 + |\mathrm{STFT}|)$ with flattop windows
-    of prime lengths and hops of about half of them: the broad main lobes make the
-    loss fall towards the right pitch from further away, with fewer local minima. See
-    S. Schwär and M. Müller (2023), "Multi-scale spectral loss revisited", IEEE SPL 30.
+    The mean squared difference of $\log(1 + |\mathrm{STFT}|)$ with flattop windows of
+    prime lengths and hops of about half of them: the broad main lobes let the loss
+    decrease towards the right pitch from further away, with fewer local minima. See S.
+    Schwär and M. Müller (2023), "Multi-scale spectral loss revisited", IEEE SPL 30.
     """
 
     window: Any
@@ -49,7 +49,7 @@ class SmoothMRSTFTLoss(AbstractLoss):
         resolution_weights: Any = None,
         piece_size: PieceSize = "auto",
     ):
-        """**Arguments:** as in `MRSTFTLoss`, whose logarithmic term it is."""
+        """**Arguments:** as in `MRSTFTLoss`; this loss is its logarithmic term."""
         with checks.owned_by("SmoothMRSTFTLoss"):
             loss = _as_mrstft(
                 hop_lengths,
@@ -72,7 +72,7 @@ class SmoothMRSTFTLoss(AbstractLoss):
 
     @property
     def mrstft(self) -> MRSTFTLoss:
-        """The same loss written as `MRSTFTLoss`."""
+        """The same loss as an `MRSTFTLoss`."""
         with _warnings.remade("SmoothMRSTFTLoss"):
             return _as_mrstft(
                 self.hop_lengths,

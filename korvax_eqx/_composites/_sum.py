@@ -21,16 +21,16 @@ from ._parts import (
 
 
 class SumLoss(AbstractLoss):
-    r"""Weighted sum of losses on signals, $L(x, y) = \sum_i w_i L_i(x, y)$.
+    r"""Weighted sum of losses on signals: $L(x, y) = \sum_i w_i L_i(x, y)$.
 
-    The parts can be of any kind: in the time domain, time-frequency losses, sums, and
-    functions of two batches of signals. They are evaluated in one pass: equal
-    transforms are computed once, there is one gradient, and memory does not grow with
-    the number of parts. A function that is no class of the library is evaluated on the
-    whole batch beside it.
+    The parts can be of any kind: losses in the time domain, time-frequency losses,
+    other sums, and functions of two batches of signals. They are evaluated in one pass:
+    equal transforms are computed once, there is one gradient, and memory does not grow
+    with the number of parts. A plain function is evaluated separately, on the whole
+    batch.
 
-    Terms are called after part and term, e.g. `"stft/2048/log"`, and after the part
-    alone if it has one term.
+    Terms are named after part and term, e.g. `"stft/2048/log"`, or after the part alone
+    if it has a single term.
     """
 
     losses: Any
@@ -43,15 +43,15 @@ class SumLoss(AbstractLoss):
     ):
         """**Arguments:**
 
-        - `losses`: the parts by name, or a sequence of them, named after their
-            classes.
-        - `weights`: a number for each part, in a sequence, or in a mapping of the same
-            names; `None` is 1 for each. A part of weight 0 is not computed. A JAX array
-            of shape `(n_losses,)`, or JAX scalars in a mapping, are leaves: they can be
-            learned, or annealed without compiling again.
+        - `losses`: a mapping from names to losses, or a sequence of losses, which are
+            named after their classes.
+        - `weights`: one number per part, as a sequence or a mapping with the same
+            names. `None`: all 1. A part of weight 0 is not computed. A JAX array of
+            shape `(n_losses,)`, or JAX scalars in a mapping, are leaves: they can be
+            learned, or annealed without recompiling.
 
-        **Raises:** `ValueError` for what is no loss on signals, and for weights of
-            other names or another number.
+        **Raises:** `ValueError` if a part is not a loss on signals, or names or number
+            of the weights differ.
         """
         self.losses = check_losses("SumLoss", losses)
         self.weights = check_part_weights("SumLoss", weights, self.losses)

@@ -25,14 +25,14 @@ from ._arguments import (
 
 
 class TimeFrequencyLoss(AbstractLoss):
-    r"""Weighted sum of losses on one time-frequency transform of two signals.
+    r"""Weighted sum of losses on one time-frequency transform of both signals.
 
     $$L(x, y) = \sum_i w_i\, \ell_i(s_i(T(x)), s_i(T(y)))$$
 
-    with the transform $T$, the losses $\ell_i$, the scales $s_i$ and the weights
-    $w_i$. Any callable of the right type is accepted for each of them. The library's
-    classes (and those derived from its bases) are evaluated in pieces and across
-    devices; a plain function is evaluated on the whole batch at once.
+    with the transform $T$, the losses $\ell_i$, the scales $s_i$ and the weights $w_i$.
+    Each of them can be any callable of the right type. Classes of the library, or
+    derived from its bases, are evaluated in pieces and across devices; a plain function
+    is evaluated on the whole batch at once.
     """
 
     transform_fn: Any
@@ -56,20 +56,20 @@ class TimeFrequencyLoss(AbstractLoss):
 
         - `transform_fn`: signals to spectra, e.g. `Spectrogram()`.
         - `loss_fn`: one loss on two spectra, or a sequence of them.
-        - `scale_fn`: the scale that is applied to both spectra before each loss, or
-            one for all; `None` for none.
-        - `weights`: a number for each loss; `None` weighs each by 1 / (number of
-            losses). Numbers and NumPy arrays are configuration, and a term of weight
-            0 is not computed. A JAX array of shape `(n_losses,)` is a leaf: it can be
-            learned, or annealed without compiling again.
-        - `names`: what each term is called in a log; `None`: after scale and loss,
-            e.g. `"power_to_db/elementwise"`.
-        - `piece_size`: how many signals are evaluated at a time: `"auto"` for about
-            90000 samples on CPU (what fits the cache) and 4 million on GPU and TPU,
-            a number, or `None` for all at once. It changes memory and speed only.
+        - `scale_fn`: one scale for all losses, or a sequence of one per loss. It is
+            applied to both spectra first. `None`: no scale.
+        - `weights`: one number per loss. `None`: 1 / (number of losses) each. Numbers
+            and NumPy arrays are configuration, and a term of weight 0 is not computed.
+            A JAX array of shape `(n_losses,)` is a leaf: it can be learned, or annealed
+            without recompiling.
+        - `names`: names of the terms, for logging. `None`: made of scale and loss, e.g.
+            `"power_to_db/elementwise"`.
+        - `piece_size`: number of signals evaluated at a time. `"auto"`: about 90000
+            samples on CPU (which fit the cache), 34 million on GPU, 17 million on TPU.
+            `None`: all at once. It changes only memory and speed.
 
-        **Raises:** `ValueError` if something is not callable, or a part of another
-        kind, or if the numbers of losses, scales, weights and names disagree.
+        **Raises:** `ValueError` if an argument is not callable or is the wrong kind of
+        part, or if the numbers of losses, scales, weights and names differ.
         """
         owner = "TimeFrequencyLoss"
         self.transform_fn = part(owner, "transform_fn", transform_fn, AbstractTransform)
@@ -80,7 +80,7 @@ class TimeFrequencyLoss(AbstractLoss):
 
     @property
     def term_weights(self) -> tuple[float, ...] | Float[Array, " n_losses"]:
-        """The weights in use, one for each loss."""
+        """The weights, one per loss."""
         n_losses = len(self.loss_fn)
         return (1 / n_losses,) * n_losses if self.weights is None else self.weights
 
@@ -112,7 +112,7 @@ def time_frequency_loss(
 ) -> Float[Array, ""]:
     """Apply `TimeFrequencyLoss`.
 
-    With a function or `lambda` of your own among the arguments, operations are compiled
-    one by one: call it inside a function of your own under `jax.jit`.
+    If one of the arguments is a function or `lambda` of your own, operations are
+    compiled one by one. Call it inside a function under `jax.jit` instead.
     """
     return TimeFrequencyLoss(transform_fn, loss_fn, scale_fn, weights)(x, y)

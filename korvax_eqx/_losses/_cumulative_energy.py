@@ -1,4 +1,4 @@
-"""Differences of energies that are summed up over time and frequency."""
+"""Differences of energies accumulated over time and frequency."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,18 +27,18 @@ _DIRECTIONS = (*_DIAGONALS, "up", "down", "right", "left")
 class CumulativeEnergyLoss(AbstractSpectralLoss):
     r"""Root mean square of $\varphi(C_x) - \varphi(C_y)$, averaged over directions.
 
-    $C$ is the cumulative sum of a power spectrogram, which must be non-negative, over
-    frequency (`up` or `down`), over time (`right` or `left`) or over both, e.g. of all
-    that is earlier and below.
-    $\varphi(C) = \sqrt{\max(C / m_y, \epsilon)}$ with $m_y$ the energy of the target.
-    Energy at another time or frequency differs over all that lies between, so that the
-    gradient moves it there. The defaults are those of the package cels-audio by
-    Tablas de Paula; unlike there, the target has a gradient, too.
+    $C$ is the cumulative sum of a power spectrogram, which must be non-negative: over
+    frequency (`up` or `down`), over time (`right` or `left`), or over both, e.g.
+    `right_up` accumulates everything earlier and below. $\varphi(C) = \sqrt{\max(C /
+    m_y, \epsilon)}$ with $m_y$ the energy of the target. If energy is at the wrong time
+    or frequency, the sums differ everywhere between the two places, so the gradient
+    moves it to the right one. The defaults are those of the package cels-audio by
+    Tablas de Paula. Unlike there, the target has a gradient too.
 
-    Negative values, e.g. of a difference or of decibels, have no root: NaN.
+    Negative values, e.g. from `Difference` or decibels, give NaN: they have no root.
 
-    A target of silence has no energy to divide by: the estimate's energies are then
-    compared as they are ($m_y = 1$). The gradient at equal spectra is 0.
+    For a silent target, which has no energy to divide by, $m_y = 1$. The gradient at
+    equal spectra is 0.
     """
 
     directions: tuple[str, ...] = eqx.field(static=True)
@@ -49,14 +49,14 @@ class CumulativeEnergyLoss(AbstractSpectralLoss):
     ) -> None:
         """**Arguments:**
 
-        - `directions`: along which energy is summed up, all different: `"right_up"`,
-            `"right_down"`, `"left_up"`, `"left_down"`, `"up"`, `"down"`, `"right"`,
-            `"left"`.
-        - `eps`: the smallest part of the target's energy, below which a cumulative
-            energy has derivative 0. Positive.
+        - `directions`: the directions of the cumulative sums, without repetition:
+            `"right_up"`, `"right_down"`, `"left_up"`, `"left_down"`, `"up"`, `"down"`,
+            `"right"`, `"left"`.
+        - `eps`: $\\epsilon$, as a fraction of the target's energy. Cumulative energies
+            below it have derivative 0. Positive.
 
-        **Raises:** `ValueError` for another direction, none, or one that comes twice,
-        and for a number that is not positive.
+        **Raises:** `ValueError` for an unknown or repeated direction, for none, and for
+        an `eps` that is not positive.
         """
         self.directions = _directions(directions)
         self.eps = checks.positive(_OWNER, "eps", eps)
@@ -70,7 +70,7 @@ class CumulativeEnergyLoss(AbstractSpectralLoss):
     def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
         checks.real_spectrum(_OWNER, "S_x", x.S)
         checks.real_spectrum(_OWNER, "S_y", y.S)
-        # Out of range, everything would be a negligible part of it.
+        # If the total overflowed, everything would be a negligible part of it.
         energy = in_range(jnp.sum(y.S, axis=(-2, -1)))
         energy = jnp.where(is_negligible(energy), 1, energy)[..., None, None]
         size = x.count
@@ -78,7 +78,7 @@ class CumulativeEnergyLoss(AbstractSpectralLoss):
         sums = []
         for direction in self.directions:
             a, b = (self._root(_cumulative(d.S, direction), energy) for d in (x, y))
-            # Beyond the end of a signal its sums go on.
+            # Cumulative sums continue beyond the end of a signal.
             sums.append(norm(cut_off(a - b, x.n_frames), (-2, -1)) / size)
         return sum(sums[1:], sums[0]) / len(sums)
 
@@ -87,7 +87,7 @@ class CumulativeEnergyLoss(AbstractSpectralLoss):
         C: Float[Array, "*rows n_frames n_bins"],
         energy: Float[Array, "*rows 1 1"],
     ) -> Float[Array, "*rows n_frames n_bins"]:
-        # Roots are divided, as the quotient of energies may be out of range.
+        # Divide the roots: the quotient of the energies may overflow.
         is_low = C < self.eps * energy
         safe = jnp.where(is_low, 1, C)
         return jnp.where(is_low, self.eps**0.5, quotient(root(safe), root(energy)))

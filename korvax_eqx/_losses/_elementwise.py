@@ -24,9 +24,9 @@ _OWNER = "ElementwiseLoss"
 class ElementwiseLoss(AbstractSpectralLoss):
     r"""Mean over all elements of $|S_x - S_y|$ (L1) or $|S_x - S_y|^2$ (L2).
 
-    With `reduction="sum"` it is the sum over the bins and frames of a signal, and, as
-    every loss here, the mean over signals. A project that sums over the batch too has
-    a value that is the number of signals times this one.
+    With `reduction="sum"` it is the sum over the bins and frames of each signal, then,
+    like every loss here, the mean over signals. If a project sums over the batch too,
+    multiply by the number of signals.
 
     An element where the estimate is below the target, $S_x < S_y$, is weighted with
     `factor_under`, one where it is above with `factor_over`. On magnitudes
@@ -90,7 +90,7 @@ def elementwise_loss(
     /,
     metric: Literal["L1", "L2"] = "L1",
 ) -> Float[Array, ""]:
-    """Apply `ElementwiseLoss` to two arrays of any one shape."""
+    """Apply `ElementwiseLoss` to two arrays of the same shape."""
     loss = ElementwiseLoss(metric)
     checks.pair(_OWNER, S_x, S_y)
     return loss(jnp.reshape(S_x, (-1, 1)), jnp.reshape(S_y, (-1, 1)))

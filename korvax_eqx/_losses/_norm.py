@@ -1,4 +1,4 @@
-"""The norm of the difference of two spectra, not squared."""
+"""The norm (not squared) of the difference of two spectra."""
 
 from typing import Literal
 
@@ -22,8 +22,8 @@ class NormLoss(AbstractSpectralLoss):
 
     `NormLoss()` on `Log(eps=1.0)` spectra is the distance of the smooth spectral loss
     in scrapl; `NormLoss(reduction="numel")` is that of flamo's `mss_loss`, which takes
-    one norm of the whole batch: for signals of equal error its value is this one
-    divided by the root of the number of signals. With `over="frame"` and
+    one norm over the whole batch: for signals with equal errors its value is this one
+    divided by the square root of the number of signals. With `over="frame"` and
     `reduction="mean"` on log power spectra in dB it is the log-spectral distance (Gray
     and Markel 1976, "Distance measures for speech processing", IEEE TASSP 24(5)).
     """
@@ -39,8 +39,8 @@ class NormLoss(AbstractSpectralLoss):
     ) -> None:
         """**Arguments:**
 
-        - `over`: one norm for each signal, or one for each frame, and then the mean
-            over frames.
+        - `over`: `"signal"` for one norm per signal, `"frame"` for the mean of one norm
+            per frame.
         - `reduction`: `"sum"` for the root of the sum of squares, `"mean"` for the root
             of the mean of squares, `"numel"` for the root of the sum divided by the
             number of elements.
@@ -56,7 +56,7 @@ class NormLoss(AbstractSpectralLoss):
         return "frame" if self.over == "frame" else "signal"
 
     def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
-        # Frames that are zero in both add nothing to a norm.
+        # Frames that are zero in both signals add nothing to the norm.
         if self.over == "frame":
             norms = norm(x.S - y.S, -1) / self._divisor(float(x.S.shape[-1]))
             return x.holding(norms[..., None]).mean()

@@ -25,17 +25,17 @@ _IN_TIME = "instantaneous_frequency"
 class PhaseLoss(AbstractSpectralLoss):
     r"""Mean of $|w(\varphi_x - \varphi_y)|$ (L1) or its square (L2) of complex spectra.
 
-    $\varphi$ is the phase, or its difference from frame to frame (an instantaneous
-    frequency), or from bin to bin (a group delay); $w$ takes whole turns off. The three
-    with L1 are the phase losses of Ai and Ling (2023), "Neural speech phase prediction
+    $\varphi$ is the phase, its difference between frames (instantaneous frequency), or
+    its difference between bins (group delay). $w$ wraps to $[-\pi, \pi]$. With L1 these
+    are the three phase losses of Ai and Ling (2023), "Neural speech phase prediction
     based on parallel estimation architecture and anti-wrapping losses", ICASSP. The
-    first frame or bin has none before it and is left out, as in MP-SENet. APNet2 and
-    FreeV count its own phase instead: `prepend=True`. auraloss's phase term is
+    first frame or bin has no predecessor and is left out, as in MP-SENet. APNet2 and
+    FreeV also count its own phase: `prepend=True`. auraloss's phase term is
     `PhaseLoss("L2", wrap=False)`.
 
-    A bin that is 0 has phase 0 and derivative 0. Where a bin is nearly 0 its phase is
-    noise, and its derivative is the reciprocal of the magnitude: `weighting` leaves
-    such bins out.
+    A bin that is 0 has phase 0 and derivative 0. The phase of a bin near 0 is noise,
+    and its derivative is the reciprocal of the magnitude: use `weighting="magnitude"`
+    to suppress such bins.
     """
 
     metric: Literal["L1", "L2"] = eqx.field(static=True)
@@ -56,13 +56,13 @@ class PhaseLoss(AbstractSpectralLoss):
         r"""**Arguments:**
 
         - `metric`: `"L1"` for absolute, `"L2"` for squared differences, radians.
-        - `quantity`: what is compared: `"phase"`, `"instantaneous_frequency"` (the
-            change a frame) or `"group_delay"` (the change a bin).
-        - `wrap`: whether a difference is taken to $[-\pi, \pi]$.
+        - `quantity`: `"phase"`, `"instantaneous_frequency"` (change per frame) or
+            `"group_delay"` (change per bin).
+        - `wrap`: whether differences are wrapped to $[-\pi, \pi]$.
         - `weighting`: `"uniform"`, or `"magnitude"` for a mean weighted by the
-            magnitudes of the target, of differences by the smaller one of the two. A
-            silent target then has the value 0.
-        - `prepend`: whether a phase of 0 stands before the first frame or bin, as
+            magnitudes of the target (for differences between frames or bins, by the
+            smaller magnitude of the two). With `"magnitude"`, a silent target gives 0.
+        - `prepend`: whether a phase of 0 precedes the first frame or bin, as in
             `numpy.diff(prepend=0)`, so that its own phase is compared too. For
             differences only.
 
@@ -101,14 +101,15 @@ class PhaseLoss(AbstractSpectralLoss):
                 n_frames = jnp.maximum(n_frames - 1, 0)
         if self.wrap:
             d = wrapped(d)
-        # Beyond the end of a signal a last frame differs from nothing.
+        # There is no difference after the last frame of a signal.
         costs = magnitude(d) if self.metric == "L1" else lax.square(d)
         costs = Spectra(cut_off(costs, n_frames), n_frames, x.n_whole)
         if self.weighting == "uniform":
             return costs.mean()
         weights = magnitude(S_y)
         if self.quantity != "phase":
-            # Not a minimum, whose derivative asks which of the two it is equal to.
+            # Not `jnp.minimum`, whose derivative depends on which of the two is
+            # smaller.
             a, b = self._neighbours(weights, jnp.inf)
             weights = jnp.where(a < b, a, b)
         sum_of_weights = jnp.sum(weights, axis=(-2, -1))

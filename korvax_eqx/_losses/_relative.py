@@ -1,4 +1,4 @@
-"""Absolute or squared error relative to the target's."""
+"""Absolute or squared error relative to the target."""
 
 from typing import Any, ClassVar, Literal
 
@@ -16,9 +16,9 @@ from korvax_eqx._numerics._safe import difference, magnitude, norm, squared_magn
 class RelativeLoss(AbstractSpectralLoss):
     r"""Mean of $|S_x - S_y|^p$ divided by the mean of $|S_y|^p$, for each signal.
 
-    $p$ is 1 (L1) or 2 (L2). The denominator has $\epsilon$ added, by default nothing:
-    squares of quiet power spectra are far below any fixed number. RAVE takes one
-    quotient for the whole batch: [`BatchRelativeLoss`][].
+    $p$ is 1 (L1) or 2 (L2). $\epsilon$ is added to the denominator. It is 0 by default,
+    because squares of quiet power spectra are far below any fixed number. RAVE takes
+    one quotient over the whole batch: see `BatchRelativeLoss`.
     """
 
     metric: Literal["L1", "L2"] = eqx.field(static=True)
@@ -30,10 +30,10 @@ class RelativeLoss(AbstractSpectralLoss):
         """**Arguments:**
 
         - `metric`: `"L1"` for absolute, `"L2"` for squared values.
-        - `eps`: is added to the denominator. With 0 a target of silence is divided by
-            the machine epsilon alone, and no other. `None` adds the machine epsilon of
-            the dtype: in float32, with L2, as much as the power spectrogram of a signal
-            at about -55 dB.
+        - `eps`: added to the denominator. With 0, only a silent target is divided by
+            the machine epsilon. `None` adds the machine epsilon of the dtype; in
+            float32 with L2 that is as much as the power spectrogram of a signal at
+            about -55 dB.
 
         **Raises:** `ValueError` for another metric or a negative number.
         """
@@ -55,9 +55,9 @@ class BatchRelativeLoss(AbstractBatchLoss):
 
     $p$ is 1 (L1) or 2 (L2). With L2 and `eps=0.0` it is the linear term of RAVE's
     spectral distance (Caillon and Esling 2021, "RAVE: A variational autoencoder for
-    fast and high-quality neural audio synthesis"). A loud example outweighs a quiet
-    one, and a part of a batch has another value than the whole: [`RelativeLoss`][]
-    takes a quotient for each signal.
+    fast and high-quality neural audio synthesis"). Loud examples outweigh quiet ones,
+    and the loss of a batch is not the mean of the losses of its parts. `RelativeLoss`
+    takes one quotient per signal instead.
     """
 
     scope: ClassVar[Scope] = "frame"
@@ -70,9 +70,9 @@ class BatchRelativeLoss(AbstractBatchLoss):
         """**Arguments:**
 
         - `metric`: `"L1"` for absolute, `"L2"` for squared values.
-        - `eps`: is added to the mean over signals of the sum of $|S_y|^p$. With 0 a
-            batch of silent targets is divided by the machine epsilon alone. `None` adds
-            the machine epsilon of the dtype.
+        - `eps`: added to the mean over signals of the sum of $|S_y|^p$. With 0, only a
+            batch of silent targets is divided by the machine epsilon. `None` adds the
+            machine epsilon of the dtype.
 
         **Raises:** `ValueError` for another metric or a negative number.
         """

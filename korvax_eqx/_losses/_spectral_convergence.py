@@ -17,14 +17,14 @@ from korvax_eqx._numerics._safe import difference, norm, squared_magnitude
 class SpectralConvergenceLoss(AbstractSpectralLoss):
     r"""Spectral convergence $\|S_y - S_x\|_F / (\|S_y\|_F + \epsilon)$.
 
-    One ratio for every leading index, then their mean. auraloss takes one ratio over
-    the whole batch instead: [`BatchSpectralConvergenceLoss`][]. The gradient of a norm
-    at 0 is 0. See Arik, Jun, Diamos (2019), "Fast spectrogram inversion using
-    multi-head convolutional neural networks", IEEE SPL 26(1).
+    One ratio per signal, then the mean. auraloss takes one ratio over the whole batch:
+    see `BatchSpectralConvergenceLoss`. The gradient of a norm at 0 is 0. See Arik, Jun,
+    Diamos (2019), "Fast spectrogram inversion using multi-head convolutional neural
+    networks", IEEE SPL 26(1).
 
     With `reference="estimate"` the denominator is $\|S_x\|_F + \epsilon$. Projects that
-    call the loss with the target first have this, on purpose or not: it has a gradient
-    towards loud estimates.
+    call the loss with the target first have this, on purpose or not: its gradient
+    favours loud estimates.
     """
 
     eps: float | None = eqx.field(static=True)
@@ -38,10 +38,10 @@ class SpectralConvergenceLoss(AbstractSpectralLoss):
     ) -> None:
         """**Arguments:**
 
-        - `eps`: is added to the norm of the target and keeps a silent one finite.
-            `None` is the machine epsilon of the dtype. With 0 a target of silence is
-            divided by the machine epsilon alone.
-        - `reference`: whose norm is divided by, `"target"` or `"estimate"`.
+        - `eps`: added to the norm in the denominator, so that silence gives a finite
+            value. `None`: the machine epsilon of the dtype. With 0, only a silent
+            signal is divided by the machine epsilon.
+        - `reference`: whose norm is the denominator, `"target"` or `"estimate"`.
 
         **Raises:** `ValueError` for a negative number or another reference.
         """
@@ -51,7 +51,7 @@ class SpectralConvergenceLoss(AbstractSpectralLoss):
         self.reference = checks.one_of(owner, "reference", reference, options)
 
     def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
-        # Frames that are zero in both add nothing to either norm.
+        # Frames that are zero in both signals add nothing to either norm.
         error = norm(difference(y.S, x.S), (-2, -1))
         reference = x.S if self.reference == "estimate" else y.S
         return ratio(error, norm(reference, (-2, -1)), self.eps)
@@ -60,12 +60,12 @@ class SpectralConvergenceLoss(AbstractSpectralLoss):
 class BatchSpectralConvergenceLoss(AbstractBatchLoss):
     r"""Spectral convergence $\|S_y - S_x\|_F / (\|S_y\|_F + \epsilon)$ of a batch.
 
-    Both norms are over everything, as in auraloss and ParallelWaveGAN (Yamamoto, Song,
-    Kim 2020, "Parallel WaveGAN", ICASSP), which have no $\epsilon$: `eps=0.0`. A loud
-    example outweighs a quiet one, and a part of a batch has another value than the
-    whole: [`SpectralConvergenceLoss`][] takes a ratio for each signal. The gradient of
-    a norm at 0 is 0. Squares are summed, so that magnitudes below 1e-19 count as 0 in
-    float32.
+    Both norms are taken over the whole batch, as in auraloss and ParallelWaveGAN
+    (Yamamoto, Song, Kim 2020, "Parallel WaveGAN", ICASSP), which have no $\epsilon$
+    (`eps=0.0`). Loud examples outweigh quiet ones, and the loss of a batch is not the
+    mean of the losses of its parts. `SpectralConvergenceLoss` takes one ratio per
+    signal instead. The gradient of a norm at 0 is 0. Magnitudes below 1e-19 count as 0
+    in float32, where their squares underflow.
     """
 
     scope: ClassVar[Scope] = "frame"
@@ -74,9 +74,9 @@ class BatchSpectralConvergenceLoss(AbstractBatchLoss):
     def __init__(self, eps: float | None = None) -> None:
         r"""**Arguments:**
 
-        - `eps`: is added to the root of the mean over signals of $\|S_y\|_F^2$. `None`
-            is the machine epsilon of the dtype. With 0 a batch of silent targets is
-            divided by the machine epsilon alone.
+        - `eps`: added to the root of the mean over signals of $\|S_y\|_F^2$. `None`:
+            the machine epsilon of the dtype. With 0, only a batch of silent targets is
+            divided by the machine epsilon.
 
         **Raises:** `ValueError` for a negative number.
         """

@@ -19,8 +19,8 @@ class SpectralL1SNRLoss(AbstractSpectralLoss):
     r"""$D = 10 \log_{10} \frac{\mathrm{mean}|S_x - S_y| + \epsilon}
     {\mathrm{mean}|S_y| + \epsilon}$ in dB, for each signal.
 
-    Smaller is better, and it is negative where the error is smaller than the target.
-    Of complex spectra it is $D$ of the real parts plus $D$ of the imaginary parts, the
+    Smaller is better; it is negative if the error is smaller than the target. For
+    complex spectra it is $D$ of the real parts plus $D$ of the imaginary parts, the
     distance of Watcharasupat and Lerch (2024), "A stem-agnostic single-decoder system
     for music source separation beyond four stems", ISMIR, as in torch-l1-snr. The
     derivative of the absolute value at 0 is 0.
@@ -32,9 +32,10 @@ class SpectralL1SNRLoss(AbstractSpectralLoss):
     def __init__(self, eps: float = 1e-3, *, joined: bool = False) -> None:
         """**Arguments:**
 
-        - `eps`: is added to both means: what an error of 0 counts as. Positive.
-        - `joined`: whether the means are over all channels of a recording, too, the
-            axis before the samples, and the ratio is one of all.
+        - `eps`: added to both means, so that an error of 0 gives a finite value.
+            Positive.
+        - `joined`: whether the means also run over the channels of a recording, the
+            axis before the samples, which then has one ratio.
 
         **Raises:** `ValueError` for a value of another kind.
         """

@@ -1,4 +1,4 @@
-"""The difference of the levels of spectra."""
+"""The level difference of spectra."""
 
 from typing import Any
 
@@ -17,10 +17,10 @@ _OWNER = "SpectralLevelLoss"
 
 
 class SpectralLevelLoss(AbstractSpectralLoss):
-    r"""Penalty of a wrong level, $\lambda |L_x - L_y|$ in dB, of spectra.
+    r"""Penalty for a wrong level of spectra: $\lambda |L_x - L_y|$ in dB.
 
-    `LevelLoss` with the mean of $|S|^2$ over bins and frames in place of the power of a
-    signal. In torch-l1-snr the regulariser of its loss on spectra.
+    `LevelLoss` with the mean of $|S|^2$ over bins and frames instead of the power of
+    the signal. torch-l1-snr regularises its loss on spectra with it.
     """
 
     lambda0: float = eqx.field(static=True)
@@ -43,7 +43,7 @@ class SpectralLevelLoss(AbstractSpectralLoss):
         - `joined`: whether all channels of a recording, the axis before the samples,
             have one level together.
 
-        **Raises:** `ValueError` for a value of another kind.
+        **Raises:** `ValueError` for an argument outside these rules.
         """
         self.lambda0 = checks.non_negative(_OWNER, "lambda0", lambda0)
         self.delta_lambda = checks.non_negative(_OWNER, "delta_lambda", delta_lambda)

@@ -20,8 +20,8 @@ from korvax_eqx._numerics._transport import circular_wasserstein_1d, wasserstein
 from korvax_eqx._static import static_or_leaf
 
 _OWNER = "SpectralOptimalTransportLoss"
-# A mass of this part of the floor counts as none: divisions by less would overflow in
-# the derivatives. Squares of what is left do not underflow in float32.
+# A mass below this fraction of the floor counts as zero: dividing by less would
+# overflow in the derivatives. Squares of the rest do not underflow in float32.
 _SILENT = 1e-6
 _LOWEST_FLOOR = 1e-12
 
@@ -51,22 +51,22 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
     | False | True | $S_x$ with $S_y\, m_x / m_y$ |
     | False | False | $S_x$ with $S_y$ |
 
-    Where the totals differ, the missing mass sits at the last bin. With
-    `reference="target"` the roles in the table are exchanged: $m_y$ is the unit, and
+    If the totals differ, the missing mass is placed at the last bin.
+    `reference="target"` swaps the roles in the table: masses are in units of $m_y$, and
     $S_x$ is scaled.
 
-    **Quiet frames.** Nothing is added to the masses, so that single precision follows
-    double precision at any level. Where the masses are made equal, a frame of which
-    one that is divided by lies below `floor` fades out, and with it the gradient: its
-    cost is multiplied by that mass over `floor` (by 0 from a millionth of it down).
-    With `normalize=True, balanced=False`, $m_x$ is replaced by `floor` there. The
+    **Quiet frames.** Nothing is added to the masses, so single precision agrees with
+    double precision at any level. If the masses are made equal and a mass to divide by
+    is below `floor`, the frame gets less weight: its cost (and gradient) is multiplied
+    by that mass over `floor`, and by 0 below a millionth of `floor`. With
+    `normalize=True, balanced=False`, $m_x$ is replaced by `floor` in such frames. The
     default, 1e-12, is the mass of a sine at -174 dBFS in a power spectrogram with a
     Hann window of 2048 samples, at -144 dBFS with one of 64 samples, at -260 dBFS and
     lower in magnitudes.
 
-    korvax and sot-loss add an epsilon to the masses, as `eps` does here. The part that
-    it takes of a quiet frame then counts as missing mass at the last bin, at a large
-    cost, and a silent frame as a mass there.
+    korvax and sot-loss add an epsilon to the masses instead, as `eps` does here. In a
+    quiet frame that epsilon then counts as missing mass at the last bin, at a large
+    cost, and a silent frame counts as a mass there.
     """
 
     positions: Any
@@ -112,7 +112,7 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
     ):
         r"""**Arguments:**
 
-        - `positions`: where the bins lie, one of
+        - `positions`: positions of the bins, one of
 
             - shape `(n_bins,)`, in ascending order, in any unit (Hz, mel, octaves). A
                 sequence or NumPy array is configuration, a JAX array is learnable and
@@ -127,11 +127,10 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
             With `axis="time"` the frames' positions.
         - `p`: order of the distance, at least 1. 1 is the fastest.
         - `normalize`, `balanced`: see the table above.
-        - `quantile_lowpass`: leave out transport above quantile 1, i.e. what one
-            signal has in excess of the other's unit mass (useful with
-            `balanced=False`).
-        - `root`: take the distance $W_p$ of each frame, not its power $W_p^p$. Where it
-            is 0 the slope, infinite towards any other spectrum, is defined as 0.
+        - `quantile_lowpass`: ignore transport above quantile 1, i.e. the mass that one
+            signal has beyond the unit mass of the other (useful with `balanced=False`).
+        - `root`: take the distance $W_p$ of each frame instead of $W_p^p$. Where it is
+            0 its slope would be infinite; it is defined as 0.
         - `root_eps`: added under the root.
         - `circular`: the bins form a ring that closes after `period`, as those of a
             chroma do (Rabin, Delon, Gousseau 2011). Only for `p=1`, `balanced=True`
@@ -142,19 +141,18 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
         - `sr`: sample rate in Hz, for positions `"log"` and `"mel"`.
         - `fmin`: lowest frequency of positions `"log"`, in Hz.
         - `htk`: HTK's mel scale, not Slaney's, for positions `"mel"`.
-        - `reference`: whose mass the table above refers to, `"estimate"` or
-            `"target"`. Of two spectra that are both normalised, or both not, it is no
-            matter.
-        - `weighting`: of the frames in the mean of each signal. `"uniform"`;
-            `"energy"`: by the target's mass $m_y$; `"active"`: silent frames of the
-            target, those with $m_y$ below `floor`, are left out. A signal without any
-            weight costs 0.
-        - `mass_weight`: weight of $|\ln((m_x + floor) / (m_y + floor))|$, the
-            difference of the levels, added to the cost of each frame: normalised
-            spectra alone do not tell a loud sound from a quiet one.
+        - `reference`: `"estimate"` or `"target"`: whose mass the table above uses as
+            the unit. It makes no difference if both spectra are normalised, or neither.
+        - `weighting`: how frames are weighted in the mean of each signal. `"uniform"`;
+            `"energy"`: by the target's mass $m_y$; `"active"`: equally, but without
+            frames where the target is silent ($m_y$ below `floor`). A signal whose
+            frames all have weight 0 gives 0.
+        - `mass_weight`: weight of $|\ln((m_x + floor) / (m_y + floor))|$, the level
+            difference, added to the cost of each frame. Normalised spectra alone do not
+            distinguish a loud sound from a quiet one.
         - `eps`: added to the masses, which then have no `floor`: in float32 korvax adds
             1.2e-7, in float64 2.2e-16, sot-loss 1e-8. `None`: nothing.
-        - `floor`: mass below which a frame fades out, at least 1e-12.
+        - `floor`: mass below which a frame gets less weight, at least 1e-12.
 
         **Raises:** `ValueError` for an argument outside these rules.
         """
@@ -187,7 +185,7 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
         self._check_combination()
 
     def _check_combination(self) -> None:
-        """Refuse arguments that do not go together."""
+        """Raise `ValueError` for arguments that do not go together."""
         positions = self.positions
         named = positions if isinstance(positions, str) else None
         if named in ("log", "mel") and self.axis == "time":
@@ -220,9 +218,9 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
                 checks.refuse(_OWNER, "period", rule, self.period)
 
     def bin_positions(self, n_bins: int) -> np.ndarray | Float[Array, " n_bins"]:
-        """The positions in use for spectra of `n_bins` bins, shape `(n_bins,)`.
+        """Return the positions of `n_bins` bins, shape `(n_bins,)`.
 
-        With `axis="time"`, for `n_bins` frames.
+        With `axis="time"`, of `n_bins` frames.
         """
         positions = self.positions
         if positions is None:
@@ -245,7 +243,7 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
             # As floats: JAX divides 32-bit integers in single precision.
             stretch = self._stretch(S_x.shape[-2], n_frames.astype(S_x.dtype))
         costs = self.costs(S_x, S_y, stretch)
-        # Frames that are zero in both cost nothing, and have no weight.
+        # Frames that are zero in both signals cost nothing and have no weight.
         weights = self.frame_weights(S_x, S_y)
         if weights is None:
             if self.axis == "time":
@@ -259,7 +257,8 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
     def _stretch(
         self, size: int, n_frames: Float[Array, "*rows"]
     ) -> Float[Array, "*rows"]:
-        """Return how much further apart frames are where a signal has fewer of them."""
+        """Return the factor between frame positions of shorter signals and of the
+        longest."""
         is_array = isinstance(self.positions, np.ndarray | jax.Array)
         if is_array or not (self.balanced or self.circular):
             raise ValueError(
@@ -281,7 +280,7 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
 
         `stretch` multiplies the distances between positions.
 
-        **Raises:** `ValueError` if there are not as many positions as bins.
+        **Raises:** `ValueError` if the number of positions is not the number of bins.
         """
         u, v = self._along(u), self._along(v)
         x = self._checked_positions(u.shape[-1])
@@ -314,7 +313,7 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
         u: Float[Array, "*lead n_frames n_bins"],
         v: Float[Array, "*lead n_frames n_bins"],
     ) -> Float[Array, "*lead n_costs"] | None:
-        """Return the weight of each of the `costs`; `None` if all weigh the same."""
+        """Return the weight of each of the `costs`; `None` if they are equal."""
         if self.weighting == "uniform":
             return None
         mass = total_mass(self._along(v))[..., 0]
@@ -323,7 +322,7 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
         return jnp.where(mass < self.floor, 0, jnp.ones_like(mass))
 
     def _along(self, u: Float[Array, "*lead n_frames n_bins"]) -> Array:
-        """Put the axis along which mass is moved last."""
+        """Move the axis along which mass is transported to the end."""
         return jnp.swapaxes(u, -1, -2) if self.axis == "time" else u
 
     def _checked_positions(self, n: int) -> np.ndarray | Array:
@@ -340,7 +339,8 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
     def _masses(
         self, u: Float[Array, "*frames n_bins"], v: Float[Array, "*frames n_bins"]
     ) -> tuple[Array, Array, Array | None]:
-        """Return both spectra normalised as configured, and what fades quiet ones."""
+        """Return both spectra normalised as configured, and the weights of quiet
+        frames."""
         if not (self.normalize or self.balanced):
             return u, v, None
         m_u, m_v = total_mass(u), total_mass(v)
@@ -365,7 +365,8 @@ class SpectralOptimalTransportLoss(AbstractSpectralLoss):
         return u, at_most(largest, v * share), fade
 
     def _audible(self, mass: Float[Array, "*frames 1"]) -> tuple[Array, Array]:
-        """Return a mass to divide by, and a factor that falls to 0 before it does."""
+        """Return a mass to divide by, and a weight that reaches 0 before the mass
+        does."""
         silent = _SILENT * self.floor
         fade = (mass - silent) / (self.floor - silent)
         fade = jnp.where(mass < silent, 0, jnp.where(mass < self.floor, fade, 1))

@@ -14,14 +14,16 @@ from korvax_eqx._tables._size import check_size
 
 
 class AWeightingFilter(AbstractSignalMap):
-    """A-weights signals: `n_taps` symmetric taps, fitted to the curve at `sr`.
+    """A-weighting as a filter with `n_taps` symmetric taps, for signals sampled at
+    `sr`.
 
-    The curve is IEC 61672-1's, 0 dB at 1 kHz, brought to `sr` by the bilinear
-    transform; the taps are its least-squares fit in magnitude, linear over frequency.
-    So low frequencies, where the curve is steep, are fitted worst, and the transform
-    brings the curve's fall at high ones down: 101 taps at 44.1 kHz are within 1 dB of
-    the curve from 500 Hz to 8 kHz, 1.6 dB below at 200 Hz and 8.6 at 16 kHz. These are
-    auraloss's taps, which it rounds to single precision.
+    The analogue curve of IEC 61672-1 (0 dB at 1 kHz) is converted to `sr` by the
+    bilinear transform, and the taps are the least-squares fit to its magnitude over
+    linear frequency. The fit is worst at low frequencies, where the curve is steep, and
+    the bilinear transform lowers the curve near `sr / 2`. With 101 taps at 44.1 kHz the
+    filter is within 1 dB of the curve from 500 Hz to 8 kHz, 1.6 dB below it at 200 Hz
+    and 8.6 dB below it at 16 kHz. The taps are auraloss's before it rounds them to
+    single precision.
     """
 
     sr: float = eqx.field(static=True)
@@ -30,8 +32,9 @@ class AWeightingFilter(AbstractSignalMap):
     def __init__(self, sr: float, n_taps: int = 101) -> None:
         """**Arguments:**
 
-        - `sr`: sample rate, Hz, from 1 to 1e6: the taps of others lose their digits.
-        - `n_taps`: length of the filter in samples, odd.
+        - `sr`: sample rate, Hz, from 1 to 1e6. Outside this range the taps would be
+            inaccurate.
+        - `n_taps`: length of the filter in samples; odd.
 
         **Raises:** `ValueError` for an argument outside these rules.
         """
@@ -43,12 +46,12 @@ class AWeightingFilter(AbstractSignalMap):
         if self.n_taps % 2 == 0:
             remedy = f"Use {self.n_taps + 1}."
             checks.refuse("AWeightingFilter", "n_taps", "be odd", n_taps, remedy)
-        # The fit solves as many equations as there are taps.
+        # The fit solves a system with one equation per tap.
         check_size("AWeightingFilter", "n_taps", n_taps, self.n_taps**2)
 
     @property
     def taps(self) -> Float[np.ndarray, " n_taps"]:
-        """The taps in use, float64."""
+        """The taps, float64."""
         return a_weighting_taps(self.sr, self.n_taps)
 
     def apply(self, data: Signals) -> Signals:

@@ -17,8 +17,8 @@ from ._fields import table_or_leaf
 class ChannelMix(AbstractSignalMap):
     r"""Linear combinations of channels: $y_i = \sum_j M_{ij} x_j$.
 
-    `ChannelMix([[0.5, 0.5]])` mixes two channels down to one,
-    `ChannelMix([[1, 1], [1, -1]])` is `MidSide()`.
+    `ChannelMix([[0.5, 0.5]])` mixes two channels to one. `ChannelMix([[1, 1], [1,
+    -1]])` equals `MidSide()`.
     """
 
     scope: ClassVar[Scope] = "channels"
@@ -40,8 +40,8 @@ class ChannelMix(AbstractSignalMap):
     def apply(self, data: Signals) -> Signals:
         """Mix the channels of `x`.
 
-        **Raises:** `ValueError` for another number of channels than the matrix has
-        columns.
+        **Raises:** `ValueError` if `x` does not have one channel per column of the
+        matrix.
         """
         x = data.x
         matrix = jnp.asarray(self.matrix, x.dtype)

@@ -1,4 +1,4 @@
-"""What the maps' fields hold: tables that are configuration or learnable."""
+"""Tables held by signal maps: configuration, or learnable."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from korvax_eqx._static import static_or_leaf
 
 
 def table_or_leaf(owner: str, argument: str, value: Any, ndim: int) -> Any:
-    """Check a table of `ndim` axes, none empty; keep a JAX array as a leaf.
+    """Check that a table has `ndim` non-empty axes; keep a JAX array as a leaf.
 
-    Everything else is configuration, in float64.
+    Anything else becomes configuration, in float64.
     """
     if not isinstance(value, jax.Array):
         value = _float64(owner, argument, value, ndim)

@@ -1,4 +1,4 @@
-"""Filters with a finite impulse response that is given."""
+"""Filters with given taps."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,13 +15,14 @@ from ._fields import table_or_leaf
 
 
 class FIRFilter(AbstractSignalMap):
-    r"""A filter of finite impulse response, as long as its input.
+    r"""FIR filter; the output is as long as the input.
 
     $$y_n = \sum_{j=0}^{L-1} h_j\, x_{n + j - \lfloor L/2 \rfloor}$$
 
-    with the taps $h$, and zeros outside of the signal. So an odd number of symmetric
-    taps delays nothing. As in torch and auraloss the taps are *not* reversed: a
-    response in time, such as that of a room, is given as `response[::-1]`.
+    with the taps $h$, and zeros outside the signal. An odd number of symmetric taps
+    causes no delay. As in torch and auraloss the taps are *not* reversed (a
+    cross-correlation): pass an impulse response, such as that of a room, as
+    `response[::-1]`.
     """
 
     taps: Any
@@ -34,7 +35,7 @@ class FIRFilter(AbstractSignalMap):
         - `taps`: shape `(n_taps,)`. A sequence or NumPy array is configuration, a JAX
             array is learnable.
 
-        **Raises:** `ValueError` for taps that are not real, not finite, or none.
+        **Raises:** `ValueError` if the taps are not real, not finite, or empty.
         """
         self.taps = table_or_leaf("FIRFilter", "taps", taps, ndim=1)
 

@@ -16,20 +16,20 @@ from korvax_eqx._tables._loudness import (
 
 
 class KWeightingFilter(AbstractSignalMap):
-    """K-weights signals: the filter before loudness in ITU-R BS.1770 (EBU R 128).
+    """K-weighting: the filter of loudness meters in ITU-R BS.1770 (EBU R 128).
 
-    A high shelf of 4 dB above 1.7 kHz and a high-pass at 38 Hz, both of second order
-    and recursive, starting from rest. At 48 kHz with the coefficients of the
-    Recommendation; at other rates with those that give "the same frequency response",
-    as it asks for (by the bilinear transform, so the responses differ near half the
-    sample rate). libebur128 and pyloudnorm's "DeMan" filters leave the numerator of
-    the high-pass as it is at 48 kHz, which makes them louder at lower rates: by
-    0.004 dB at 44.1 kHz, 0.09 dB at 16 kHz.
+    A high shelf of 4 dB above 1.7 kHz and a high-pass at 38 Hz, both recursive and of
+    second order, starting from rest. At 48 kHz it uses the coefficients of the
+    Recommendation. At other rates it uses those with "the same frequency response", as
+    the Recommendation requires (by the bilinear transform, so the responses differ near
+    half the sample rate). libebur128 and pyloudnorm's "DeMan" filters keep the
+    numerator of the 48 kHz high-pass at all rates. That makes them louder at lower
+    rates: by 0.004 dB at 44.1 kHz, by 0.09 dB at 16 kHz.
 
-    Computed by products without a loop over samples, and nothing of the response is
-    cut off. Relative to the largest output the difference from the recursion is in
-    float64 below 1e-12 for noise and below 1e-10 for a constant, which the high-pass
-    takes away; in float32 below 1e-6 for both.
+    It is computed with matrix products instead of a loop over samples, without
+    truncating the response. Relative to the largest output, it differs from the
+    recursion by less than 1e-12 for noise and 1e-10 for a constant (which the high-pass
+    removes) in float64, and by less than 1e-6 for both in float32.
     """
 
     sr: float = eqx.field(static=True)
@@ -37,10 +37,10 @@ class KWeightingFilter(AbstractSignalMap):
     def __init__(self, sr: float) -> None:
         """**Arguments:**
 
-        - `sr`: sample rate, Hz; above 3364, twice the shelf's corner frequency,
-            and at most 1e6.
+        - `sr`: sample rate, Hz; above 3364 (twice the shelf's corner frequency) and at
+            most 1e6.
 
-        **Raises:** `ValueError` for another.
+        **Raises:** `ValueError` for another rate.
         """
         self.sr = checks.positive("KWeightingFilter", "sr", sr)
         if self.sr <= LEAST_RATE:

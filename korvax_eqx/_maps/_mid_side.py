@@ -9,9 +9,9 @@ from korvax_eqx._data import Signals
 
 
 class MidSide(AbstractSignalMap):
-    """Two channels to their sum and difference: `(left + right, left - right)`.
+    """Sum and difference of two channels: `(left + right, left - right)`.
 
-    Without a factor, as in auraloss: applied twice it doubles the signals. See
+    There is no factor, as in auraloss, so applying it twice doubles the signals. See
     Steinmetz, Pons, Pascual, Serrà (2021), "Automatic multitrack mixing with a
     differentiable mixing console of neural audio effects", ICASSP.
     """
@@ -21,7 +21,8 @@ class MidSide(AbstractSignalMap):
     def apply(self, data: Signals) -> Signals:
         """Map every pair of channels of `x`.
 
-        **Raises:** `ValueError` if the axis before the samples has not two entries.
+        **Raises:** `ValueError` if the axis before the samples does not have two
+        entries.
         """
         x = data.x
         if x.ndim < 2 or x.shape[-2] != 2:

@@ -15,8 +15,8 @@ from korvax_eqx._numerics._frames import padded
 class PreEmphasis(AbstractSignalMap):
     r"""Raises high frequencies: $y_n = x_n - c\,x_{n-1}$, where $x_{-1} = 0$.
 
-    auraloss's `FIRFilter("hp")` has the same magnitude response, but gives
-    $x_{n-1} - c\,x_n$, as its taps are not reversed. See Wright, Välimäki (2020),
+    auraloss's `FIRFilter("hp")` has the same magnitude response but computes $x_{n-1} -
+    c\,x_n$, because it does not reverse its taps. See Wright, Välimäki (2020),
     "Perceptual loss function for neural modeling of audio systems", ICASSP.
     """
 
@@ -25,10 +25,10 @@ class PreEmphasis(AbstractSignalMap):
     def __init__(self, coefficient: float | Float[Array, ""] = 0.85) -> None:
         """**Arguments:**
 
-        - `coefficient`: $c$; the closer to 1, the less low frequencies are left.
-            A scalar JAX array is learnable. 0.85 suits sample rates about 44.1 kHz.
+        - `coefficient`: $c$. The closer to 1, the more low frequencies are attenuated.
+            A scalar JAX array is learnable. 0.85 suits sample rates around 44.1 kHz.
 
-        **Raises:** `ValueError` for a value that is not a finite real number.
+        **Raises:** `ValueError` if the value is not a finite real number.
         """
         self.coefficient = checks.number_or_leaf(
             "PreEmphasis", "coefficient", coefficient

@@ -96,7 +96,7 @@ def difference(
 ) -> Axes:
     """Draw the level of an estimate `x` above (red) or below (blue) a target `y`.
 
-    **Arguments:** those of [`spectrogram`][], and
+    **Arguments:** those of `spectrogram`, and
 
     - `x`, `y`: two signals, or two spectrograms, of the same shape.
     - `top_db`: levels that are further below the maximum of both are raised to this

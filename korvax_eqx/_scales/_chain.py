@@ -1,4 +1,4 @@
-"""Scales one after the other."""
+"""Several scales in a row."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ from korvax_eqx._static import as_module, items_of
 
 
 class Chain(AbstractScale):
-    """Applies several scales in the order given: the first one sees the spectrum.
+    """Applies several scales in the order given, starting with the first.
 
     `Chain((MelScale(sr=16000, n_fft=1024), Log()))` is a log-mel spectrum.
     """
@@ -29,9 +29,10 @@ class Chain(AbstractScale):
     def __init__(self, scales: Sequence[Callable[..., Any]]) -> None:
         """**Arguments:**
 
-        - `scales`: at least one callable from spectra to spectra; a `Chain` is one too.
+        - `scales`: one or more callables from spectra to spectra. A `Chain` may hold
+            another.
 
-        **Raises:** `ValueError` if there is none, or if one is not callable.
+        **Raises:** `ValueError` if the list is empty, or an entry is not callable.
         """
         items = items_of(scales)
         if not items or not all(map(callable, items)):

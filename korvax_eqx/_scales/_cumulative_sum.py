@@ -14,12 +14,13 @@ _OWNER = "CumulativeSum"
 
 
 class CumulativeSum(AbstractScale):
-    r"""The sum of all bins up to each one, or of all frames up to each one.
+    r"""Cumulative sum over bins, or over frames.
 
-    Two spectra with a peak at different places differ in all cumulative sums between
-    the two, so that a loss on them has a gradient that moves one peak to the other.
-    Along frequency it is the term `cumsum_freq` of DDSP's spectral loss (Engel et al.
-    2020, "DDSP: Differentiable digital signal processing", ICLR).
+    If two spectra have a peak at different places, their cumulative sums differ
+    everywhere between the two peaks. So a loss on these sums has a gradient that moves
+    one peak towards the other. Along frequency this is the term `cumsum_freq` of DDSP's
+    spectral loss (Engel et al. 2020, "DDSP: Differentiable digital signal processing",
+    ICLR).
     """
 
     axis: Literal["time", "frequency"] = eqx.field(static=True)
@@ -33,8 +34,9 @@ class CumulativeSum(AbstractScale):
     ) -> None:
         """**Arguments:**
 
-        - `axis`: `"frequency"` for sums over bins, `"time"` over frames.
-        - `reverse`: whether to sum from the top bin down, or the last frame back.
+        - `axis`: `"frequency"` to sum over bins, `"time"` to sum over frames.
+        - `reverse`: whether to sum downwards from the top bin, or backwards from the
+            last frame.
 
         **Raises:** `ValueError` for another value.
         """

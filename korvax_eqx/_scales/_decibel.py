@@ -24,9 +24,9 @@ Reference = float | Float[Array, ""] | Callable[[Array], Float[ArrayLike, ""]]
 class AmplitudeToDB(AbstractScale):
     """Amplitudes in decibels: `20 log10(max(amin, |S|) / max(amin, |ref|))`.
 
-    Differs from the function [`amplitude_to_db`][], and from librosa, in that each
-    spectrogram (the last two axes) has its own maximum and its own reference, however
-    many are in a batch. The derivative is 0 where the value is clipped by `amin`.
+    Unlike the function `amplitude_to_db` and librosa, it takes maximum and reference
+    from each spectrogram (the last two axes), so the other examples of a batch change
+    nothing. The derivative is 0 where the value is clipped by `amin`.
     """
 
     ref: Any
@@ -39,13 +39,13 @@ class AmplitudeToDB(AbstractScale):
         """**Arguments:**
 
         - `ref`: the amplitude at 0 dB, positive. A scalar JAX array is learnable. A
-            callable gets the amplitudes of one spectrogram, shape
-            `(n_bins, n_frames)`, and returns the scalar; `jnp.max` is usual.
+            callable is given the amplitudes of one spectrogram, shape `(n_bins,
+            n_frames)`, and returns the scalar; `jnp.max` is usual.
         - `amin`: smallest amplitude, for `S` and for `ref`.
-        - `top_db`: values further than this below the maximum of their spectrogram
-            are raised to that limit. `None` sets none.
+        - `top_db`: values more than this many dB below the maximum of their spectrogram
+            are raised to that limit. `None`: no limit.
 
-        **Raises:** `ValueError` for a value out of these ranges.
+        **Raises:** `ValueError` for a value outside these ranges.
         """
         self.ref, self.amin, self.top_db = _check("AmplitudeToDB", ref, amin, top_db)
 
@@ -70,9 +70,9 @@ class AmplitudeToDB(AbstractScale):
 class PowerToDB(AbstractScale):
     """Powers in decibels: `10 log10(max(amin, S) / max(amin, ref))`.
 
-    Differs from the function [`power_to_db`][], and from librosa, in that each
-    spectrogram (the last two axes) has its own maximum and its own reference, however
-    many are in a batch. The derivative is 0 where the value is clipped by `amin`.
+    Unlike the function `power_to_db` and librosa, it takes maximum and reference from
+    each spectrogram (the last two axes), so the other examples of a batch change
+    nothing. The derivative is 0 where the value is clipped by `amin`.
     """
 
     ref: Any
@@ -85,13 +85,13 @@ class PowerToDB(AbstractScale):
         """**Arguments:**
 
         - `ref`: the power at 0 dB, positive. A scalar JAX array is learnable. A
-            callable gets the powers of one spectrogram, shape `(n_bins, n_frames)`,
+            callable is given the powers of one spectrogram, shape `(n_bins, n_frames)`,
             and returns the scalar; `jnp.max` is usual.
         - `amin`: smallest power, for `S` and for `ref`.
-        - `top_db`: values further than this below the maximum of their spectrogram
-            are raised to that limit. `None` sets none.
+        - `top_db`: values more than this many dB below the maximum of their spectrogram
+            are raised to that limit. `None`: no limit.
 
-        **Raises:** `ValueError` for a value out of these ranges.
+        **Raises:** `ValueError` for a value outside these ranges.
         """
         self.ref, self.amin, self.top_db = _check("PowerToDB", ref, amin, top_db)
 
@@ -122,14 +122,14 @@ def amplitude_to_db(
 
     **Arguments:**
 
-    - `S`: amplitudes of any shape; of complex values the magnitude is taken.
+    - `S`: amplitudes of any shape; for complex values, their magnitudes.
     - `ref`: the amplitude at 0 dB, or a callable that returns it for the whole of `S`.
     - `amin`: smallest amplitude, for `S` and for `ref`.
-    - `top_db`: values further than this below the maximum of the whole of `S` are
-        raised to that limit, `None` sets none. For a batch use [`AmplitudeToDB`][],
-        where one example does not change another.
+    - `top_db`: values more than this many dB below the maximum of the whole array are
+        raised to that limit. `None`: no limit. For a batch use `AmplitudeToDB`, where
+        one example does not change another.
 
-    **Returns:** dB, of the same shape; of an empty array an empty one.
+    **Returns:** dB, with the same shape (also if that is empty).
     """
     amin, top_db = check_limits("amplitude_to_db", amin, top_db)
     amplitude = _real(_array(S))
@@ -151,14 +151,14 @@ def power_to_db(
 
     **Arguments:**
 
-    - `S`: powers of any shape; of complex values the magnitude is taken.
+    - `S`: powers of any shape; for complex values, their magnitudes.
     - `ref`: the power at 0 dB, or a callable that returns it for the whole of `S`.
     - `amin`: smallest power, for `S` and for `ref`.
-    - `top_db`: values further than this below the maximum of the whole of `S` are
-        raised to that limit, `None` sets none. For a batch use [`PowerToDB`][], where
-        one example does not change another.
+    - `top_db`: values more than this many dB below the maximum of the whole array are
+        raised to that limit. `None`: no limit. For a batch use `PowerToDB`, where one
+        example does not change another.
 
-    **Returns:** dB, of the same shape; of an empty array an empty one.
+    **Returns:** dB, with the same shape (also if that is empty).
     """
     amin, top_db = check_limits("power_to_db", amin, top_db)
     power = _real(_array(S))
@@ -223,7 +223,7 @@ def _to_db(
     values = values - factor * jnp.log10(_at_least(amin, ref))
     if top_db is None:
         return values
-    # What lies beyond the end of a signal is not its maximum.
+    # Frames beyond the end of a signal must not count as its maximum.
     counted = values if within is None else jnp.where(within, values, -jnp.inf)
     return _at_least(largest(counted, axis) - top_db, values)
 
@@ -237,7 +237,8 @@ def _within(
 def _at_least(
     low: float | Float[Array, "..."], S: Float[Array, "*dims"]
 ) -> Float[Array, "*dims"]:
-    """Return the larger of the two; NaN stays: XLA's maximum on CPU may drop it."""
+    """Return the larger of the two, and NaN for NaN, which XLA's maximum may drop on
+    CPU."""
     return jnp.where(S < low, low, S)
 
 

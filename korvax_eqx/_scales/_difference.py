@@ -14,12 +14,12 @@ _OWNER = "Difference"
 
 
 class Difference(AbstractScale):
-    r"""Each frame less the one before it, or each bin less the one below it.
+    r"""Difference to the previous frame, or to the bin below.
 
-    There is one frame, or one bin, less than before. Along time it shows onsets, along
-    frequency the edges of partials: the terms `delta_time` and `delta_freq` of DDSP's
-    spectral loss (Engel et al. 2020, "DDSP: Differentiable digital signal
-    processing", ICLR).
+    The result has one frame, or one bin, fewer. Along time it shows onsets; along
+    frequency it shows the edges of partials. These are the terms `delta_time` and
+    `delta_freq` of DDSP's spectral loss (Engel et al. 2020, "DDSP: Differentiable
+    digital signal processing", ICLR).
     """
 
     axis: Literal["time", "frequency"] = eqx.field(static=True)
@@ -27,7 +27,7 @@ class Difference(AbstractScale):
     def __init__(self, axis: Literal["time", "frequency"] = "time") -> None:
         """**Arguments:**
 
-        - `axis`: `"time"` for differences of frames, `"frequency"` of bins.
+        - `axis`: `"time"` for differences between frames, `"frequency"` between bins.
 
         **Raises:** `ValueError` for another axis.
         """

@@ -7,7 +7,7 @@ from korvax_eqx._data import Spectra
 
 
 class Identity(AbstractScale):
-    """Returns spectra as they are, complex ones too."""
+    """Returns spectra unchanged, also complex ones."""
 
     scope: ClassVar[Scope] = "value"
 

@@ -21,19 +21,18 @@ _OWNER = "Log"
 class Log(AbstractScale):
     r"""The logarithm $\log_b(\mathrm{floor}(\mathrm{factor} \cdot S))$.
 
-    What keeps silence finite, with $v = \mathrm{factor} \cdot S$:
+    `floor_mode` decides what keeps silence finite. With $v = \mathrm{factor} \cdot S$:
 
-    - `floor_mode="add"`: $\log_b(v + \epsilon)$, as korvax. The derivative at silence
-        is $\mathrm{factor} / \epsilon$ (times $1 / \ln b$).
-    - `floor_mode="clip"`: $\log_b(\max(v, \epsilon))$, as ParallelWaveGAN and
-        audiotools. Where the value is raised to $\epsilon$ the derivative is 0.
-    - `floor_mode="replace"`: $\log_b(v)$ if $v > 0$, else $\log_b(\epsilon)$, as
-        DDSP's `safe_log`. The derivative is $\mathrm{factor} / v$ however small $v$ is,
-        and 0 where it is replaced. What is below the smallest normal number of the
-        dtype (1e-38 in float32) counts as 0: the derivative there is out of range.
+    - `floor_mode="add"`: $\log_b(v + \epsilon)$, as in korvax. The derivative at
+        silence is $\mathrm{factor} / \epsilon$ (times $1 / \ln b$).
+    - `floor_mode="clip"`: $\log_b(\max(v, \epsilon))$, as in ParallelWaveGAN and
+        audiotools. The derivative is 0 where the value is raised to $\epsilon$.
+    - `floor_mode="replace"`: $\log_b(v)$ if $v > 0$, else $\log_b(\epsilon)$, as in
+        DDSP's `safe_log`. The derivative is $\mathrm{factor} / v$, however small $v$
+        is, and 0 where $v$ is replaced. Values below the smallest normal number of the
+        dtype (1e-38 in float32) count as 0, because their derivative would overflow.
 
-    A power inside the logarithm is another base: $\log_{10}(v^p)$ is
-    `base=10 ** (1 / p)`.
+    For a power inside the logarithm, $\log_{10}(v^p)$, set `base=10 ** (1 / p)`.
     """
 
     scope: ClassVar[Scope] = "value"
@@ -53,14 +52,14 @@ class Log(AbstractScale):
         """**Arguments:**
 
         - `factor`: multiplies the spectrum before the logarithm. Positive.
-        - `eps`: is added to the scaled spectrum, or takes the place of what is below
-            it, or of what is zero. Positive.
+        - `eps`: added to the scaled spectrum (`"add"`), or replaces values below it
+            (`"clip"`), or replaces zeros (`"replace"`). Positive.
         - `base`: of the logarithm: `"e"`, or a number above 1.
-        - `floor_mode`: what is done with `eps`: `"add"`, `"clip"` or `"replace"`.
+        - `floor_mode`: `"add"`, `"clip"` or `"replace"`, see above.
 
         `factor` and `eps` may be scalar JAX arrays: they are then learnable.
 
-        **Raises:** `ValueError` for a value out of these ranges.
+        **Raises:** `ValueError` for a value outside these ranges.
         """
         self.factor = _positive("factor", factor)
         self.eps = _positive("eps", eps)
@@ -80,7 +79,7 @@ class Log(AbstractScale):
         if self.floor_mode == "add":
             v = lax.add(v, eps)
         else:
-            # Not a maximum, so that a NaN stays one.
+            # Not `jnp.maximum`: NaN must stay NaN.
             v = jnp.where(v < (eps if self.floor_mode == "clip" else tiny), eps, v)
         logarithm = lax.log(v)
         if self.base != "e":

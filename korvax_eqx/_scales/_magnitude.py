@@ -13,14 +13,14 @@ _OWNER = "Magnitude"
 
 
 class Magnitude(AbstractScale):
-    r"""The magnitude of each value to a power, $|X|^p$: what a `Spectrogram` takes.
+    r"""Magnitude of complex spectra to a power: $|X|^p$, the last step of a
+    `Spectrogram`.
 
-    The derivative is that of the formula, and 0 at 0. With a floor it is
-    $\max(|X|^2, \epsilon)^{p/2}$, or $(|X|^2 + \epsilon)^{p/2}$ with
-    `floor_mode="add"`.
+    The derivative at 0 is defined as 0. With a floor, the value is $\max(|X|^2,
+    \epsilon)^{p/2}$, or $(|X|^2 + \epsilon)^{p/2}$ with `floor_mode="add"`.
 
-    `TimeFrequencyLoss(STFT(), losses, [Magnitude(), RealImaginary()])` compares
-    magnitudes and complex values of one transform.
+    `TimeFrequencyLoss(STFT(), losses, [Magnitude(), RealImaginary()])` compares both
+    magnitudes and complex values, with one transform.
     """
 
     scope: ClassVar[Scope] = "value"
@@ -39,9 +39,9 @@ class Magnitude(AbstractScale):
         - `power`: the exponent $p > 0$; 1 gives magnitudes, 2 powers.
         - `floor`: the smallest power $|X|^2$, at least 0.
         - `floor_mode`: `"clip"` raises smaller powers to the floor, with derivative 0;
-            `"add"` adds it to all.
+            `"add"` adds the floor to all powers.
 
-        **Raises:** `ValueError` for a value out of these ranges.
+        **Raises:** `ValueError` for a value outside these ranges.
         """
         self.power = checks.positive(_OWNER, "power", power)
         self.floor = checks.non_negative(_OWNER, "floor", floor)

@@ -18,12 +18,12 @@ _OWNER = "MeanOverBins"
 
 
 class MeanOverBins(AbstractScale):
-    r"""The mean over bins, one value a frame: $\frac1n \sum_k w_k S_k$.
+    r"""Mean over bins, one value per frame: $\frac1n \sum_k w_k S_k$.
 
-    Of a power spectrogram, in dB afterwards, it is a loudness. With the weights
-    `10 ** (A / 10)`, where `A` is [`A_weighting`][] at the frequencies of the bins in
-    dB, and `PowerToDB(amin=1e-8, top_db=None)` after it, it is DDSP's, with a range of
-    80 dB (Engel et al. 2020, "DDSP: Differentiable digital signal processing", ICLR).
+    Applied to a power spectrogram and followed by decibels, it measures loudness.
+    DDSP's loudness has the weights `10 ** (A / 10)`, where `A` is `A_weighting` of the
+    bins in dB, followed by `PowerToDB(amin=1e-8, top_db=None)`, a range of 80 dB (Engel
+    et al. 2020, "DDSP: Differentiable digital signal processing", ICLR).
     """
 
     scope: ClassVar[Scope] = "frame"
@@ -35,11 +35,11 @@ class MeanOverBins(AbstractScale):
     ) -> None:
         """**Arguments:**
 
-        - `weights`: what each bin is multiplied by, shape `(n_bins,)`; the sum is
-            divided by the number of bins, not by the sum of the weights. `None` is 1
-            for all. A JAX array is learnable.
+        - `weights`: the factor of each bin, shape `(n_bins,)`. The sum is divided by
+            the number of bins, not by the sum of the weights. `None`: all 1. A JAX
+            array is learnable.
 
-        **Raises:** `ValueError` for weights that are no real numbers in one row.
+        **Raises:** `ValueError` if the weights are not a vector of real numbers.
         """
         self.weights = static_or_leaf(_weights(weights))
 

@@ -1,4 +1,4 @@
-"""From FFT bins to mel bands."""
+"""FFT bins to mel bands."""
 
 from typing import Any, ClassVar
 
@@ -40,9 +40,9 @@ _N_GROUPS = 4
 
 
 class MelScale(AbstractScale):
-    """Sums FFT bins into bands with triangular weights: `mel = M S`.
+    """FFT bins summed into mel bands with triangular weights: `mel = M S`.
 
-    `M` is [`mel_filterbank`][]; the defaults are librosa's.
+    `M` is `mel_filterbank`; the defaults are librosa's.
     """
 
     scope: ClassVar[Scope] = "frame"
@@ -77,11 +77,11 @@ class MelScale(AbstractScale):
         - `htk`: whether to use HTK's mel scale instead of Slaney's.
         - `norm`: `"slaney"` for bands of unit area over Hz, a number `p` for a unit
             p-norm, `None` for a unit peak between bins.
-        - `basis`: weights to use in place of the table, shape
-            `(n_mels, n_fft // 2 + 1)`. A JAX array is learnable, a NumPy array is not.
+        - `basis`: weights to use instead of the table, shape `(n_mels, n_fft // 2 +
+            1)`. A JAX array is learnable, a NumPy array is not.
 
-        **Raises:** `ValueError` for a value out of these ranges or a basis of another
-        shape.
+        **Raises:** `ValueError` for a value outside these ranges, or a basis with
+        another shape.
         """
         checked = check_mel("MelScale", sr, n_fft, n_mels, fmin, fmax, htk, norm)
         self.sr, self.n_fft, self.n_mels = checked.sr, checked.n_fft, checked.n_mels
@@ -103,7 +103,7 @@ class MelScale(AbstractScale):
 
     @property
     def matrix(self) -> Float[Array | np.ndarray, "n_mels n_bins"]:
-        """The weights in use: `basis` if it is a JAX array, else float64 NumPy."""
+        """The weights: `basis` if it is a JAX array, otherwise float64 NumPy."""
         basis = self.basis
         if basis is None:
             return mel_matrix(
@@ -155,7 +155,7 @@ def _product(
 def _row_groups(
     matrix: Float[np.ndarray, "n_mels n_bins"],
 ) -> list[tuple[slice, np.ndarray]]:
-    """Split the rows into groups, each with the bins where it is not all zero."""
+    """Split the rows into groups, each with the range of bins that it uses."""
     groups = []
     for rows in np.array_split(matrix, min(_N_GROUPS, len(matrix))):
         (used,) = np.nonzero(rows.any(axis=0))
@@ -175,7 +175,7 @@ def to_mel_scale(
     fmin: float = 0.0,
     fmax: float | None = None,
 ) -> Float[Array, "*channels {n_mels} n_frames"]:
-    """Sum FFT bins into mel bands: [`MelScale`][] with these arguments, applied to `S`.
+    """Sum FFT bins into mel bands: `MelScale` with these arguments, applied to `S`.
 
     **Arguments:**
 

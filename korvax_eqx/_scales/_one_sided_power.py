@@ -1,4 +1,4 @@
-"""Powers of positive frequencies that count for negative ones too."""
+"""Powers of a one-sided spectrum, weighted for both sides."""
 
 from typing import ClassVar
 
@@ -15,15 +15,14 @@ _OWNER = "OneSidedPower"
 
 
 class OneSidedPower(AbstractScale):
-    r"""Powers, of which those between 0 Hz and half the sample rate count twice.
+    r"""Powers of a one-sided spectrum; bins between 0 Hz and half the rate count twice.
 
     $$f\,(S_0,\; 2 S_1,\; \dots,\; 2 S_{n-2},\; S_{n-1})$$
 
-    with a factor $f$. The spectrum of a real signal has every bin but the first and
-    the last once more, at the negative frequency. Counted twice, the powers of a
-    frame of $N$ samples, $N$ even, sum up to $N$ times its energy (Parseval). So
-    asteroid's filter bank and the one-sided spectra of `scipy.signal.welch` weigh
-    them.
+    with a factor $f$. The full spectrum of a real signal has each of these bins again
+    at the negative frequency. Counted twice, the powers of a frame of $N$ samples ($N$
+    even) sum to $N$ times its energy (Parseval). asteroid's filter bank and the
+    one-sided spectra of `scipy.signal.welch` do the same.
     """
 
     scope: ClassVar[Scope] = "frame"

@@ -20,13 +20,13 @@ _OWNER = "Power"
 class Power(AbstractScale):
     r"""A power of each value: $S^p$, or $(S + \epsilon)^p$, or $\max(S, \epsilon)^p$.
 
-    Below 1 it compresses: `Power(0.3)` of a power spectrogram is about loudness. For
-    $p < 1$ the derivative at 0 is defined as 0, where the formula has none, and values
-    below the smallest normal number of the dtype (1e-38 in float32) count as 0.
+    Exponents below 1 compress: `Power(0.3)` of a power spectrogram is close to
+    loudness. For $p < 1$ the derivative at 0 is defined as 0 (the formula's is
+    infinite), and values below the smallest normal number of the dtype (1e-38 in
+    float32) count as 0.
 
-    With `eps` the floor is inside the root, as other projects have it for magnitudes:
-    of a power spectrogram `Power(0.5, 1e-8, floor_mode="clip")` is auraloss's, and
-    `Power(0.5, 1e-9)` HiFi-GAN's.
+    `eps` puts a floor inside the root. On a power spectrogram, `Power(0.5, 1e-8,
+    floor_mode="clip")` gives auraloss's magnitudes, `Power(0.5, 1e-9)` HiFi-GAN's.
     """
 
     scope: ClassVar[Scope] = "value"
@@ -44,12 +44,12 @@ class Power(AbstractScale):
         """**Arguments:**
 
         - `exponent`: positive. A scalar JAX array is learnable.
-        - `eps`: is added to the spectrum, or takes the place of what is below it.
-            Non-negative; 0 does nothing.
-        - `floor_mode`: what is done with `eps`: `"add"` or `"clip"`. Where a value is
-            raised to `eps` its derivative is 0.
+        - `eps`: added to the spectrum (`"add"`), or replaces values below it
+            (`"clip"`). Non-negative; 0 does nothing.
+        - `floor_mode`: `"add"` or `"clip"`. The derivative is 0 where a value is raised
+            to `eps`.
 
-        **Raises:** `ValueError` for a value out of these ranges.
+        **Raises:** `ValueError` for a value outside these ranges.
         """
         if checks.is_learnable(exponent):
             positive_leaf(_OWNER, "exponent", exponent)
@@ -65,6 +65,6 @@ class Power(AbstractScale):
         if self.eps > 0:
             # An eps too small for the dtype would otherwise be rounded to zero.
             eps = jnp.asarray(max(self.eps, float(jnp.finfo(S.dtype).tiny)), S.dtype)
-            # Not a maximum, so that a NaN stays one.
+            # Not `jnp.maximum`: NaN must stay NaN.
             S = S + eps if self.floor_mode == "add" else jnp.where(S < eps, eps, S)
         return data.holding(real_power(S, self.exponent))

@@ -1,4 +1,4 @@
-"""Complex spectra as real ones of twice the bins."""
+"""Complex spectra as real spectra with twice the bins."""
 
 from typing import ClassVar
 
@@ -11,10 +11,10 @@ from korvax_eqx._data import Spectra
 
 
 class RealImaginary(AbstractScale):
-    """The real parts of all bins, then their imaginary parts: twice as many bins.
+    """The real parts of all bins, followed by the imaginary parts: twice the bins.
 
-    A loss on magnitudes of differences, as `ElementwiseLoss("L1")`, then compares the
-    two parts each on its own: |Re d| + |Im d| in place of |d|.
+    A loss such as `ElementwiseLoss("L1")` then compares the two parts separately: |Re
+    d| + |Im d| instead of |d|.
     """
 
     scope: ClassVar[Scope] = "frame"

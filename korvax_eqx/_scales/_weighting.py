@@ -21,7 +21,7 @@ from ._bins import Frequencies, bins_of, check_bins, check_n_bins
 class _AbstractWeighting(AbstractScale):
     """Adds a frequency weighting to a spectrum in dB: `S + w(f)`.
 
-    The library's are all there are: a class says which curve it is.
+    Private: the library's four weightings are its only subclasses.
     """
 
     scope: ClassVar[Scope] = "frame"
@@ -41,15 +41,15 @@ class _AbstractWeighting(AbstractScale):
     ) -> None:
         """**Arguments:**
 
-        - `frequencies`: of the bins, Hz, shape `(n_bins,)`, e.g.
+        - `frequencies`: centre of each bin, Hz, shape `(n_bins,)`, e.g.
             `MelScale(...).frequencies`. A JAX array is learnable.
-        - `min_db`: lower limit of the weighting, dB. `None` sets none, for frequencies
-            above 0 Hz, where the weighting is minus infinity.
+        - `min_db`: lower limit of the weighting, dB. `None`: no limit; frequencies must
+            then be above 0 Hz, where the weighting is minus infinity.
         - `sr`, `n_fft`: sample rate in Hz and samples of a frame, in place of
             `frequencies`, for a spectrum of `n_fft // 2 + 1` FFT bins.
 
-        **Raises:** `ValueError` if the bins are given in neither or both ways, or a
-        value is out of these ranges.
+        **Raises:** `ValueError` if the bins are given in both ways or in neither, or
+        for a value outside these ranges.
         """
         self.frequencies, self.min_db, self.sr, self.n_fft = _check(
             type(self).__name__, frequencies, min_db, sr, n_fft
@@ -64,7 +64,7 @@ class _AbstractWeighting(AbstractScale):
 
     @property
     def weighting_db(self) -> Float[Array | np.ndarray, " n_bins"]:
-        """What is added to each bin, dB."""
+        """The value added to each bin, dB."""
         return weighting_values(self.curve, bins_of(self), self.min_db)
 
     def apply(self, data: Spectra) -> Spectra:
@@ -76,7 +76,7 @@ class AWeighting(_AbstractWeighting):
 
     The spectrum must already be in dB. A-weighted decibels of a power spectrogram:
     `Chain((PowerToDB(), AWeighting(sr=16000, n_fft=2048)))`. The curve is
-    [`A_weighting`][].
+    `A_weighting`.
     """
 
     curve: ClassVar[Curve] = "A"  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -85,8 +85,8 @@ class AWeighting(_AbstractWeighting):
 class BWeighting(_AbstractWeighting):
     """Adds the B-weighting of each bin to a spectrum in dB: `S + B(f)`.
 
-    The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
-    [`B_weighting`][].
+    The spectrum must already be in dB, as for `AWeighting`. The curve is
+    `B_weighting`.
     """
 
     curve: ClassVar[Curve] = "B"  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -95,8 +95,8 @@ class BWeighting(_AbstractWeighting):
 class CWeighting(_AbstractWeighting):
     """Adds the C-weighting of each bin to a spectrum in dB: `S + C(f)`.
 
-    The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
-    [`C_weighting`][].
+    The spectrum must already be in dB, as for `AWeighting`. The curve is
+    `C_weighting`.
     """
 
     curve: ClassVar[Curve] = "C"  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -105,8 +105,8 @@ class CWeighting(_AbstractWeighting):
 class DWeighting(_AbstractWeighting):
     """Adds the D-weighting of each bin to a spectrum in dB: `S + D(f)`.
 
-    The spectrum must already be in dB, as for [`AWeighting`][]. The curve is
-    [`D_weighting`][].
+    The spectrum must already be in dB, as for `AWeighting`. The curve is
+    `D_weighting`.
     """
 
     curve: ClassVar[Curve] = "D"  # pyright: ignore[reportIncompatibleVariableOverride]

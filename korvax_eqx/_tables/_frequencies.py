@@ -159,7 +159,7 @@ def hz_to_mel(
 def mel_to_hz(
     mels: Real[ArrayLike, "*dims"] | Sequence[float], /, htk: bool = False
 ) -> Float[Array, "*dims"]:
-    """Convert mels to frequencies: the inverse of [`hz_to_mel`][].
+    """Convert mels to frequencies: the inverse of `hz_to_mel`.
 
     **Arguments:**
 

@@ -132,7 +132,7 @@ def B_weighting(
     """Return the B-weighting curve (IEC 651) in dB.
 
     `0.17 + 20 log10(g(f, 20.6)^2 g(f, 158.5) h(f, 12194)^2)`. Arguments, factors and
-    limits are those of [`A_weighting`][].
+    limits are those of `A_weighting`.
     """
     return _public("B", frequencies, min_db)
 
@@ -145,7 +145,7 @@ def C_weighting(
     """Return the C-weighting curve (IEC 61672-1) in dB.
 
     `0.062 + 20 log10(g(f, 20.6)^2 h(f, 12194)^2)`. Arguments, factors and limits are
-    those of [`A_weighting`][].
+    those of `A_weighting`.
     """
     return _public("C", frequencies, min_db)
 
@@ -160,6 +160,6 @@ def D_weighting(
     `20 log10(g(f, 282.7) h(f, 1160) / 0.08) + 10 log10(q(f))`, where `q` is a
     resonance at about 3 kHz: the ratio of `((1018.7^2 - f^2)^2 + (1039.6 f)^2)` to
     `((3136.5^2 - f^2)^2 + (3424 f)^2)`. Arguments, factors and limits are those of
-    [`A_weighting`][].
+    `A_weighting`.
     """
     return _public("D", frequencies, min_db)

@@ -16,9 +16,9 @@ class DCLoss(AbstractWaveformLoss):
     r"""Squared offset over power, $m^2 / (\frac1n \sum y^2 + \epsilon)$.
 
     $m = \frac1n \sum (y - x)$ is the mean error of each signal. See Wright, Välimäki
-    (2020), "Perceptual loss function for neural modeling of audio systems", ICASSP; in
-    auraloss `DCLoss`. A quotient beyond an eighth of the dtype's largest number counts
-    as that.
+    (2020), "Perceptual loss function for neural modeling of audio systems", ICASSP;
+    auraloss's `DCLoss`. The quotient is limited to an eighth of the largest number of
+    the dtype.
     """
 
     scope: ClassVar[Scope] = "value"
@@ -29,7 +29,8 @@ class DCLoss(AbstractWaveformLoss):
 
         - `eps`: $\\epsilon$, non-negative.
 
-        **Raises:** `ValueError` for a value that is not a finite number.
+        **Raises:** `ValueError` if an argument is not a finite number, or outside these
+        rules.
         """
         self.eps = checks.non_negative("DCLoss", "eps", eps)
 

@@ -16,12 +16,12 @@ class ESRLoss(AbstractWaveformLoss):
     r"""Error-to-signal ratio $\sum (y - x)^2 / (\sum y^2 + \epsilon)$ of each signal.
 
     See Wright, Välimäki (2020), "Perceptual loss function for neural modeling of audio
-    systems", ICASSP; in auraloss `ESRLoss`. A quotient beyond an eighth of the dtype's
-    largest number counts as that.
+    systems", ICASSP; auraloss's `ESRLoss`. The quotient is limited to an eighth of the
+    largest number of the dtype.
 
-    For a silent target it is the estimate's energy by $\epsilon$, up to 1e12, beside
-    which nothing else of a batch counts. Leave such examples out, by a length of 0 in
-    `lengths`, or give `eps` the energy below which a target counts as silent.
+    For a silent target it is the energy of the estimate divided by $\epsilon$, up to
+    1e12, which outweighs the rest of the batch. Leave such examples out with a length
+    of 0 in `lengths`, or set `eps` to the energy below which a target counts as silent.
     """
 
     scope: ClassVar[Scope] = "value"
@@ -32,7 +32,8 @@ class ESRLoss(AbstractWaveformLoss):
 
         - `eps`: $\\epsilon$, non-negative.
 
-        **Raises:** `ValueError` for a value that is not a finite number.
+        **Raises:** `ValueError` if an argument is not a finite number, or outside these
+        rules.
         """
         self.eps = checks.non_negative("ESRLoss", "eps", eps)
 

@@ -1,4 +1,4 @@
-"""Signal-to-noise ratio of absolute differences."""
+"""Signal-to-noise ratio with absolute values."""
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -13,16 +13,16 @@ from ._joined import taken_together
 
 
 class L1SNRLoss(AbstractWaveformLoss):
-    r"""Ratio of mean absolute error and mean absolute target, in dB.
+    r"""Mean absolute error over mean absolute target, in dB.
 
     $$D = 10 \log_{10} \frac{\frac1n\sum |x - y| + \epsilon}{\frac1n\sum |y| + \epsilon}
       + \lambda\,|L_x - L_y|$$
 
-    Smaller is better. The second term, with `level=True`, is the penalty of a wrong
-    level, with $L = 10 \log_{10}(\frac1n\sum x^2 + 10^{-8})$: its weight $\lambda$,
-    which carries no gradient, is between 0.1 and 1, the larger the louder a silent
-    target is estimated. See Watcharasupat et al. (2023), "A generalized bandsplit
-    neural network for cinematic audio source separation", and its package torch-l1-snr.
+    Smaller is better. With `level=True` the second term penalises a wrong level, with
+    $L = 10 \log_{10}(\frac1n\sum x^2 + 10^{-8})$: its weight $\lambda$, which carries
+    no gradient, is between 0.1 and 1, see `LevelLoss`. See Watcharasupat et al. (2023),
+    "A generalized bandsplit neural network for cinematic audio source separation", and
+    its package torch-l1-snr.
     """
 
     eps: float = eqx.field(static=True)
@@ -33,11 +33,11 @@ class L1SNRLoss(AbstractWaveformLoss):
         """**Arguments:**
 
         - `eps`: $\\epsilon$, non-negative.
-        - `level`: whether to add the penalty of a wrong level.
-        - `joined`: whether the sums are over all channels of a recording, the axis
-            before the samples: one ratio of all, in place of the mean of theirs.
+        - `level`: whether to add the penalty for a wrong level.
+        - `joined`: whether the sums also run over the channels of a recording, the axis
+            before the samples: one ratio instead of the mean of one for each channel.
 
-        **Raises:** `ValueError` for a value of another kind.
+        **Raises:** `ValueError` for an argument outside these rules.
         """
         self.eps = checks.non_negative("L1SNRLoss", "eps", eps)
         self.level = checks.boolean("L1SNRLoss", "level", level)

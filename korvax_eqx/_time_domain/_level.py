@@ -1,4 +1,4 @@
-"""The difference of the levels of signals."""
+"""The level difference of signals."""
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -13,16 +13,15 @@ from ._joined import taken_together
 
 
 class LevelLoss(AbstractWaveformLoss):
-    r"""Penalty of a wrong level, $\lambda |L_x - L_y|$ in dB, for each signal.
+    r"""Penalty for a wrong level of each signal: $\lambda |L_x - L_y|$ in dB.
 
     $L = 10 \log_{10}(\frac1n\sum x^2 + \epsilon)$. The weight $\lambda$ carries no
-    gradient. It is $\lambda_0$ for an estimate that is too loud or a target that is
-    silent, and for one that is too quiet $\lambda_0 + \Delta\lambda \min(|L_x - L_y| /
-    (L_y - L_0), 1)$: an estimate that collapses costs most. See Watcharasupat and
-    Lerch (2025), "Separate this, and all of these things around it: music source
-    separation via hyperellipsoidal queries", and the package torch-l1-snr, whose
-    numbers the defaults are. `L1SNRLoss(level=True)` is the sum of `L1SNRLoss()` and
-    this.
+    gradient. It is $\lambda_0$ if the estimate is too loud or the target is silent. If
+    the estimate is too quiet it is $\lambda_0 + \Delta\lambda \min(|L_x - L_y| / (L_y -
+    L_0), 1)$, so collapsing to silence costs most. See Watcharasupat and Lerch (2025),
+    "Separate this, and all of these things around it: music source separation via
+    hyperellipsoidal queries", and the package torch-l1-snr, which has the same
+    defaults. `L1SNRLoss(level=True)` is the sum of `L1SNRLoss()` and this loss.
     """
 
     lambda0: float = eqx.field(static=True)
@@ -42,14 +41,14 @@ class LevelLoss(AbstractWaveformLoss):
     ):
         """**Arguments:**
 
-        - `lambda0`: $\\lambda_0$, the least weight. Non-negative.
-        - `delta_lambda`: $\\Delta\\lambda$, what may be added to it. Non-negative.
-        - `lmin`: $L_0$, dB, at and below which a target is silent.
+        - `lambda0`: $\\lambda_0$, the smallest weight. Non-negative.
+        - `delta_lambda`: $\\Delta\\lambda$, the most that is added to it. Non-negative.
+        - `lmin`: $L_0$, dB. A target at or below it counts as silent.
         - `eps`: $\\epsilon$, added to the power. Non-negative.
         - `joined`: whether all channels of a recording, the axis before the samples,
             have one level together.
 
-        **Raises:** `ValueError` for a value of another kind.
+        **Raises:** `ValueError` for an argument outside these rules.
         """
         owner = "LevelLoss"
         self.lambda0 = checks.non_negative(owner, "lambda0", lambda0)

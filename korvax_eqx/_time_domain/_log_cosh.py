@@ -15,10 +15,11 @@ from korvax_eqx._numerics._waveform import log_cosh
 class LogCoshLoss(AbstractWaveformLoss):
     r"""Mean over samples of $\ln(\cosh(a (x - y)) + \epsilon)/a$.
 
-    Quadratic for small differences, absolute for large ones, at which it neither
-    overflows nor loses precision. Equal signals give $\ln(1 + \epsilon)/a$. See Chen et
-    al. (2019), "Log hyperbolic cosine loss improves variational auto-encoder"; in
-    auraloss `LogCoshLoss`, which overflows beyond differences of 89 in float32.
+    Like the square for small differences and like the absolute value for large ones,
+    where it neither overflows nor loses precision. Equal signals give $\ln(1 +
+    \epsilon)/a$. See Chen et al. (2019), "Log hyperbolic cosine loss improves
+    variational auto-encoder"; auraloss's `LogCoshLoss`, which overflows for differences
+    above 89 in float32.
     """
 
     a: Any
@@ -27,11 +28,12 @@ class LogCoshLoss(AbstractWaveformLoss):
     def __init__(self, a: float | Float[Array, ""] = 1.0, eps: float = 1e-8):
         """**Arguments:**
 
-        - `a`: positive; the larger, the closer to the absolute difference. A JAX
-            scalar is learnable.
+        - `a`: positive. The larger it is, the closer the loss is to the absolute
+            difference. A JAX scalar is learnable.
         - `eps`: $\\epsilon$, non-negative.
 
-        **Raises:** `ValueError` for a value that is not a finite number.
+        **Raises:** `ValueError` if an argument is not a finite number, or outside these
+        rules.
         """
         if checks.is_learnable(a):
             self.a = positive_leaf("LogCoshLoss", "a", a)

@@ -1,4 +1,4 @@
-"""The logarithm of a frequency-weighted error, relative to the level of a mixture."""
+"""The logarithm of a filtered error, relative to the level of a mixture."""
 
 import math
 from collections.abc import Sequence
@@ -28,31 +28,30 @@ from ._mixture import (
     with_mixture,
 )
 
-# The least power of a mixture.
+# The smallest power of a mixture.
 _LEAST_POWER = 1e-16
 
 
 class LogWMSELoss(AbstractWaveformLoss):
-    r"""Logarithm of the filtered squared error, relative to a mixture's filtered power.
+    r"""Log of the mean squared filtered error, relative to the filtered power of a
+    mixture.
 
     $$4 \ln\left(\frac{\frac1n \sum (h * (x - y))^2}{\max(\frac1n \sum (h * u)^2,
       10^{-16})} + \epsilon\right)$$
 
-    Smaller is better; equal signals give $4 \ln \epsilon$, -73.7. Of a source in a
-    mixture $u$ also where that source is silent, which ratios of one signal cannot.
-    The mixture is a constant: it carries no gradient.
+    Smaller is better; equal signals give $4 \ln \epsilon$, -73.7. Unlike single-signal
+    ratios, it is defined for sources that are silent, because it is relative to their
+    mixture $u$. The mixture carries no gradient.
 
-    The mixture is a third signal beside $x$ and $y$. Here it comes with the target:
-    sources are in the axis before the samples, shape `(*batch, n_sources, n_samples)`,
-    and the mixture is their sum, or what is given as the last of them. With
-    `mixture="target"` every signal is its own mixture. See Jordal (2023),
-    "log-wmse-audio-quality", and the package torch-log-wmse.
+    The mixture is taken from the target: the axis before the samples holds the sources,
+    shape `(*batch, n_sources, n_samples)`, and the mixture is their sum (`"sum"`) or
+    the last entry (`"last"`). With `"target"`, each target signal is its own mixture.
+    See Jordal (2023), "log-wmse-audio-quality", and the package torch-log-wmse.
 
-    The value of a recording is the mean over its sources. With `p` above 0 the
-    logarithm is taken of their generalised mean, $(\frac1S \sum_s (m_s +
-    \epsilon)^p)^{1/p}$ of the quotients $m_s$ above: the larger $p$, the more the worst
-    source counts. A source that is nearly right keeps a bounded gradient from $p =
-    \frac12$ on.
+    The value of a recording is the mean over its sources. With `p` above 0 it is the
+    logarithm of their generalised mean, $(\frac1S \sum_s (m_s + \epsilon)^p)^{1/p}$
+    of the quotients $m_s$ above: the larger $p$, the more the worst source counts.
+    From $p = \frac12$ on, the gradient of a source that is nearly right stays bounded.
     """
 
     taps: Any
@@ -75,16 +74,18 @@ class LogWMSELoss(AbstractWaveformLoss):
         - `taps`: $h$, shape `(n_taps,)`. A sequence or NumPy array is configuration, a
             JAX array is learnable. `(1.0,)` filters nothing.
         - `mixture`: `"target"`, `"sum"` of the targets along the axis before the
-            samples, or `"last"` along it, which then is not compared itself. The last
-            two mix channels: `jax.vmap` and `lengths` go over recordings.
-        - `eps`: $\epsilon$, what an error of 0 counts as. Positive.
-        - `p`: the exponent of the mean over sources, along the axis before the samples,
-            non-negative; 0 for the mean of logarithms. Above 0 it mixes channels with
+            samples, or `"last"`: the last entry of that axis, which is not compared
+            itself. With the last two, `jax.vmap` and `lengths` apply to recordings, not
+            to single channels.
+        - `eps`: $\epsilon$, so that an error of 0 gives a finite value. Positive.
+        - `p`: the exponent of the mean over sources, the axis before the samples.
+            Non-negative; 0 is the mean of logarithms. Above 0 it mixes channels with
             every `mixture`.
-        - `threshold_db`: filtered differences below it count as 0, in dB of the
-            mixture's root mean square, -68 in log-wmse-audio-quality. The filtered
-            signals are then as long as the signals themselves; otherwise what rings
-            beyond their ends counts, too.
+        - `threshold_db`: filtered differences below this level count as 0, in dB
+            relative to the root mean square of the mixture (-68 in
+            log-wmse-audio-quality). The filtered signals are then cut to the length of
+            the signals. With `None` the ringing of the filter beyond their ends counts
+            too.
 
         **Raises:** `ValueError` for an argument outside these rules.
         """
@@ -117,11 +118,12 @@ class LogWMSELoss(AbstractWaveformLoss):
     def _energy(
         self, data: Signals, scale: Float[Array, "*rows"] | None = None
     ) -> Float[Array, "*rows"]:
-        """Return the energy of filtered signals; what is below `scale` and dB is 0."""
+        """Return the energy of filtered signals; values below the threshold count as
+        0."""
         x = data.x
         if self.threshold_db is None:
             return filtered_energy(x, self.taps)
-        # `correlate` takes taps as they are; reversed, it convolves.
+        # `correlate` does not reverse the taps: reversed taps make a convolution.
         taps = jnp.asarray(self.taps, x.dtype)[::-1]
         filtered = cut_off(correlate(x, taps), data.n_samples)
         if scale is not None:

@@ -19,9 +19,9 @@ class SDSDRLoss(AbstractWaveformLoss):
     $$-10 \log_{10}\left(\frac{\sum t^2}{\sum (x - y)^2 + \epsilon} + \epsilon\right),
     \quad t = \frac{\sum x y}{\sum y^2 + \epsilon}\, y$$
 
-    As `SISDRLoss`, `eps_mode` and limits included, but a wrong level of the estimate
-    counts as distortion. Smaller is better. See Le Roux, Wisdom, Erdogan, Hershey
-    (2019), "SDR - half-baked or well done?", ICASSP; in auraloss `SDSDRLoss`.
+    Like `SISDRLoss`, with the same `eps_mode` and limits, but a wrong level of the
+    estimate counts as distortion. Smaller is better. See Le Roux, Wisdom, Erdogan,
+    Hershey (2019), "SDR - half-baked or well done?", ICASSP; auraloss's `SDSDRLoss`.
     """
 
     zero_mean: bool = eqx.field(static=True)
@@ -43,12 +43,12 @@ class SDSDRLoss(AbstractWaveformLoss):
     ):
         """**Arguments:**
 
-        - `zero_mean`: whether the mean of each signal is taken away first.
+        - `zero_mean`: whether the mean of each signal is subtracted first.
         - `eps`: $\\epsilon$, non-negative.
-        - `eps_mode`: where it stands, see above.
+        - `eps_mode`: where $\\epsilon$ is added, see `SISDRLoss`.
         - `max_db`, `mixture`, `silent_max_db`: as in `SNRLoss`.
 
-        **Raises:** `ValueError` for a value of another kind.
+        **Raises:** `ValueError` for an argument outside these rules.
         """
         self.zero_mean = checks.boolean("SDSDRLoss", "zero_mean", zero_mean)
         self.eps = checks.non_negative("SDSDRLoss", "eps", eps)

@@ -19,25 +19,25 @@ class SISDRLoss(AbstractWaveformLoss):
     $$-10 \log_{10}\left(\frac{\sum t^2}{\sum (x - t)^2 + \epsilon} + \epsilon\right),
     \quad t = \frac{\sum x y}{\sum y^2 + \epsilon}\, y$$
 
-    Smaller is better; the level of the estimate makes no difference as long as its
-    energy is far above $\epsilon$. Two silent signals give 80 dB, the worst there is,
-    and a pair at a level of 1e-6 is up to 35 dB off. `eps_mode` says where it is added:
+    Smaller is better. The level of the estimate makes no difference as long as its
+    energy is far above $\epsilon$. Two silent signals give 80 dB, the worst value, and
+    signals at a level of 1e-6 are up to 35 dB off. `eps_mode` decides where $\epsilon$
+    is added:
 
     - `"denominator"`: as above, and in auraloss;
-    - `"both"`: added to both sums of the ratio, and to both of the factor of $y$: with
-        `zero_mean=False, eps=1.19e-7` torchmetrics in float32. Two silent signals give
-        0 dB; quiet ones are off as well;
-    - `"relative"`: added to both sums of the ratio, times the sum of these two. No
-        level makes a difference, two silent signals give 0 dB, and values are within
-        $\pm 10 \log_{10} \epsilon$.
+    - `"both"`: added to numerator and denominator, of the ratio and of the factor of
+        $y$. With `zero_mean=False, eps=1.19e-7` this is torchmetrics in float32. Two
+        silent signals give 0 dB; quiet ones are off too;
+    - `"relative"`: $\epsilon$ times the sum of numerator and denominator is added to
+        both. The level makes no difference, two silent signals give 0 dB, and values
+        are within $\pm 10 \log_{10} \epsilon$.
 
-    With `max_db` the error has $\tau \sum t^2$ added, $\tau =
-    10^{-\mathrm{max\_db}/10}$; with a `mixture` silent targets are measured by its
-    energy, in place of $\sum t^2$. What that is good for: see [`SNRLoss`][].
+    With `max_db`, $\tau \sum t^2$ is added to the error, $\tau =
+    10^{-\mathrm{max\_db}/10}$; with a `mixture`, silent targets are compared with its
+    energy instead of $\sum t^2$. `SNRLoss` says when to use these.
 
-    See Le Roux,
-    Wisdom, Erdogan, Hershey (2019), "SDR - half-baked or well done?", ICASSP; in
-    auraloss `SISDRLoss`.
+    See Le Roux, Wisdom, Erdogan, Hershey (2019), "SDR - half-baked or well done?",
+    ICASSP; auraloss's `SISDRLoss`.
     """
 
     zero_mean: bool = eqx.field(static=True)
@@ -59,12 +59,12 @@ class SISDRLoss(AbstractWaveformLoss):
     ):
         """**Arguments:**
 
-        - `zero_mean`: whether the mean of each signal is taken away first.
+        - `zero_mean`: whether the mean of each signal is subtracted first.
         - `eps`: $\\epsilon$, non-negative.
-        - `eps_mode`: where it stands, see above.
+        - `eps_mode`: where $\\epsilon$ is added, see above.
         - `max_db`, `mixture`, `silent_max_db`: as in `SNRLoss`.
 
-        **Raises:** `ValueError` for a value of another kind.
+        **Raises:** `ValueError` for an argument outside these rules.
         """
         self.zero_mean = checks.boolean("SISDRLoss", "zero_mean", zero_mean)
         self.eps = checks.non_negative("SISDRLoss", "eps", eps)

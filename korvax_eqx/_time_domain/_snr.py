@@ -18,29 +18,29 @@ class SNRLoss(AbstractWaveformLoss):
 
     $$-10 \log_{10}\left(\frac{\sum y^2}{\sum (x - y)^2 + \epsilon} + \epsilon\right)$$
 
-    Smaller is better. In auraloss `SNRLoss`, there after averaging over the batch too.
+    Smaller is better. auraloss's `SNRLoss`, which averages over the batch first.
 
-    Where energies are not far above $\epsilon$ it says little, and two silent signals
-    give 80 dB. With `eps_mode="both"` it is torchmetrics's (`eps=1.19e-7`), and with
-    `"relative"` no level makes a difference: see [`SISDRLoss`][].
+    It is meaningless if the energies are not far above $\epsilon$; two silent signals
+    give 80 dB. `eps_mode="both"` with `eps=1.19e-7` is torchmetrics, and with
+    `"relative"` the level makes no difference: see `SISDRLoss`.
 
     **A limit.** Without one, a source that is nearly right has the largest gradient of
-    a batch. With `max_db` the error has $\tau \sum y^2$ added, $\tau =
-    10^{-\mathrm{max\_db}/10}$: the loss is then never below `-max_db`, and its gradient
-    fades out there. A silent target, one with at most $10^{-16}$ of the energy of the
-    mixture $u$ that it belongs to, has no ratio of its own: with a `mixture` $\sum u^2$
-    takes the place of $\sum y^2$, and `silent_max_db` that of `max_db`. So
+    a batch. With `max_db`, $\tau \sum y^2$ is added to the error, $\tau =
+    10^{-\mathrm{max\_db}/10}$: the loss never falls below `-max_db`, and its gradient
+    vanishes there. A silent target, one with at most $10^{-16}$ of the energy of its
+    mixture $u$, has no ratio of its own: with a `mixture`, $\sum u^2$ replaces
+    $\sum y^2$, and `silent_max_db` replaces `max_db`. So
 
         SNRLoss(False, 1e-8, eps_mode="both", max_db=30.0, mixture="sum",
                 silent_max_db=20.0)
 
     has the gradient of the losses of Wisdom et al. (2021), "What's all the FUSS about
     free universal sound separation data?", ICASSP, in sound-separation [678e737]
-    `models/train/model.py`. These are not divided by the target's energy: its decibels
-    are what the values differ by. There a target is silent below an absolute level,
-    1e-8 of root mean square. The mixture carries no gradient. `clamp_db` of espnet and
-    fast_bss_eval cuts the ratio off at both ends, and leaves no gradient beyond;
-    `eps_mode="relative"` with `eps=10 ** (-clamp_db / 10)` has these limits, and a
+    `models/train/model.py`. Those losses are not divided by the energy of the target,
+    so the values differ by its level in dB, and a target is silent there below an
+    absolute root mean square of 1e-8. The mixture carries no gradient. `clamp_db` of
+    espnet and fast_bss_eval cuts the ratio off at both ends, without a gradient beyond;
+    `eps_mode="relative"` with `eps=10 ** (-clamp_db / 10)` has the same limits and a
     gradient everywhere.
     """
 
@@ -63,18 +63,18 @@ class SNRLoss(AbstractWaveformLoss):
     ):
         """**Arguments:**
 
-        - `zero_mean`: whether the mean of each signal is taken away first.
+        - `zero_mean`: whether the mean of each signal is subtracted first.
         - `eps`: $\\epsilon$, non-negative.
-        - `eps_mode`: where it stands, see above.
-        - `max_db`: the best ratio, dB. Positive; `None` for no limit.
-        - `mixture`: what silent targets are measured by: `"sum"` of the targets along
-            the axis before the samples, or `"last"` along it, which then is not
-            compared itself. These mix channels: `jax.vmap` and `lengths` go over
-            recordings. `"target"`: silent targets are as others.
+        - `eps_mode`: where $\\epsilon$ is added, see `SISDRLoss`.
+        - `max_db`: the best possible ratio, dB. Positive; `None` for no limit.
+        - `mixture`: what silent targets are compared with: `"sum"` of the targets along
+            the axis before the samples, or `"last"`: the last entry of that axis, which
+            is not compared itself. With these, `jax.vmap` and `lengths` apply to
+            recordings. `"target"`: silent targets are treated like all others.
         - `silent_max_db`: `max_db` of silent targets, dB; `None`: the same. Needs a
             mixture.
 
-        **Raises:** `ValueError` for a value of another kind.
+        **Raises:** `ValueError` for an argument outside these rules.
         """
         self.zero_mean = checks.boolean("SNRLoss", "zero_mean", zero_mean)
         self.eps = checks.non_negative("SNRLoss", "eps", eps)

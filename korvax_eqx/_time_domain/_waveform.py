@@ -17,9 +17,9 @@ class WaveformLoss(AbstractWaveformLoss):
 
     The derivative of the absolute value at 0 is 0: equal signals have zero gradient.
 
-    The gradient has the dtype of the signal: in float16 that of a mean over a batch is
-    mostly below the smallest number there is (6e-8). Scale the loss, e.g. by 2^15, and
-    divide the gradients, or use bfloat16, which has the range of float32.
+    The gradient has the dtype of the signal. In float16 the gradient of a mean over a
+    batch mostly underflows (below 6e-8): scale the loss, e.g. by 2^15, and divide the
+    gradients by it, or use bfloat16, which has the range of float32.
     """
 
     scope: ClassVar[Scope] = "value"

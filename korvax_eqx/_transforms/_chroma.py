@@ -39,16 +39,16 @@ NORMS = (None, 1, 2, 1.0, 2.0, math.inf)
 
 
 class Chroma(AbstractFramesTransform):
-    r"""Chromagram $C |X|^p$: the energy of each pitch class, whatever its octave.
+    r"""Chromagram $C |X|^p$: the energy of each pitch class, summed over octaves.
 
-    $C$ is librosa's chroma filter bank: a Gaussian of the distance around the octave
-    for every bin, weighted by a Gaussian over octaves around `ctroct`. Then each frame
-    is divided by its norm, or by `eps` where that is larger.
+    $C$ is librosa's chroma filter bank: each bin is spread over the pitch classes by a
+    Gaussian, and weighted by a Gaussian over octaves centred at `ctroct`. Each frame is
+    then divided by its norm, or by `eps` if that is larger.
 
-    As `librosa.feature.chroma_stft` but for two things: the tuning is an argument and
-    not estimated from the signal, and frames quieter than `eps` are not brought to
-    norm 1 (librosa's limit is the smallest normal number): at silence the gradient
-    would have no bound.
+    It differs from `librosa.feature.chroma_stft` in two ways: the tuning is an
+    argument, not estimated from the signal, and frames quieter than `eps` are not
+    scaled up to norm 1 (librosa's limit is the smallest normal number), because the
+    gradient would be unbounded at silence.
 
     Takuya Fujishima (1999), "Realtime chord recognition of musical sound"; D. P. W.
     Ellis (2007), "Chroma feature analysis and synthesis".
@@ -107,13 +107,13 @@ class Chroma(AbstractFramesTransform):
             `Spectrogram`, but `power` must be a number.
         - `n_chroma`: number of pitch classes in an octave.
         - `tuning`: deviation from A = 440 Hz, in classes.
-        - `norm`: order of the norm that a frame is divided by: 1, 2 or `math.inf`;
-            `None` for none.
-        - `eps`: the smallest norm that a frame is divided by, in the unit of the sums
-            of bins. Quieter frames stay below norm 1.
+        - `norm`: order of the norm that divides each frame: 1, 2 or `math.inf`. `None`:
+            no normalisation.
+        - `eps`: smallest divisor, in the unit of the sums over bins. Quieter frames
+            keep a norm below 1.
         - `ctroct`, `octwidth`: centre and standard deviation of the weights over
-            octaves; A = 27.5 Hz is at octave 0. `octwidth=None` weighs all alike.
-        - `base_c`: whether the first class is C. `False`: A.
+            octaves; A = 27.5 Hz is at octave 0. `octwidth=None`: equal weights.
+        - `base_c`: whether the first class is C (otherwise A).
 
         **Raises:** `ValueError` for an argument outside these rules.
         """
@@ -188,9 +188,9 @@ class Chroma(AbstractFramesTransform):
 
     @property
     def positions(self) -> Float[np.ndarray, " n_chroma"]:
-        """Places of the classes on the circle of an octave, in octaves from 0 to 1.
+        """Positions of the classes within the octave, in octaves from 0 to 1.
 
-        For transport around the circle, where the last class is next to the first.
+        For circular transport, where the last class is next to the first.
         """
         return circle_positions(self.n_chroma)
 
@@ -212,7 +212,7 @@ class Chroma(AbstractFramesTransform):
 
 
 class _ChromaFold(AbstractScale):
-    """Sums the bins of each pitch class, and divides each frame by its norm."""
+    """Sum of the bins of each pitch class, divided by the norm of the frame."""
 
     scope: ClassVar[Scope] = "frame"
     matrix_key: tuple[Any, ...] = eqx.field(static=True)
@@ -235,7 +235,7 @@ class _ChromaFold(AbstractScale):
     def _sizes(
         self, C: Float[Array, "*rows n_frames n_chroma"]
     ) -> Float[Array, "*rows n_frames 1"]:
-        """The norms of frames, which have no negative entries, limited by `eps`."""
+        """Return the norm of each frame (entries are non-negative), at least `eps`."""
         if self.norm == 1:
             sizes = jnp.sum(C, axis=-1)
         elif self.norm == 2:

@@ -24,8 +24,8 @@ from ._vqt import VQT, vqt
 class CQT(AbstractFramesTransform):
     """Constant-Q transform: logarithmically spaced bins of constant relative width.
 
-    `VQT` with `gamma=0`; see there for the definition. J. C. Brown (1991),
-    "Calculation of a constant Q spectral transform", JASA 89(1).
+    Defined as `VQT` with `gamma=0`. J. C. Brown (1991), "Calculation of a constant Q
+    spectral transform", JASA 89(1).
     """
 
     sr: float = eqx.field(static=True)
@@ -85,7 +85,7 @@ class CQT(AbstractFramesTransform):
 
     @property
     def vqt(self) -> VQT:
-        """The same transform as a `VQT`."""
+        """The same transform, as a `VQT`."""
         return part_of(self, VQT, gamma=0.0)
 
     @property
@@ -94,7 +94,7 @@ class CQT(AbstractFramesTransform):
 
     @property
     def kernels(self) -> VQTKernels:
-        """The tables in use: frequencies, lengths and kernels, in float64."""
+        """The tables: frequencies, lengths and kernels, in float64."""
         return self.vqt.kernels
 
     @property

@@ -1,4 +1,4 @@
-"""Where frames lie: how signals are padded, and how many frames they then have."""
+"""How signals are padded, and how many frames they have."""
 
 from typing import Any, Literal
 
@@ -70,9 +70,9 @@ def count_frames(
     pad_mode: str,
     extra_padding: bool,
 ) -> Count:
-    """Return the number of frames of signals with so many samples of padding.
+    """Return the number of frames of padded signals.
 
-    It is 0 for signals that are too short for a frame, or to be padded.
+    It is 0 for signals too short for a frame, or for their padding.
     """
     spare = n_samples + (sum(widths) - n_fft)
     if extra_padding:
@@ -87,7 +87,7 @@ def count_frames(
 
 
 def zero_below(least: int, n_samples: Count, count: Count) -> Count:
-    """Return `count`, and 0 for signals of less than `least` samples."""
+    """Return `count`, but 0 for signals of fewer than `least` samples."""
     if least == 0:
         return count
     if isinstance(n_samples, int):

@@ -27,7 +27,7 @@ from korvax_eqx._tree import part_of
 
 
 class MelSpectrogram(AbstractFramesTransform):
-    r"""Mel spectrogram $M |X|^p$: a `Spectrogram`, then a `MelScale`."""
+    r"""Mel spectrogram $M |X|^p$: a `Spectrogram` followed by a `MelScale`."""
 
     window: Any
     basis: Any
@@ -77,11 +77,11 @@ class MelSpectrogram(AbstractFramesTransform):
         - `sr`: sample rate, Hz.
         - `n_fft`, `hop_length`, `win_length`, `window`, `center`, `power`, `pad_mode`,
             `padding`, `extra_padding`, `normalized`, `floor`, `floor_mode`: as in
-            `Spectrogram`, but `power` must be a number: 1 sums magnitudes into bands,
-            2 powers. The floor is that of the bins, not of the bands.
+            `Spectrogram`, but `power` must be a number: 1 sums magnitudes into bands, 2
+            powers. The floor applies to the bins, not to the bands.
         - `n_mels`, `fmin`, `fmax`, `htk`, `norm`, `basis`: as in `MelScale`.
 
-        **Raises:** `ValueError` for an argument outside the rules of these two.
+        **Raises:** `ValueError` for an argument that either of the two does not accept.
         """
         with checks.owned_by("MelSpectrogram"):
             self.power = checks.positive("MelSpectrogram", "power", power)
@@ -118,7 +118,7 @@ class MelSpectrogram(AbstractFramesTransform):
 
     @property
     def mel_scale(self) -> MelScale:
-        """The scale that sums them."""
+        """The scale that sums them into bands."""
         return part_of(self, MelScale)
 
     @property
@@ -173,7 +173,7 @@ def mel_spectrogram(
     power: float = 2.0,
     pad_kwargs: dict[str, Any] | None = None,
 ) -> Float[Array, "*channels n_mels n_frames"]:
-    """Apply `spectrogram` to `x`, then `to_mel_scale`; the arguments are theirs."""
+    """Apply `spectrogram` to `x`, then `to_mel_scale`, with their arguments."""
     with _warnings.remade("mel_spectrogram"):
         power = checks.positive("mel_spectrogram", "power", power)
         S = spectrogram(

@@ -37,7 +37,7 @@ from korvax_eqx._tree import part_of
 DCTNorm = Literal["backward", "ortho"] | None
 MagScale = Literal["linear", "log", "db"]
 
-# korvax's: added to the spectrum under a logarithm, and its smallest power in dB.
+# korvax's constant: added inside the logarithm, and the smallest power in dB.
 _FLOOR = 1e-6
 
 
@@ -64,8 +64,8 @@ class MFCC(AbstractFramesTransform):
     rows of the DCT-II and $L$ the lifter $1 + \tfrac{l}{2} \sin(\pi k / l)$ with
     $k = 1, 2, \dots$ and $l$ = `lifter`.
 
-    In dB, each spectrogram is limited to `top_db` below its own maximum. The function
-    [`mfcc`][], as korvax and librosa, takes the maximum of the whole batch.
+    With decibels, each spectrogram is limited to `top_db` below its own maximum. The
+    function `mfcc`, like korvax and librosa, uses the maximum of the whole batch.
     """
 
     window: Any
@@ -126,16 +126,16 @@ class MFCC(AbstractFramesTransform):
         """**Arguments:**
 
         - `n_mfcc`: number of coefficients, at most `n_mels`.
-        - `norm`: of the cosine transform: `"ortho"` makes it orthonormal, `None` and
+        - `norm`: scaling of the cosine transform: `"ortho"` is orthonormal, `None` and
             `"backward"` leave it unscaled.
-        - `mag_scale`: `"db"`, decibels with `amin` and `top_db`; `"log"`, the natural
-            logarithm of the bands plus `amin`; `"linear"`, none.
-        - `lifter`: length of the lifter in coefficients; 0 for none.
+        - `mag_scale`: `"db"`: decibels with `amin` and `top_db`; `"log"`: the natural
+            logarithm of the bands plus `amin`; `"linear"`: unchanged.
+        - `lifter`: length of the lifter in coefficients; 0: no lifter.
         - `mel_norm`: the `norm` of `MelSpectrogram`.
-        - `amin`, `top_db`: the smallest band, and how far below the largest one values
-            may be, as in `PowerToDB`. `amin` is korvax's, below which quiet speech is
-            constant; librosa has 1e-10.
-        - the others as in `MelSpectrogram`.
+        - `amin`, `top_db`: smallest value of a band, and range below the largest one in
+            dB, as in `PowerToDB`. The default `amin` is korvax's; quiet speech falls
+            below it and becomes constant. librosa's is 1e-10.
+        - all others: as in `MelSpectrogram`.
 
         **Raises:** `ValueError` for an argument outside these rules.
         """
@@ -212,7 +212,7 @@ class MFCC(AbstractFramesTransform):
 
 
 class _CosineTransform(AbstractScale):
-    """The first rows of the liftered cosine transform of the bins of each frame."""
+    """Liftered cosine transform of each frame, truncated to the first coefficients."""
 
     scope: ClassVar[Scope] = "frame"
     n_mfcc: int = eqx.field(static=True)
@@ -240,8 +240,8 @@ def cepstral_coefficients(
 
     - `S`: power spectrogram, e.g. in mel bands.
     - `n_cc`: number of coefficients, at most the number of bins.
-    - `norm`, `mag_scale`, `lifter`: as in [`MFCC`][], but with `mag_scale="db"` the
-        limit of 80 dB is below the maximum of the whole of `S`.
+    - `norm`, `mag_scale`, `lifter`: as in `MFCC`, except that with `mag_scale="db"`
+        values are limited to 80 dB below the maximum of the whole array.
 
     **Returns:** coefficients of the same dtype.
 
@@ -283,8 +283,8 @@ def mfcc(
 ) -> Float[Array, "*channels {n_mfcc} n_frames"]:
     """Apply `mel_spectrogram` to `x`, then `cepstral_coefficients`.
 
-    With `mag_scale="db"` the limit of 80 dB is below the maximum of the whole batch;
-    in the class [`MFCC`][] it is below that of each signal.
+    With `mag_scale="db"` values are limited to 80 dB below the maximum of the whole
+    batch. The class `MFCC` uses the maximum of each signal.
     """
     with _warnings.remade("mfcc"):
         S = mel_spectrogram(

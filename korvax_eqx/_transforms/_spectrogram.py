@@ -30,8 +30,8 @@ class Spectrogram(AbstractFramesTransform):
     With a floor $\epsilon$ it is $\max(|X|^2, \epsilon)^{p/2}$, as in auraloss (1e-8)
     and ParallelWaveGAN (1e-7), or $(|X|^2 + \epsilon)^{p/2}$, as in HiFi-GAN (1e-9).
 
-    The derivative at a bin that is exactly 0 is 0, so digital silence and tones that
-    cancel in a bin have finite gradients. It is 0 as well where a floor clips.
+    The derivative at a bin that is exactly 0 is 0, so gradients are finite at digital
+    silence and where tones cancel in a bin. It is also 0 where the floor clips.
     """
 
     window: Any
@@ -65,11 +65,11 @@ class Spectrogram(AbstractFramesTransform):
     ):
         """**Arguments:** those of `STFT`, and
 
-        - `power`: the exponent $p > 0$; 1 gives magnitudes, 2 powers; `None` the
+        - `power`: the exponent $p > 0$: 1 gives magnitudes, 2 powers. `None`: the
             complex transform itself.
-        - `floor`: the smallest power, at least 0; 0 for the complex transform.
+        - `floor`: the smallest power, at least 0. Must be 0 for the complex transform.
         - `floor_mode`: `"clip"` raises smaller powers to the floor, with derivative 0;
-            `"add"` adds it to all.
+            `"add"` adds the floor to all powers.
         """
         with checks.owned_by("Spectrogram"):
             stft = STFT(
@@ -117,7 +117,7 @@ class Spectrogram(AbstractFramesTransform):
 
     @property
     def frequencies(self) -> np.ndarray:
-        """Centre frequencies of the bins in cycles a sample, shape `(n_bins,)`."""
+        """Centre frequencies of the bins in cycles per sample, shape `(n_bins,)`."""
         return self.stft.frequencies
 
     @property

@@ -51,12 +51,12 @@ class STFT(AbstractFramesTransform):
 
     $$X_{k,t} = \sum_{n=0}^{N-1} w_n\, x_{n + tH}\, e^{-2\pi i k n / N}$$
 
-    with $N$ = `n_fft`, $H$ = `hop_length` and the padded signal $x$. A centred frame
-    $t$ has its middle at sample $tH$: `n_fft // 2` samples are padded on the left and
-    `n_fft - n_fft // 2` on the right (as in korvax; librosa and torch pad one less on
-    the right for odd sizes).
+    with $N$ = `n_fft`, $H$ = `hop_length` and the padded signal $x$. The middle of a
+    centred frame $t$ is at sample $tH$: `n_fft // 2` samples are padded on the left and
+    `n_fft - n_fft // 2` on the right (as in korvax; librosa and torch pad one sample
+    less on the right for odd sizes).
 
-    Other projects' framings, with `pad_mode="reflect"` for all but the third:
+    Framings of other projects (with `pad_mode="reflect"`, except DDSP's):
 
     | frames | arguments | number of frames |
     | --- | --- | --- |
@@ -99,28 +99,27 @@ class STFT(AbstractFramesTransform):
         - `n_fft`: length of a frame and of its FFT, in samples.
         - `hop_length`: samples between the starts of two frames. `None`:
             `win_length // 4`.
-        - `win_length`: length of the window, in samples, at most `n_fft`; a shorter
-            one is centred in the frame. `None`: `n_fft`, or the length of a window
-            given as an array.
+        - `win_length`: length of the window, in samples, at most `n_fft`. A shorter
+            window is centred in the frame. `None`: `n_fft`, or the length of the window
+            if that is an array.
         - `window`: a name or a tuple for `scipy.signal.get_window`, which is made
             periodic; `"sqrt_hann"` or `"hann_symmetric"`; a NumPy array of shape
             `(win_length,)`; or a JAX array of that shape, which is learnable.
-        - `center`: whether to pad the signal so that frames are centred. `False`:
-            only frames that lie wholly inside the signal.
+        - `center`: whether to pad the signal so that frames are centred. `False`: only
+            frames inside the signal.
         - `pad_mode`: how to pad, a mode of `jax.numpy.pad`. `"reflect"` needs signals
             longer than the padding, as in torch.
-        - `padding`: how much to pad, in place of what `center` says. `"torch"`:
-            `n_fft // 2` samples on each side; `"same"`: `(n_fft - hop_length) // 2`
-            on each side; `"end"`: the window of frame $t$ begins at sample $tH$, and
-            there is one for every $tH$ inside the signal; `(left, right)`: so many
-            samples.
-        - `extra_padding`: whether zeros follow the padded signal until a last frame
-            is full. `False`: samples that fill no frame are left out.
-        - `normalized`: what the spectrum is divided by. `True` or `"window"`:
-            the 2-norm of the window, as torchaudio; `"frame_length"`: the root of
-            `n_fft`, as `torch.stft(normalized=True)`; `"sum"`: the sum of the window,
-            as `scipy.signal.stft`, so that a sine of amplitude 1 on a bin has magnitude
-            1/2; `False`: 1.
+        - `padding`: how much to pad, overriding `center`. `"torch"`: `n_fft // 2`
+            samples on each side; `"same"`: `(n_fft - hop_length) // 2` on each side;
+            `"end"`: the window of frame $t$ begins at sample $tH$, for every $tH$
+            inside the signal; `(left, right)`: numbers of samples.
+        - `extra_padding`: whether to append zeros until the last frame is full.
+            `False`: trailing samples that do not fill a frame are dropped.
+        - `normalized`: divides the spectrum. `True` or `"window"`: by the 2-norm of the
+            window, as in torchaudio; `"frame_length"`: by the square root of `n_fft`,
+            as `torch.stft(normalized=True)`; `"sum"`: by the sum of the window, as
+            `scipy.signal.stft`, so that a sine of amplitude 1 on a bin has magnitude
+            1/2; `False`: by nothing.
 
         **Raises:** `ValueError` for an argument outside these rules.
         """
@@ -287,7 +286,7 @@ def stft(
 def pad_for_frames(
     x: Any, n_fft: int, center: bool, pad_kwargs: dict[str, Any] | None
 ) -> tuple[Any, bool]:
-    """Pad for centred frames in a way of the user's; return what is left to do."""
+    """Pad for centred frames as `pad_kwargs` say; return the remaining arguments."""
     if not (center and pad_kwargs):
         return x, center
     x = checks.signal("stft", "x", x)

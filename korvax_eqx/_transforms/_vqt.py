@@ -112,7 +112,7 @@ class VQT(AbstractFramesTransform):
 
     @property
     def kernels(self) -> VQTKernels:
-        """The tables in use: frequencies, lengths and kernels, in float64."""
+        """The tables: frequencies, lengths and kernels, in float64."""
         return vqt_kernels(
             sr=self.sr,
             fmin=self.fmin,

@@ -207,6 +207,7 @@ RECIPES: dict[str, tuple[Callable[[], Any], float]] = {
     "audiotools_stft": (lambda: recipes.audiotools_stft(), 1.34363585),
     "audiotools_mel": (lambda: recipes.audiotools_mel(44100), 0.413111903),
     "dac_mel": (lambda: recipes.dac_mel(44100), 0.700032446),
+    "mrstft": (lambda: recipes.mrstft(), 0.552547804),
     "rave": (lambda: recipes.rave(), 1.94106369),
     "asteroid": (
         lambda: recipes.asteroid((64, 512), (48, 300), (16, 75), alpha=0.5),

@@ -40,6 +40,7 @@ PEERS: dict[str, set[str]] = {
         "test_equals_torch_l1_snr_of_squares",
         "test_wsdr_is_the_project",
     },
+    "test_readme.py": {"test_other_libraries"},
     "test_recipes_energy.py": {
         "test_equals_cels",
         "test_equals_cels_with_other_frames",
