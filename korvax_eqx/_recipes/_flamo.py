@@ -116,8 +116,8 @@ def flamo_edc(
     flamo_edc())` for each band. The logarithm of a curve that is 0 is minus infinity
     there, -180 dB here.
 
-    **Measured** against it in float64: value 5e-15, gradient 2e-14. With `convergence` one
-    quotient is taken over the batch there, of each signal here.
+    **Measured** against it in float64: value 5e-15, gradient 2e-14. With `convergence`
+    one quotient is taken over the batch there, of each signal here.
 
     **Arguments:**
 
