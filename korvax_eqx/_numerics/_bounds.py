@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 Row = Float[Array, "*rows"]
 
 # A target with at most this part of the mixture's energy is silent.
-_SILENT = 1e-16
+SILENT = 1e-16
 
 
 class Bounds(NamedTuple):
@@ -31,20 +31,23 @@ UNBOUNDED = Bounds()
 
 
 def bounded(
-    signal: Row, error: Row, target: Row | None, mixture: Row | None, bounds: Bounds
+    signal: Row,
+    error: Row,
+    mixture: Row | None,
+    is_silent: Bool[Array, "*rows"] | None,
+    bounds: Bounds,
 ) -> tuple[Row, Row]:
     r"""Return the energies of a ratio with its limit, $s$ and $e + \tau s$.
 
-    $\tau$ is `10 ** (-max_db / 10)`. Where the energy of the target is no more than
-    1e-16 of the mixture's, $s$ is the energy of the mixture.
+    $\tau$ is `10 ** (-max_db / 10)`. Of silent targets $s$ is the mixture's energy.
     """
-    floor = _share(bounds.max_db)
-    if mixture is None or target is None:
+    if mixture is None or is_silent is None:
         # Nothing is added without a limit: 0 times infinity is no number.
-        return signal, error if bounds.max_db is None else error + floor * signal
-    is_silent = target <= _SILENT * mixture
+        return signal, (
+            error if bounds.max_db is None else error + _share(bounds.max_db) * signal
+        )
     signal = jnp.where(is_silent, mixture, signal)
-    floor = jnp.where(is_silent, _share(bounds.silent_max_db), floor)
+    floor = jnp.where(is_silent, _share(bounds.silent_max_db), _share(bounds.max_db))
     return signal, error + floor.astype(signal.dtype) * signal
 
 

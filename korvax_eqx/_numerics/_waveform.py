@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._bounds import UNBOUNDED, Bounds, bounded
+from ._bounds import SILENT, UNBOUNDED, Bounds, bounded
 from ._safe import in_range, magnitude, reciprocal_or_zero
 
 Samples = Float[Array, "*rows n_samples"]
@@ -95,13 +95,13 @@ def snr(
     With `zero_mean`, of signals whose means are taken away; with `bounds`, limited.
     """
     u = bounds.mixture
+    is_silent = _is_silent(y, u, n, zero_mean)
     if eps_mode == "relative":
         x, y, u = _at_one_level(x, y, u)
     error = x - y
     if zero_mean:
         error, y, u = (_centred(s, n) for s in (error, y, u))
-    signal = _energy(y)
-    energies = bounded(signal, _energy(error), signal, _energy(u), bounds)
+    energies = bounded(_energy(y), _energy(error), _energy(u), is_silent, bounds)
     return _negated_decibels(*energies, eps, eps_mode)
 
 
@@ -120,15 +120,18 @@ def si_sdr(
     that is y. With `zero_mean`, of signals whose means are taken away; with `bounds`,
     limited.
     """
-    u, target = bounds.mixture, None if bounds.mixture is None else y
+    u = bounds.mixture
+    is_silent = _is_silent(y, u, n, zero_mean)
     if eps_mode == "relative":
-        x, u, target = _by_peak(_peak(x, u), x, u, target)
+        # Only silence is measured by the level of the mixture.
+        u = None if u is None else jnp.where(is_silent[..., None], u, 0)
+        x, u = _at_one_level(x, u)
         (y,) = _at_one_level(y)
     if zero_mean:
-        x, y, u, target = (_centred(s, n) for s in (x, y, u, target))
+        x, y, u = (_centred(s, n) for s in (x, y, u))
     alpha, energy = _projection(x, y, eps, eps_mode)
     error = _energy(x - alpha[..., None] * y)
-    energies = bounded(energy, error, _energy(target), _energy(u), bounds)
+    energies = bounded(energy, error, _energy(u), is_silent, bounds)
     return _negated_decibels(*energies, eps, eps_mode)
 
 
@@ -146,14 +149,14 @@ def sd_sdr(
     $t$ and `zero_mean` as in `si_sdr`; the error counts a wrong level too.
     """
     u = bounds.mixture
+    is_silent = _is_silent(y, u, n, zero_mean)
     if eps_mode == "relative":
         x, y, u = _at_one_level(x, y, u)
     error = x - y
     if zero_mean:
         x, y, error, u = (_centred(s, n) for s in (x, y, error, u))
     _, energy = _projection(x, y, eps, eps_mode)
-    target = None if u is None else _energy(y)
-    energies = bounded(energy, _energy(error), target, _energy(u), bounds)
+    energies = bounded(energy, _energy(error), _energy(u), is_silent, bounds)
     return _negated_decibels(*energies, eps, eps_mode)
 
 
@@ -254,6 +257,16 @@ def _peak(*signals: Any) -> Row:
 def _by_peak(peak: Row, *signals: Any) -> tuple[Any, ...]:
     factor = reciprocal_or_zero(peak)[..., None]
     return tuple(None if s is None else s * factor for s in signals)
+
+
+def _is_silent(y: Samples, u: Any, n: Count, zero_mean: bool) -> Any:
+    """Whether targets have next to none of the energy of their mixture."""
+    if u is None:
+        return None
+    y, u = _at_one_level(y, u)
+    if zero_mean:
+        y, u = _centred(y, n), _centred(u, n)
+    return _energy(y) <= SILENT * _energy(u)
 
 
 def _projection(

@@ -189,8 +189,7 @@ def audiocraft_loudness_ratio(
 
     of the n ratios $r$ of a signal, one for each band, frame and block: see
     `LoudnessRatioLoss`, with torchaudio's K-weighting. The weights sum to 1, and still
-    the value is divided by n there: about 0.05 of the weighted mean for a second of 16
-    bands.
+    the original divides by n: a second of 16 bands has 128 ratios.
 
     **Source:** facebookresearch/audiocraft at 896ec7c, `losses/loudnessloss.py`, with
     the bands of julius 0.2.7. `n_bands=16` is that of its configurations; its own
@@ -200,8 +199,8 @@ def audiocraft_loudness_ratio(
     its signals, so the two agree for a batch of one; torchaudio's filters clip what
     they return at -1 and 1.
 
-    **Measured** against its formula in NumPy, in float64: value and gradient 1e-12;
-    LRMEASURED
+    **Measured** against its code, with filters that do not clip, of one signal, in
+    float64: value 3e-15, gradient 4e-14.
 
     **Arguments:**
 

@@ -116,8 +116,8 @@ def flamo_edc(
     flamo_edc())` for each band. The logarithm of a curve that is 0 is minus infinity
     there, -180 dB here.
 
-    **Measured** against it in float64: value and gradient 1e-12. With `convergence` one
-    quotient is taken over the batch there, of each signal here.
+    **Measured** against it in float64: value 5e-15, gradient 2e-14. With `convergence`
+    one quotient is taken over the batch there, of each signal here.
 
     **Arguments:**
 
@@ -156,7 +156,7 @@ def flamo_edr(
     signal here; what is 0 in the target is left out there and has -320 dB here;
     `energy_norm` is left out.
 
-    **Measured** against it, of one signal, in float64: value and gradient EDRMEASURED
+    **Measured** against it, of one signal, in float64: value 1e-9, gradient 7e-8
     (nnAudio's tables are in float32).
 
     **Arguments:**

@@ -44,7 +44,7 @@ class WSDRLoss(AbstractWaveformLoss):
     See Choi, Kim, Huh, Kim, Ha, Lee (2019), "Phase-aware speech enhancement with deep
     complex U-Net", ICLR, whose formula has no $\epsilon$; these are where
     DeepComplexUNetPyTorch [c68510a], `DCUNet/criterion.py`, has them. Measured against
-    its formula in float64: value and gradient 1e-14.
+    its code in float64: value and gradient 1e-14.
     """
 
     mixture: Mixture = eqx.field(static=True)
