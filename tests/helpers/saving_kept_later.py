@@ -80,7 +80,10 @@ PARTS: dict[str, tuple[Callable[[], Any], float]] = {
     "SpectralCentroid": (lambda: ke.SpectralCentroid(sr=SR, n_fft=64), 447.1733),
     "SpectralCentroid-learnable": (lambda: ke.SpectralCentroid(weights(33)), 0.1387087),
     "SpectralRolloff": (lambda: ke.SpectralRolloff(sr=SR, n_fft=64), 452.1465),
-    "SpectralRolloff-learnable": (lambda: ke.SpectralRolloff(weights(33), 0.5), 0.1117913),
+    "SpectralRolloff-learnable": (
+        lambda: ke.SpectralRolloff(weights(33), 0.5),
+        0.1117913,
+    ),
     "SpectralFlatness": (lambda: ke.SpectralFlatness(1e-6), 0.007895456),
     "RealImaginary": (lambda: ke.RealImaginary(), 0.7322482),
     "Magnitude": (lambda: ke.Magnitude(0.5, 1e-3, "add"), 0.7927597),
