@@ -47,7 +47,9 @@ def gtcrn(
     resources", ICASSP. There the arguments are spectra: of the network, and of the
     target, and the last term is of their inverse transforms, which end with the last
     whole hop. Here they are signals, so that for a whole number of hops only an
-    inconsistent spectrum would make a difference. @MEASURED_gtcrn@
+    inconsistent spectrum would make a difference. Compared with a NumPy version of the
+    formula in float64: values agree within 1e-15, slopes with its central differences
+    within 5e-8.
 
     **Arguments:**
 

@@ -26,7 +26,8 @@ def vocos(
     Source: gemelo-ai/vocos at c859e3b, `vocos/loss.py`, `configs/vocos.yaml`; Siuzdak
     (2023), "Vocos: Closing the gap between time-domain and Fourier-based neural
     vocoders for high-quality audio synthesis", ICLR 2024. Reproduced: where a band is
-    below the floor it has no gradient. @MEASURED_vocos@
+    below the floor it has no gradient. Measured against it, with mel bands in
+    float64: in float64 values agree within 3e-16 and gradients within 2e-14.
 
     **Arguments:**
 
