@@ -26,23 +26,22 @@ from ._steps import Scope
 class AbstractLoss(eqx.Module):
     """Two signals to one number, averaged over the leading axes.
 
-    A class says of which terms it is made; everything that a user calls follows. One
-    made of parts, after which its terms are called (`"part/term"`), says so with
-    `has_parts`.
+    A class defines `terms`; everything that a user calls follows from them. A class
+    whose terms are named after its parts (`"part/term"`) sets `has_parts`.
     """
 
     @property
     def has_parts(self) -> bool:
-        """Whether terms are called after parts."""
+        """Whether terms are named after parts."""
         return False
 
     @abstractmethod
     def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
-        """Return the terms, e.g. those of another loss.
+        """Return the terms of this loss, e.g. made from those of other losses.
 
         **Arguments:**
 
-        - `key`: for losses that draw.
+        - `key`: for losses that draw at random.
         """
 
     def __call__(
@@ -57,18 +56,20 @@ class AbstractLoss(eqx.Module):
 
         **Arguments:**
 
-        - `x`, `y`: signals of one shape. A loss that `bind` has made has its target,
-            and is called with `x` alone.
-        - `lengths`: the number of samples of each signal, if the batch is padded:
-            integers of the shape of the leading axes, or broadcasting to it. The value
-            is the mean over the losses of the signals cut to their lengths. A signal of
-            length 0 does not count, nor does one too short for the loss, i.e. one that
-            a call would refuse. If no signal counts, value and gradient are 0. Where a
-            loss mixes channels, they are silent after their own lengths, up to the
-            longest of them.
-        - `key`: a key of `jax.random`, for losses that draw; the others ignore it.
+        - `x`, `y`: estimate and target, of the same shape. Call a bound loss with `x`
+            alone.
+        - `lengths`: for a padded batch, the number of samples of each signal: integers
+            of the shape of the leading axes, or broadcasting to it. The value is the
+            mean over the losses of the unpadded signals. Signals of length 0 are left
+            out, as are signals too short for the loss (which would raise `ValueError`
+            on their own). If none is left, value and gradient are 0. If the loss mixes
+            channels of different lengths, each is silent from its end to the end of the
+            longest.
+        - `key`: a key of `jax.random`, for losses that draw at random. Others ignore
+            it.
 
-        **Raises:** `ValueError` for signals of different shapes, or not real floats.
+        **Raises:** `ValueError` if the shapes differ, or the signals are not real
+        floating point.
         """
         return _called(self, x, y, lengths, key, "total")[0]
 
@@ -82,11 +83,11 @@ class AbstractLoss(eqx.Module):
     ) -> tuple[Float[Array, ""], Terms]:
         """Return the loss and its weighted terms by name, which add up to it.
 
-        The arguments are those of a call. The terms are a plain dictionary in the order
-        of the loss; JAX sorts its keys where it leaves a function of the user's that is
-        compiled. A training step takes the terms along for a
-        log at no cost, `jax.value_and_grad(loss.with_terms, has_aux=True)`; if they are
-        differentiated themselves, it costs a pass of its own.
+        The arguments are those of a call. The terms are a dictionary in the order of
+        the loss (JAX sorts its keys when it leaves a compiled function of yours).
+        Taking the terms along for logging costs nothing:
+        `jax.value_and_grad(loss.with_terms, has_aux=True)`. Differentiating the terms
+        themselves costs another pass.
         """
         return _called(self, x, y, lengths, key, "both")
 
@@ -98,12 +99,12 @@ class AbstractLoss(eqx.Module):
         lengths: Int[ArrayLike, "..."] | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Terms:
-        """Return what each part adds to the loss, for weighing by hand.
+        """Return what each part adds to the loss, to weight parts yourself.
 
-        The parts are those of a `SumLoss`, or the resolutions of a loss of several; of
-        others the terms. The arguments are those of a call. Differentiating their
-        combination costs about a third more than a call's gradient: weights inside of
-        the loss, as a JAX array, cost nothing.
+        The parts of a `SumLoss`, the resolutions of a multi-resolution loss, otherwise
+        the terms. The arguments are those of a call. Differentiating a combination of
+        parts costs about a third more than the gradient of a call; weights inside the
+        loss, as a JAX array, cost nothing extra.
         """
         _, terms = _called(self, x, y, lengths, key, "terms")
         if not self.has_parts:
@@ -121,10 +122,10 @@ class AbstractLoss(eqx.Module):
         lengths: Int[ArrayLike, "..."] | None = None,
         key: PRNGKeyArray | None = None,
     ) -> "BoundLoss":
-        """Return the loss of `x` alone, with all about the target computed once.
+        """Return a loss of `x` alone; everything about the target is computed once.
 
-        The arguments are those of a call. What is drawn by `key` here may be drawn anew
-        in every call of the result.
+        The arguments are those of a call. A loss that draws may be called with a new
+        `key` each time.
         """
         name = _name(self)
         checks.signal_type(name, "y", y)
@@ -141,8 +142,8 @@ class AbstractLoss(eqx.Module):
 class BoundLoss(AbstractLoss):
     """A loss of the estimate alone, made by `bind` from a loss and a target.
 
-    Everything about the target is computed once, when it is bound: its spectra are
-    array leaves of this module. They are data, not parameters: keep them out of an
+    Everything about the target is computed once, when it is bound. The target's spectra
+    are array leaves of this module. They are data, not parameters: keep them out of the
     optimiser (`eqx.partition`), or bind inside the function that is differentiated.
     """
 
@@ -171,12 +172,12 @@ class BoundLoss(AbstractLoss):
 
 
 class AbstractWaveformLoss(AbstractLoss):
-    """A loss on signals in the time domain, which is a mean over signals.
+    """Base of losses in the time domain, which are means over signals.
 
-    A class defines `values`: one number for each signal. `scope` declares what that is:
-    `"value"`, sums over samples, each on its own, for which XLA's loops keep nothing;
-    `"signal"`, the default, a number of one signal; `"channels"`, of all signals along
-    the axis before the samples.
+    A class defines `values`: one number per signal. `scope` declares what that number
+    depends on: `"signal"` (default), one signal; `"value"`, sums of a function of
+    single samples, which need no memory for intermediate arrays; `"channels"`, all
+    signals along the axis before the samples.
     """
 
     scope: ClassVar[Scope] = "signal"
@@ -194,19 +195,19 @@ class AbstractWaveformLoss(AbstractLoss):
         return (Term((), self, name=snake_name(self)),)
 
     def check(self, x: Any, values: Array) -> None:
-        """Check what `values` has returned, for classes of the user's."""
+        """Check the result of `values` of a user's class."""
         check_values(self, x, values)
 
 
 def _name(loss: AbstractLoss) -> str:
-    """Return the class that messages name: of a bound loss, the one that was bound."""
+    """Return the class name for messages; for a bound loss, that of the original."""
     return type(loss.loss if isinstance(loss, BoundLoss) else loss).__name__
 
 
 def _called(
     loss: AbstractLoss, x: Any, y: Any, lengths: Any, key: Any, wants: Wants
 ) -> tuple[Float[Array, ""], Terms]:
-    # Before `jax.jit`, which would convert lists or refuse in words of its own.
+    # Before `jax.jit`, which would convert lists or raise errors of its own.
     name = _name(loss)
     checks.signal_type(name, "x", x)
     if y is not None:
@@ -244,10 +245,10 @@ def _evaluated(
 
 
 def _lengths(name: str, terms: Any, y: Any, lengths: Any) -> Any:
-    """Return the lengths of the call, or of the targets that were bound.
+    """Return the lengths given in the call, or those given to `bind`.
 
-    **Raises:** `ValueError` for a target too few or too many, and for lengths that are
-    not the same for all.
+    **Raises:** `ValueError` for a missing or superfluous target, and for different
+    lengths.
     """
     bound = [term.target for term in terms if term.target is not None]
     if y is None and len(bound) < len(terms):

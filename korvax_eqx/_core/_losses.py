@@ -21,18 +21,18 @@ from ._steps import Scope
 
 
 class AbstractSpectralLoss(eqx.Module):
-    """Two spectra to one number, which is averaged over the leading axes.
+    """Two spectra to one number, averaged over the leading axes.
 
-    A class defines `values`: one number for each spectrum. `scope` declares what that
-    is: `"frame"`, a mean or a sum over frames of what is made of one frame each, by
-    `Spectra.mean` or `Spectra.sum`, so that a long signal may be cut; `"signal"`, the
-    default, a number of one signal. `least_frames` is how many frames it needs.
+    A class defines `values`: one number per spectrum. `scope` declares what that number
+    depends on: `"signal"` (default), one whole signal; `"frame"`, a mean or sum over
+    frames of a function of one frame, by `Spectra.mean` or `Spectra.sum`, so that long
+    signals can be cut. `least_frames` is the number of frames it needs.
     """
 
     scope: ClassVar[Scope] = "signal"
     base_name: ClassVar[str] = "AbstractSpectralLoss"
     is_of_batch: ClassVar[bool] = False
-    # A signal of fewer frames is too short for the loss.
+    # A signal with fewer frames is too short for the loss.
     least_frames: ClassVar[int] = 1
 
     @abstractmethod
@@ -40,7 +40,7 @@ class AbstractSpectralLoss(eqx.Module):
         """Return the loss of each spectrum.
 
         **Arguments:** `x`, `y`: spectra of the estimate and the target, bins along the
-        last axis. Frames that are not valid are zero in both.
+        last axis. Frames beyond the end of a signal are zero in both.
         """
 
     def __call__(
@@ -50,12 +50,12 @@ class AbstractSpectralLoss(eqx.Module):
     ) -> Float[Array, ""]:
         """Return the mean over the leading axes.
 
-        **Raises:** `ValueError` if the shapes differ or have less than two axes.
+        **Raises:** `ValueError` if the shapes differ or have fewer than two axes.
         """
         return _compared(self, *_checked(self, S_x, S_y))
 
     def check(self, x: Any, values: Array) -> None:
-        """Check what `values` has returned, for classes of the user's."""
+        """Check the result of `values` of a user's class."""
         check_values(self, x, values)
 
     def __repr__(self) -> str:
@@ -63,11 +63,12 @@ class AbstractSpectralLoss(eqx.Module):
 
 
 class AbstractBatchLoss(eqx.Module):
-    """Two spectra to one number that is no mean over the leading axes.
+    """Two spectra to one number that is not a mean over the leading axes.
 
-    It is a function of means: every row has some values of its own, and the loss is
-    made of their means over all rows. It mixes the examples of a batch, so that
-    `jax.vmap` and cutting a batch in two change it. `scope` is that of the values.
+    The loss is a function of batch means: `sums` returns some values per row, and
+    `finish` gets their means over all rows. It mixes the examples of a batch, so
+    `jax.vmap` and splitting a batch change the result. `scope` describes the values of
+    `sums`.
     """
 
     scope: ClassVar[Scope] = "signal"
@@ -78,15 +79,15 @@ class AbstractBatchLoss(eqx.Module):
     @property
     @abstractmethod
     def n_sums(self) -> int:
-        """How many values a row has."""
+        """Number of values per row."""
 
     @abstractmethod
     def sums(self, x: Spectra, y: Spectra) -> tuple[Float[Array, "*rows"], ...]:
-        """Return what is averaged over rows; the arguments are those of `values`."""
+        """Return the values to be averaged over rows; arguments as in `values`."""
 
     @abstractmethod
     def finish(self, means: tuple[Float[Array, ""], ...]) -> Float[Array, ""]:
-        """Return the loss, given the means over rows of what `sums` returned."""
+        """Return the loss, given the means over rows of the values of `sums`."""
 
     def __call__(
         self,
@@ -95,7 +96,7 @@ class AbstractBatchLoss(eqx.Module):
     ) -> Float[Array, ""]:
         """Compare all spectra together.
 
-        **Raises:** `ValueError` if the shapes differ or have less than two axes.
+        **Raises:** `ValueError` if the shapes differ or have fewer than two axes.
         """
         return _compared(self, *_checked(self, S_x, S_y))
 
@@ -104,7 +105,7 @@ class AbstractBatchLoss(eqx.Module):
 
 
 def check_values(loss: Any, x: Any, values: Any) -> None:
-    """Check that a loss has returned one number for each signal."""
+    """Check that a loss returned one number per signal."""
     array = x.S if isinstance(x, Spectra) else x.x
     n_own = 2 if isinstance(x, Spectra) else 1
     lead = array.shape[: array.ndim - n_own - (loss.scope == "channels")]

@@ -1,4 +1,4 @@
-"""Functions of the user's as parts: each sees the whole batch, in the public order."""
+"""Plain functions as parts: each sees the whole batch, in the public order of axes."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""Testing what a part of the user's says of itself: where it may be cut."""
+"""Tests whether the `scope` that a part declares is right."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ from ._loss import AbstractWaveformLoss
 from ._losses import AbstractBatchLoss, AbstractSpectralLoss
 from ._steps import AbstractScale, AbstractSignalMap, AbstractTransform
 
-# A part may depend on the level, e.g. by a threshold.
+# A part may depend on the level, e.g. through a threshold.
 _LEVELS = (1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1e3)
 _KINDS = (
     AbstractSignalMap
@@ -32,20 +32,20 @@ _Pairs = Iterator[tuple[Array, Array, str]]
 def check_scope(
     part: Any, *arrays: Inexact[Array | np.ndarray, "..."], rtol: float = 1e-4
 ) -> None:
-    """Test a part of your own on examples: its `scope`, and whether it obeys lengths.
+    """Test a part of your own on examples: its `scope`, and its support of lengths.
 
-    At several levels, signals that end early must give what they give alone, and what
-    `scope` says may be computed on its own must give the same on its own.
+    At several levels, a padded signal must give the result of the unpadded one, and
+    what `scope` declares independent must give the same result on its own.
 
     **Arguments:**
 
     - `part`: a signal map, a transform, a scale or a loss of a class of your own.
-    - `arrays`: what it takes: signals `(*channels, n_samples)`, spectra `(*channels,
-        n_bins, n_frames)`, or two of them for a loss. With examples of your data the
-        test says most.
-    - `rtol`: how large a difference may be, relative to the largest value.
+    - `arrays`: its input: signals `(*channels, n_samples)`, spectra `(*channels,
+        n_bins, n_frames)`, or two of them for a loss. Examples of your own data make
+        the best test.
+    - `rtol`: largest difference allowed, relative to the largest value.
 
-    **Raises:** `ValueError` if results differ, or if the part is of another kind.
+    **Raises:** `ValueError` if results differ, or if the part is of an unknown kind.
     """
     if not isinstance(part, _KINDS):
         raise ValueError(
@@ -73,7 +73,7 @@ def check_scope(
 
 
 def _results(part: Any, data: list[Any]) -> list[Array]:
-    """Return what a part makes of data, cut to what is valid."""
+    """Return the results of a part, cut to what is valid."""
     if isinstance(part, AbstractBatchLoss):
         return list(part.sums(*data))
     if isinstance(part, AbstractSpectralLoss | AbstractWaveformLoss):
@@ -83,7 +83,7 @@ def _results(part: Any, data: list[Any]) -> list[Array]:
 
 
 def _lengths(part: Any, data: list[Any]) -> _Pairs:
-    """Yield what becomes of data that end early, and of the data cut there."""
+    """Yield the results for padded data, and for the same data cut."""
     array = main_array(data[0])
     is_spectral = isinstance(data[0], Spectra)
     axis, n_own = (-2, 2) if is_spectral else (-1, 1)
@@ -112,7 +112,7 @@ def _lengths(part: Any, data: list[Any]) -> _Pairs:
 
 
 def _scopes(part: Any, data: list[Any]) -> _Pairs:
-    """Yield what is computed of parts of the data, and of all together."""
+    """Yield the results for pieces of the data, and for all of it."""
     if part.scope not in ("value", "frame") or not isinstance(data[0], Spectra):
         return
     n_frames = data[0].S.shape[-2]

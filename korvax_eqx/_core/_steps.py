@@ -24,13 +24,13 @@ Count: TypeAlias = int | Int[Array, "*rows"]
 
 
 class AbstractStep(eqx.Module):
-    """A step of the path that signals take to a loss.
+    """A step on the path from signals to a loss.
 
-    `scope` declares what one number of its output depends on, at most: `"value"`, the
-    same number before; `"frame"`, one frame; `"signal"`, one signal, which is the
-    default; `"channels"`, all signals along the axis before the samples; `"batch"`,
-    everything. Pieces, segments of long signals, devices, padded batches and `jax.vmap`
-    follow from it: a class that declares too little is evaluated wrongly.
+    `scope` declares the most that one number of the output depends on: `"value"`, the
+    same number of the input; `"frame"`, one frame; `"signal"` (default), one signal;
+    `"channels"`, all signals along the axis before the samples; `"batch"`, everything.
+    Pieces, segments of long signals, devices, padded batches and `jax.vmap` rely on it:
+    if it is too narrow, results are wrong. Test yours with `check_scope`.
     """
 
     scope: ClassVar[Scope] = "signal"
@@ -40,33 +40,35 @@ class AbstractStep(eqx.Module):
 
     @abstractmethod
     def apply(self, data: Any) -> Any:
-        """Return what the step makes of `Signals` or `Spectra`, which it returns."""
+        """Apply the step to `Signals` or `Spectra`; return one of these."""
 
     @property
     def path(self) -> tuple["AbstractStep", ...]:
-        """The steps that this one is made of, which may be shared: itself, if none."""
+        """The steps that this one consists of, which losses can share; by default
+        itself."""
         return (self,)
 
     def framing(self) -> Framing | None:
-        """Return where frames lie that see the samples of one frame alone, each.
+        """Return where the frames lie, if each depends only on the samples of one
+        frame.
 
-        A long signal may then be cut in segments. `None` says nothing.
+        Long signals can then be cut into segments. `None`: unknown.
         """
         return None
 
     @abstractmethod
     def check(self, data: Any, out: Any) -> None:
-        """Check what `apply` has returned, for classes of the user's."""
+        """Check the result of `apply` of a user's class."""
 
     def __repr__(self) -> str:
         return constructor_call(self)
 
 
 class AbstractSignalMap(AbstractStep):
-    """Signals to signals: what may come before a transform or a loss.
+    """Signals to signals, before a transform or a loss.
 
-    A class defines `apply`, from `Signals` to `Signals` with the same leading axes. One
-    that combines channels, the axis before the samples, declares `scope = "channels"`.
+    A class defines `apply`, from `Signals` to `Signals` with the same leading axes. If
+    it combines channels (the axis before the samples) it sets `scope = "channels"`.
     """
 
     base_name: ClassVar[str] = "AbstractSignalMap"
@@ -82,7 +84,7 @@ class AbstractSignalMap(AbstractStep):
     ) -> Float[Array, "*channels n_samples"]:
         """Map every signal of `x`.
 
-        **Raises:** `ValueError` for what is no signal, or not what the class expects.
+        **Raises:** `ValueError` if `x` is not a signal, or not what the class expects.
         """
         checks.signal_type(type(self).__name__, "x", x)
         return _mapped(self, x)
@@ -111,8 +113,8 @@ def _mapped(step: AbstractSignalMap, x: Array) -> Array:
 class AbstractTransform(AbstractStep):
     """Signals to spectra.
 
-    A class defines `apply`, from `Signals` to `Spectra`. For signals that end early it
-    says how many frames of each are valid: `Spectra(S, n_frames)`.
+    A class defines `apply`, from `Signals` to `Spectra`. For padded signals it returns
+    the number of valid frames of each: `Spectra(S, n_frames)`.
     """
 
     base_name: ClassVar[str] = "AbstractTransform"
@@ -126,10 +128,10 @@ class AbstractTransform(AbstractStep):
     def __call__(
         self, x: Float[Array, "*channels n_samples"]
     ) -> Inexact[Array, "*channels n_bins n_frames"]:
-        """Transform every signal of `x` on its own.
+        """Transform each signal of `x`.
 
-        **Raises:** `ValueError` for a signal that is not real floating point, or too
-        short for one frame where frames are not centred.
+        **Raises:** `ValueError` if the signal is not real floating point, or is too
+        short for one frame and frames are not centred.
         """
         checks.signal_type(type(self).__name__, "x", x)
         return _transformed(self, x)
@@ -137,7 +139,7 @@ class AbstractTransform(AbstractStep):
     def frames_of(
         self, x: Float[Array, "*rows n_samples"], n_samples: Int[Array, "*rows"]
     ) -> Int[Array, "*rows"]:
-        """Return how many frames signals of these lengths have."""
+        """Return the number of frames of signals of these lengths."""
         if isinstance(self, AbstractFramesTransform):
             return jnp.asarray(self.n_frames(n_samples))
         data = Signals(jnp.zeros_like(x), n_samples)
@@ -173,12 +175,13 @@ def _transformed(step: AbstractTransform, x: Array) -> Array:
 
 
 class AbstractFramesTransform(AbstractTransform):
-    """A transform that says where its frames and bins lie, as all of the library's."""
+    """A transform that knows where its frames and bins lie, like all of the
+    library's."""
 
     @property
     @abstractmethod
     def axes(self) -> Axes:
-        """Where bins and frames lie, for plots."""
+        """Positions of bins and frames, for plots."""
 
     @abstractmethod
     def n_frames(self, n_samples: Count) -> Count:
@@ -188,8 +191,8 @@ class AbstractFramesTransform(AbstractTransform):
 class AbstractScale(AbstractStep):
     """Spectra to spectra: a change of magnitude, of bins, of frames.
 
-    A class defines `apply`, from `Spectra` to `Spectra`; `data.map(fn)` keeps which
-    frames are valid.
+    A class defines `apply`, from `Spectra` to `Spectra`. `data.map(fn)` keeps the
+    number of valid frames.
     """
 
     base_name: ClassVar[str] = "AbstractScale"
@@ -203,15 +206,16 @@ class AbstractScale(AbstractStep):
     def __call__(
         self, S: Inexact[Array, "*channels n_bins n_frames"]
     ) -> Inexact[Array, "*channels n_bins_out n_frames_out"]:
-        """Scale every spectrum of `S` on its own.
+        """Scale each spectrum of `S`.
 
-        **Raises:** `ValueError` for anything but spectra of the bins expected.
+        **Raises:** `ValueError` if `S` is not a spectrum with the expected number of
+        bins.
         """
         checks.spectrum_type(type(self).__name__, S)
         return _scaled(self, S)
 
     def frames_left(self, n_frames: Int[Array, "*rows"]) -> Int[Array, "*rows"]:
-        """Return how many frames there are after the scale: as many as before."""
+        """Return the number of frames after the scale; by default the same."""
         return n_frames
 
     def check(self, data: Spectra, out: Any) -> None:
@@ -244,7 +248,7 @@ def _scaled(step: AbstractScale, S: Any) -> Any:
 
 
 def applied(path: Sequence[AbstractStep], data: Any) -> Any:
-    """Return what steps, one after another, make of signals or spectra."""
+    """Apply several steps, one after another."""
     for step in path:
         data = step_on(step, data)
     return data
@@ -254,13 +258,13 @@ _SCOPES: tuple[Scope, ...] = ("value", "frame", "signal", "channels", "batch")
 
 
 def widest(path: Sequence[AbstractStep]) -> Scope:
-    """Return the scope of several steps together."""
+    """Return the widest scope of several steps."""
     place = max((_SCOPES.index(step.scope) for step in path), default=0)
     return _SCOPES[place]
 
 
 def _shape_of(out: Any) -> tuple[int, ...]:
-    """Return the shape of what a step has returned, if it is of the right kind."""
+    """Return the shape of the result of a step, after checking its type."""
     if isinstance(out, Signals):
         return jnp.shape(out.x)
     return jnp.shape(out.S) if isinstance(out, Spectra) else ()

@@ -1,4 +1,5 @@
-"""What flows through a loss, signals and their spectra, and what a loss is made of."""
+"""Signals and spectra, which flow through a loss, and the terms that a loss consists
+of."""
 
 from ._framing import Framing as Framing
 from ._signals import Signals as Signals

@@ -2,20 +2,19 @@
 
 import dataclasses
 
-# The modes of `jax.numpy.pad` in which what is padded at an end depends on the samples
-# next to it alone.
+# The modes of `jax.numpy.pad` whose padding depends only on the samples next to it.
 _LOCAL_MODES = ("constant", "edge", "reflect", "symmetric")
 
 
 @dataclasses.dataclass(frozen=True)
 class Framing:
-    """Where the frames of a transform lie: t begins at sample `t * hop_length - left`.
+    """Position of frames: frame t begins at sample `t * hop_length - left`.
 
     **Arguments:**
 
     - `hop_length`, `frame_length`: samples.
-    - `left`, `right`: how many samples are padded at most; zeros follow after those
-        on the right.
+    - `left`, `right`: number of padded samples at most; zeros follow after those on the
+        right.
     - `pad_mode`: how to pad, a mode of `jax.numpy.pad`.
     """
 
@@ -31,9 +30,9 @@ class Framing:
 
     @property
     def is_dense(self) -> bool:
-        """Whether frames overlap so often that their spectra are much larger."""
+        """Whether frames overlap so much that their spectra are much larger."""
         return self.frame_length >= 6 * self.hop_length
 
     def samples(self, n_frames: int) -> int:
-        """Return how many samples so many frames see."""
+        """Return the number of samples that `n_frames` frames cover."""
         return (n_frames - 1) * self.hop_length + self.frame_length

@@ -1,4 +1,4 @@
-"""What is kept of a target, so that it is computed once."""
+"""Results for a target, kept so that they are computed once."""
 
 from typing import Any
 
@@ -7,12 +7,13 @@ from jaxtyping import Array, Inexact, Int
 
 
 class Kept(eqx.Module):
-    """What the path of some terms has made of targets.
+    """Targets after the path of some terms.
 
     **Attributes:**
 
     - `array`: signals or spectra, of shape `(*channels, ...)`.
-    - `lengths`: of the targets, shape `(*channels,)`; `None` if they fill their array.
+    - `lengths`: lengths of the targets, shape `(*channels,)`; `None` if they are not
+        padded.
     - `shape`, `dtype`: of the targets when they were bound.
     """
 

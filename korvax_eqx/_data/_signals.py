@@ -10,13 +10,13 @@ from korvax_eqx._numerics._padding import cut_off
 
 
 class Signals(eqx.Module):
-    """Signals of one batch, which may end before the array does.
+    """A batch of signals, which may be padded.
 
     **Attributes:**
 
     - `x`: shape `(*rows, n_samples)`, zero beyond the end of each signal.
-    - `n_samples`: the length of each signal, shape `(*rows,)`; `None` if all are as
-        long as the array.
+    - `n_samples`: the length of each signal, shape `(*rows,)`; `None` if none is
+        padded.
     """
 
     x: Float[Array, "*rows n_samples"]
@@ -24,7 +24,7 @@ class Signals(eqx.Module):
 
     @property
     def count(self) -> int | Float[Array, "*rows"]:
-        """How many samples of each signal count, to divide by: at least 1."""
+        """Number of samples of each signal, at least 1, to divide by."""
         if self.n_samples is None:
             return self.x.shape[-1]
         return jnp.maximum(self.n_samples, 1).astype(self.x.dtype)

@@ -10,17 +10,17 @@ from korvax_eqx._numerics._padding import cut_off
 
 
 class Spectra(eqx.Module):
-    """Spectra of one batch, bins along the last axis, as an FFT leaves them.
+    """A batch of spectra with bins along the last axis, as an FFT returns them.
 
     **Attributes:**
 
-    - `S`: shape `(*rows, n_frames, n_bins)`. A loss gets zeros in the frames that are
-        not valid; before, anything finite may be there.
-    - `n_frames`: how many frames of each are valid, shape `(*rows,)`; `None` for all.
-    - `n_whole`: of a segment of a long signal, how many frames the whole signal has.
-        Means are then parts of the mean over the whole, which add up to it.
-    - `order`: numbers that are in the order of those of `S`, for the signs of
-        differences, where a platform likes that better.
+    - `S`: shape `(*rows, n_frames, n_bins)`. In a loss, frames beyond the end of a
+        signal are zero; before the loss they may hold anything finite.
+    - `n_frames`: number of valid frames of each, shape `(*rows,)`; `None`: all.
+    - `n_whole`: for a segment of a long signal, the number of frames of the whole
+        signal. The means of the segments then add up to the mean of the whole.
+    - `order`: numbers in the same order as those of `S`. Some platforms compute signs
+        of differences faster from these.
     """
 
     S: Inexact[Array, "*rows n_frames n_bins"]
@@ -30,18 +30,18 @@ class Spectra(eqx.Module):
 
     @property
     def count(self) -> float | Float[Array, "*rows"]:
-        """How many values of each count, to divide by: those of a frame at least."""
+        """Number of valid values of each, at least those of one frame, to divide by."""
         n_frames, n_bins = self.S.shape[-2:]
         if self.n_whole is not None:
             return float(self.n_whole * n_bins)
         if self.n_frames is None:
             return float(n_frames * n_bins)
-        # Floats: the number may be beyond the range of 32-bit integers.
+        # As floats: the number may overflow 32-bit integers.
         n = jnp.maximum(self.n_frames, 1).astype(jnp.finfo(self.S.dtype).dtype)
         return n * n_bins
 
     def map(self, fn: Callable[[Array], Array]) -> "Spectra":
-        """Return `fn(S)`, which has the same frames."""
+        """Return `fn(S)` with the same valid frames."""
         return Spectra(fn(self.S), self.n_frames, self.n_whole)
 
     def holding(
@@ -49,15 +49,15 @@ class Spectra(eqx.Module):
         S: Inexact[Array, "*rows n_frames n_bins"],
         order: Float[Array, "*rows n_frames n_bins"] | None = None,
     ) -> "Spectra":
-        """Return other values of the same frames."""
+        """Return other values with the same valid frames."""
         return Spectra(S, self.n_frames, self.n_whole, order)
 
     def per_frame(self, fn: Callable[[Array], Array]) -> "Spectra":
-        """Return `fn(S)`, which has one value for each frame, as spectra of one bin."""
+        """Return `fn(S)`, which has one value per frame, as spectra with one bin."""
         return self.map(lambda S: fn(S)[..., None])
 
     def cut(self) -> "Spectra":
-        """Return the spectra with zeros in the frames that are not valid."""
+        """Return the spectra with zeros in the frames beyond the end."""
         if self.n_frames is None:
             return self
         S, order = cut_off(self.S, self.n_frames), self.order
@@ -71,7 +71,7 @@ class Spectra(eqx.Module):
     def mean(self) -> Float[Array, "*rows"]:
         """Return the mean over the bins and the valid frames of each spectrum.
 
-        Without any valid frame it is 0.
+        It is 0 if there is no valid frame.
         """
         if self.n_frames is None and self.n_whole is None:
             return jnp.mean(self.S, axis=(-2, -1))

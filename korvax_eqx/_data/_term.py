@@ -11,21 +11,20 @@ from korvax_eqx._static import static_or_leaf
 
 
 class Term(eqx.Module):
-    """One term of a loss: a path that both signals take, and a loss at its end.
+    """One term of a loss: a path that both signals take, and the loss at its end.
 
     **Attributes:**
 
     - `path`: steps, from signals to what the loss compares: `AbstractSignalMap`s, an
         `AbstractTransform`, `AbstractScale`s; empty for a loss in the time domain.
     - `loss`: an `AbstractSpectralLoss` or an `AbstractWaveformLoss`.
-    - `weight`: a number, or a scalar JAX array. A term whose weight is the number 0 is
+    - `weight`: a number, or a scalar JAX array. A term with the number 0 as weight is
         left out.
-    - `name`: what it is called in a log. Names that come more than once are numbered.
-    - `gate`: whether the term counts in this call; `None` if it always does. What is
-        not needed is not computed.
-    - `piece_size`: how many signals to evaluate at a time: a number, `None` for all, or
-        `"auto"`.
-    - `target`: what the path has made of the target already, for a bound loss.
+    - `name`: name for logging. Repeated names are numbered.
+    - `gate`: whether the term counts in this call; `None`: always. Terms that do not
+        count are not computed.
+    - `piece_size`: number of signals evaluated at a time; `None`: all; or `"auto"`.
+    - `target`: for a bound loss, the target after the path.
     """
 
     path: tuple[Any, ...]
@@ -37,7 +36,7 @@ class Term(eqx.Module):
     target: Any = None
 
     def part_of(self, name: str, weight: Any = 1.0) -> "Term":
-        """Return the term as part of a sum: under a name, times a weight."""
+        """Return the term as part of a sum, with a name in front and times a weight."""
         full = f"{name}/{self.name}" if self.name else name
         return self._with(name=full, weight=_product(weight, self.weight))
 
@@ -46,7 +45,7 @@ class Term(eqx.Module):
         return self._with(path=(*steps, *self.path))
 
     def gated(self, gate: Bool[Array, ""]) -> "Term":
-        """Return the term, which counts where `gate` is true, too."""
+        """Return the term, which only counts if `gate` is true as well."""
         return self._with(gate=gate if self.gate is None else self.gate & gate)
 
     def called(self, name: str) -> "Term":
@@ -54,7 +53,7 @@ class Term(eqx.Module):
         return self._with(name=name)
 
     def against(self, target: Any) -> "Term":
-        """Return the term with a target that took its path already."""
+        """Return the term with a target that already took its path."""
         return self._with(target=target)
 
     def _with(self, **fields: Any) -> "Term":
@@ -74,5 +73,5 @@ def _product(a: Any, b: Any) -> Any:
 
 
 def is_off(weight: Any) -> bool:
-    """Whether a term of this weight is left out: a number that is 0."""
+    """Whether a term with this weight is left out: if it is the number 0."""
     return not isinstance(weight, jax.Array) and weight == 0
