@@ -233,8 +233,10 @@ def test_nan_is_never_hidden(case):
     both = jax.jit(jax.vmap(jax.value_and_grad(case.callable(), argnums=(0, 1))))
     finite_gradients = both(x, y)[1]
     # In the middle, and where a batch and a signal begin and end.
-    # Frames wholly inside of a signal leave out what is left over at its end.
-    is_whole = "valid" in case.name or "PitchTransport" in case.name
+    # Frames wholly inside of a signal leave out what is left over at its end, decays of
+    # energy the last samples.
+    shorter = ("valid", "PitchTransport", "EnergyDecay")
+    is_whole = any(word in case.name for word in shorter)
     last = 1450 if is_whole else N_SAMPLES - 1
     for signal, sample in ((1, 700), (0, 0), (2, last)):
         for pair in (
