@@ -112,7 +112,8 @@ def deepfilternet(
     smaller there where $|X| < 10^{-5}$; here it is 0 below the floor. Its
     `SpectralLoss` has the same two terms of one spectrum, with a weight of magnitudes
     that are too low: `ElementwiseLoss("L2", factor_under=...)`.
-    @MEASURED_deepfilternet@
+    Measured against it, with windows in float64: in float64 values agree within 2e-16
+    and gradients within 1e-13.
 
     **Arguments:**
 
