@@ -1,4 +1,4 @@
-"""logWMSE: the error of a source in a mixture, as the ear weighs it."""
+"""logWMSE: the frequency-weighted error of a source in a mixture."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from korvax_eqx._maps._fields import table_or_leaf
 from korvax_eqx._tables._hearing import hearing_taps, resampled
 from korvax_eqx._time_domain._log_wmse import LogWMSELoss, Mixture
 
-# The weighting has as many taps as a tenth of a second has samples.
+# The filter is a tenth of a second long.
 _MOST_RATE = 10_000_000
 
 
@@ -20,27 +20,28 @@ def log_wmse(
     bypass_filter: bool = False,
     error_tolerance_db: float | None = None,
 ) -> LogWMSELoss:
-    r"""The logarithm of the frequency-weighted squared error, of torch-log-wmse.
+    r"""The logarithmic frequency-weighted squared error of torch-log-wmse.
 
     $$4 \ln\left(\frac{\sum (h * (x - y))^2}{\sum (h * u)^2} + 10^{-8}\right)$$
 
-    for each signal, with the weighting $h$ of human hearing and the mixture $u$: see
-    `LogWMSELoss`. Smaller is better, equal signals give -73.7: there the metric is the
-    larger the better, and `LogWMSELoss` this.
+    for each signal, with a filter $h$ that models human hearing, and the mixture $u$:
+    see `LogWMSELoss`. Smaller is better; equal signals give -73.7. (In the package this
+    is `LogWMSELoss`; its metric has the opposite sign.)
 
     **Source:** torch-log-wmse 1.1.0 by Landschoot, after log-wmse-audio-quality by
     Jordal. There is no paper.
 
-    **The mixture** is there a third argument, `loss(unprocessed, processed, target)`.
-    Here it comes with the target: for sources in the axis before the samples it is
-    their sum (`mixture="sum"`), or the last entry of both signals (`"last"`); by
-    default every target is its own mixture, which makes silent targets cost most.
+    **The mixture** is a third argument in the package: `loss(unprocessed, processed,
+    target)`. Here it is taken from the target: the axis before the samples holds
+    sources, and the mixture is their sum (`mixture="sum"`) or the last entry
+    (`"last"`). By default each target is its own mixture, which makes silent targets
+    cost most.
 
-    **Differs:** as there, the mean is over all sources and channels (its `p=0`); other
-    means and `grad_scale` are left out. At other rates than 44.1 kHz the weighting is
-    resampled with the rounding that torchaudio has. The original of Jordal drops
-    filtered differences below -68 dB and what rings beyond the ends:
-    `error_tolerance_db=-68.0`; it resamples the signals in place of the weighting.
+    **Differs:** the mean is over all sources and channels, as with the package's `p=0`;
+    its other means and `grad_scale` are not offered. At rates other than 44.1 kHz the
+    filter is resampled with torchaudio's rounding. Jordal's original ignores filtered
+    differences below -68 dB and the ringing of the filter beyond the ends
+    (`error_tolerance_db=-68.0`), and resamples the signals instead of the filter.
 
     **Measured** against it in float64: value 1e-9, gradient 1e-7 (its taps are in
     float32); in float32 1e-6.
@@ -49,10 +50,11 @@ def log_wmse(
 
     - `sample_rate`: Hz.
     - `mixture`: `"target"`, `"sum"` or `"last"`.
-    - `impulse_response`: taps in place of the weighting, shape `(n_taps,)`.
-    - `impulse_response_sample_rate`: of these, Hz.
-    - `bypass_filter`: whether to weigh nothing.
-    - `error_tolerance_db`: what filtered differences count from, in dB of the mixture.
+    - `impulse_response`: taps to use instead of the filter, shape `(n_taps,)`.
+    - `impulse_response_sample_rate`: the sample rate of these taps, Hz.
+    - `bypass_filter`: whether to use no filter.
+    - `error_tolerance_db`: filtered differences below this level count as 0, in dB
+        relative to the mixture.
 
     **Raises:** `ValueError` for an argument outside these rules.
     """
