@@ -15,9 +15,10 @@ from scipy.signal.windows import hann
 Signal = Float[np.ndarray, " n_samples"]
 Degradation = Callable[[Signal], Signal]
 
-# What no measure of quality judges: the ones that are used here align levels, and
-# none is made for another pitch.
-NOT_JUDGED = ("-6 dB", "1 semitone up")
+# Left out of the agreement with measures of quality: the measures used here align
+# levels, none is made for another pitch, and all of them rate a resampled sound as
+# they rate the original.
+NOT_JUDGED = ("-6 dB", "1 semitone up", "resampled to 44.1 kHz and back")
 
 
 def families() -> dict[str, dict[str, Degradation]]:
@@ -37,6 +38,7 @@ def families() -> dict[str, dict[str, Degradation]]:
         },
         "level": {NOT_JUDGED[0]: lambda x: 0.5 * x},
         "pitch": {NOT_JUDGED[1]: part(shift_pitch, semitones=1)},
+        "resampling": {NOT_JUDGED[2]: part(resample, rate=44_100)},
     }
 
 
@@ -110,6 +112,12 @@ def clip(x: Signal, at: float) -> Signal:
     """Cut off at this fraction of the peak."""
     limit = at * np.max(np.abs(x))
     return np.clip(x, -limit, limit)
+
+
+def resample(x: Signal, rate: int) -> Signal:
+    """To another sample rate and back, by soxr."""
+    y = soxr.resample(soxr.resample(x, SR, rate), rate, SR)
+    return np.pad(y, (0, max(0, len(x) - len(y))))[: len(x)]
 
 
 def shift_pitch(x: Signal, semitones: float) -> Signal:

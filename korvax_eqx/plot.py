@@ -1,10 +1,10 @@
-"""Pictures of spectrograms, of differences and of losses, with matplotlib.
+"""Pictures of spectrograms, differences and losses, with matplotlib.
 
-Data come first. Every function draws on the axes `ax=`, by its name (`None`: on the
-current ones, as `matplotlib.pyplot` does), passes further keyword arguments to the
-method of matplotlib that draws, and returns the axes. Legends are below the axes;
-`plt.subplots(layout="constrained")` makes room for them and for labels everywhere.
-matplotlib is the extra `korvax_eqx[plot]`.
+Each function takes the data first and `ax=` as a keyword (`None`: the current axes, as
+in `matplotlib.pyplot`), passes further keyword arguments to the drawing method of
+matplotlib, and returns the Axes. Legends are placed below the axes;
+`plt.subplots(layout="constrained")` makes room for them. matplotlib is installed by the
+extra `korvax_eqx[plot]`.
 """
 
 from ._plot._curves import profile as profile

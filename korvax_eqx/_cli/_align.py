@@ -16,7 +16,7 @@ from korvax_eqx._cli._audio import (
 )
 from korvax_eqx._cli._error import CommandError
 
-# Seconds that are searched for the delay, which may be up to half of them.
+# Seconds to search for the delay, which can be up to half of this.
 _SEARCHED = 60.0
 # Below this, the peak of the correlation says little about where files belong.
 _WEAK = 0.1
@@ -24,10 +24,10 @@ _WEAK = 0.1
 
 @dataclasses.dataclass
 class Pair:
-    """Two signals on their way to one sample rate, length and number of channels.
+    """Two signals that are being brought to one sample rate, length and channel count.
 
-    `offset` is by how many samples the estimate was late, `None` if not searched for;
-    `notes` are the steps taken, `warnings` what is doubtful about them.
+    `offset` is the delay of the estimate in samples, `None` if not searched for;
+    `notes` are the steps taken, `warnings` the doubts about them.
     """
 
     reference: Signal
@@ -40,15 +40,15 @@ class Pair:
 def make_comparable(
     pair: Pair, rate: float | None, is_mono: bool, is_resampled: bool, how: str | None
 ) -> None:
-    """Make two signals comparable in the ways that the user allowed.
+    """Make two signals comparable, in the ways that the user allowed.
 
     **Arguments:**
 
     - `rate`: the sample rate that the loss is made for, Hz, or `None`.
     - `how`: the way to align, `"trim"`, `"pad"`, `"offset"` or `None`.
 
-    **Raises:** `CommandError` that lists all that is in the way, with the options
-    that resolve it.
+    **Raises:** `CommandError` that lists all mismatches, with the options that resolve
+    them.
     """
     rates = (pair.reference.sr, pair.estimate.sr)
     if is_mono and max(pair.reference.n_channels, pair.estimate.n_channels) > 1:
@@ -58,7 +58,7 @@ def make_comparable(
         check_rate("the loss", rate or pair.reference.sr)
         _resample(pair, round(rate or pair.reference.sr))
     problems = _mismatches(pair, rate)
-    # A sample of the lower rate: what a conversion rounds lengths to.
+    # One sample at the lower rate: conversions round lengths to it.
     rounding = -(-pair.reference.sr // min(rates)) if rates[0] != rates[1] else 0
     excess = pair.estimate.n_samples - pair.reference.n_samples
     if how is None and not problems and abs(excess) > rounding:
@@ -140,7 +140,7 @@ def _equalise_lengths(pair: Pair, is_padded: bool, rounding: int) -> None:
 
 
 def find_offset(reference: Signal, estimate: Signal) -> tuple[int, float]:
-    """Return by how many samples the estimate is late, and the correlation there.
+    """Return the delay of the estimate in samples, and the correlation at that delay.
 
     The peak of the cross-correlation, summed over the channels, of the first minute
     of both; delays of more than half of that are not looked for. The magnitude

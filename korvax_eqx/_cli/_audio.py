@@ -1,4 +1,4 @@
-"""Audio files as signals that are read chunk by chunk, never as a whole."""
+"""Audio files as signals that are read in chunks, never as a whole."""
 
 import contextlib
 import dataclasses
@@ -24,7 +24,7 @@ _HIGHEST_RATE = 2**24
 
 @dataclasses.dataclass(frozen=True)
 class Signal:
-    """Samples of a known number that are not in memory.
+    """A signal of known length that is not in memory.
 
     `chunks()` starts over at every call; it yields `n_samples` in all.
     """
@@ -80,7 +80,7 @@ def open_signal(path: str, start: float = 0.0, duration: float | None = None) ->
 
 
 def check_rate(source: str, sr: float) -> None:
-    """Refuse a sample rate that no recording has."""
+    """Raise `CommandError` for a sample rate that no recording has."""
     if not 1 <= sr <= _HIGHEST_RATE:
         raise CommandError(
             f"{source}: a sample rate of {sr:g} Hz is out of range, which is 1 to "

@@ -22,7 +22,7 @@ from korvax_eqx._cli._result import Result
 from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._engine._plan import steps_of
 
-# Of losses that draw: always the same, so that files compare.
+# Seed of losses that draw: always the same, so that results are comparable.
 _SEED = 0
 
 
@@ -91,7 +91,7 @@ def _evaluate(
 ) -> tuple[list[tuple[float, dict[str, float]]], list[str]]:
     """Return loss and terms of each channel, and the files that are silent."""
     sr, n_samples = pair.reference.sr, pair.reference.n_samples
-    # Channels that are compared together are one.
+    # Channels that are compared together count as one.
     is_mix = _mixes_channels(loss)
     n_channels = 1 if is_mix else pair.reference.n_channels
     totals = [0.0] * n_channels

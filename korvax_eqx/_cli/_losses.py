@@ -1,4 +1,4 @@
-"""The losses that the command knows by name, recipes among them, and saved ones."""
+"""The losses that the command knows by name, including recipes, and saved losses."""
 
 import dataclasses
 import inspect
@@ -72,19 +72,19 @@ _BUILDERS: dict[str, Callable[[float], AbstractLoss]] = {
 }
 
 
-# What recipes call the sample rate, if it is the first of their arguments.
+# Names of the sample rate in recipes, if it is their first argument.
 _RATES = ("sample_rate", "sampling_rate", "sr", "fs")
 
 
 def builders() -> dict[str, Callable[[float], AbstractLoss]]:
-    """Return the functions from a sample rate to a loss, by the names of the losses."""
+    """Return, by name of the loss, the functions from a sample rate to the loss."""
     return {**_BUILDERS, **{n: _at_rate(r) for n, r in _recipes().items()}}
 
 
 def named(name: str) -> Callable[[float], AbstractLoss] | None:
     """Return the function from a sample rate to a loss known by name.
 
-    Recipes are found under their Python names, too: `recipes.dac_mel`.
+    Recipes can also be given by their Python names: `recipes.dac_mel`.
     """
     return builders().get(name) or builders().get(name.removeprefix("recipes."))
 
@@ -117,7 +117,7 @@ def get_loss(
 ) -> tuple[Callable[[float], AbstractLoss], float | None]:
     """Return the function from a sample rate to the loss, and the rate that it needs.
 
-    That is `None` for the losses known by name, which are made for any rate.
+    The rate is `None` for losses known by name, which can be made for any rate.
     """
     build = named(name_or_path)
     if build is not None:

@@ -17,7 +17,7 @@ PROGRAM = "python -m korvax_eqx"
 # What each command needs of the extra `audio`.
 _LIBRARIES = {"compare": ("rich", "soundfile", "soxr", "tqdm"), "show": ()}
 
-# Of a block: for shorter ones, a minute of audio would take minutes to compare.
+# Shortest block: with shorter ones, a minute of audio would take minutes to compare.
 _SHORTEST_BLOCK = 0.01
 
 _COMPARE = """\
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _fail(f"the output cannot be written: {error.strerror or error}.")
     else:
         return code
-    # What is left in the buffer would fail once more at the end of the process.
+    # The rest of the buffer would fail again at the end of the process.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 

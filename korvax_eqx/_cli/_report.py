@@ -11,7 +11,7 @@ from rich.text import Text
 from korvax_eqx._cli._audio import Signal
 from korvax_eqx._cli._result import Result
 
-# More channels than this are rows of a table of their own: 80 columns hold no more.
+# More channels than this get a table of their own: 80 columns hold no more.
 _MOST_COLUMNS = 4
 
 
@@ -66,7 +66,7 @@ def _numbers(terms: dict[str, float]) -> dict[str, float | None]:
 
 def print_table(result: Result) -> None:
     """Print the files, the steps taken, and the loss with terms and channels."""
-    # Highlighting off: it would colour digits within the names of files.
+    # No highlighting: it would colour digits in file names.
     console = Console(highlight=False)
     for role, signal in (
         ("reference", result.reference),
@@ -104,7 +104,7 @@ def _terms_table(result: Result, is_wide: bool) -> Table:
         table.add_column(header, _format(value), justify="right", no_wrap=True)
     terms = result.terms
     shares = _shares(terms)
-    # Of a drawn loss, the terms that were not drawn. All of them, for equal files.
+    # Hide terms of value 0, e.g. those not drawn; but show all for equal files.
     shown = [name for name, term in terms.items() if term != 0.0] or list(terms)
     for name in shown:
         cells = [_format(terms[name]) for _, terms in channels]
@@ -128,7 +128,7 @@ def _format(value: float) -> str:
 
 
 def _shares(terms: dict[str, float]) -> dict[str, str]:
-    """Return each term's share of the loss, which terms of both signs do not have."""
+    """Return the share of each term in the loss; "-" if terms have both signs."""
     values = terms.values()
     has_shares = all(v >= 0 for v in values) or all(v <= 0 for v in values)
     total = abs(sum(values))

@@ -1,4 +1,4 @@
-"""What the command `compare` has found."""
+"""The result of the command `compare`."""
 
 import dataclasses
 
@@ -11,17 +11,17 @@ from korvax_eqx._core._loss import AbstractLoss
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What was found.
+    """The result of a comparison.
 
     **Attributes:**
 
-    - `loss_name`, `loss`: as the user gave it, and the loss.
-    - `reference`, `estimate`: the files as they are.
+    - `loss_name`, `loss`: its name as the user gave it, and the loss.
+    - `reference`, `estimate`: the files as they were opened.
     - `pair`: the signals as they were compared.
     - `n_blocks`: how many blocks were evaluated.
     - `channels`: for each channel the loss and its terms, means over the blocks.
-    - `warnings`: all that is doubtful.
-    - `picture`: the file of the picture, `None` if there is none.
+    - `warnings`: doubts about the result.
+    - `picture`: the file of the picture, or `None`.
     """
 
     loss_name: str

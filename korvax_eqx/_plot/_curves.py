@@ -11,7 +11,7 @@ from korvax_eqx._plot._legend import legend_below
 from korvax_eqx._plot._matplotlib import Axes, as_numpy, axes, data_first
 
 _LINES = ("-", "--", "-.", ":")
-# Okabe and Ito's (2008), told apart by the colour-blind; as many as are dark enough.
+# Okabe and Ito's (2008) palette for the colour-blind; those dark enough on white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "black")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 # What was drawn by an earlier call on the same axes is recognised by its group id.
@@ -33,23 +33,23 @@ def terms(
 ) -> Axes:
     """Draw the terms of a loss over training, one line each, and their sum.
 
-    Terms that share the first part of their name (`"2048/lin"`, `"2048/log"`) share
-    colour and marker, those that share the last part the style of the line, so that
-    the picture is legible in grey too. Names that are in the order of texts, as JAX
-    returns dicts, are drawn in the order of the numbers in them.
+    Terms with the same first part of the name (`"2048/lin"`, `"2048/log"`) share colour
+    and marker; terms with the same last part share the line style, so the picture is
+    legible in grey too. Names in alphabetical order, as JAX returns dicts, are
+    reordered by the numbers in them.
 
     **Arguments:**
 
-    - `history`: for every step a dict from names to numbers, or what `with_terms`
-        returned, `(loss, dict)`; or one dict from names to sequences.
+    - `history`: for each step a dict from names to numbers, or the `(loss, dict)` that
+        `with_terms` returns; or one dict from names to sequences.
     - `ax`: the axes to draw on; `None` for the current ones.
     - `steps`: the step of each entry, shape `(n_steps,)`; `None`: 0, 1, 2 ...
     - `total`: whether to draw the sum of the terms.
-    - `yscale`: a scale of matplotlib for the y axis; `None` for `"log"` if no term is
-        negative, as ratios in decibels are, and `"linear"` otherwise. On `"log"`,
-        values that are not positive are left out.
+    - `yscale`: matplotlib's scale of the y axis. `None`: `"log"` if no term is negative
+        (ratios in decibels can be), otherwise `"linear"`. With `"log"`, values that are
+        not positive are left out.
     - `legend`: whether to draw a legend, below the axes.
-    - the others: for every call of `Axes.plot`, e.g. `linewidth=1`.
+    - all others: passed to `Axes.plot`, e.g. `linewidth=1`.
 
     **Returns:** the axes.
 
@@ -111,23 +111,23 @@ def profile(
     legend: bool = True,
     **kwargs: Any,
 ) -> Axes:
-    """Draw a loss along one parameter, and where descent would go from there.
+    """Draw a loss along one parameter, with the direction of descent.
 
-    Triangles on the curve point where a step of gradient descent goes. With a target,
-    those that point away from it are hollow. Call it again on the same axes for
-    further losses: each gets another colour and style of line.
+    Triangles on the curve point where a step of gradient descent goes. Those that point
+    away from the target are hollow. Call it again on the same axes for further losses:
+    each gets its own colour and line style.
 
     **Arguments:**
 
     - `positions`: values of the parameter, shape `(n,)`.
     - `values`: the loss at each, shape `(n,)`.
-    - `gradients`: its derivative at each, shape `(n,)`; `None` for no triangles.
+    - `gradients`: its derivative at each, shape `(n,)`; `None`: no triangles.
     - `ax`: the axes to draw on; `None` for the current ones.
     - `target`: the parameter's true value, marked by a vertical line.
     - `n_marks`: about how many triangles to draw.
     - `xscale`: `"log"`, e.g. for frequencies; `None` leaves that of the axes.
     - `legend`: whether to draw a legend, below the axes.
-    - the others: for `Axes.plot`, e.g. `label="SOT"`.
+    - all others: passed to `Axes.plot`, e.g. `label="SOT"`.
 
     **Returns:** the axes.
 
@@ -197,7 +197,7 @@ def _draw_descent(
 
 
 def _name_hollow_marks(ax: Axes) -> None:
-    """Give the first triangle that points away from the target a legend entry."""
+    """Add the hollow triangles to the legend once."""
     hollow = [line for line in ax.lines if line.get_gid() == _AWAY]
     drawn = [line for line in hollow if np.size(line.get_xdata())]
     if drawn and not any(str(line.get_label()) == _AWAY_LABEL for line in drawn):
@@ -227,7 +227,7 @@ def _like(owner: str, argument: str, value: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _series(history: Any) -> dict[str, np.ndarray]:
-    """Return the history as one sequence of numbers for each name."""
+    """Return the history as one sequence of numbers per name."""
     if not isinstance(history, Mapping):
         entries = list(history) if isinstance(history, Iterable) else [history]
         steps = [e[-1] if isinstance(e, tuple) and e else e for e in entries]

@@ -1,4 +1,4 @@
-"""Where the bins and the frames of a transform lie: in Hz, in notes, in seconds."""
+"""Positions of the bins and frames of a transform: in Hz, notes, seconds."""
 
 import dataclasses
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""matplotlib, imported when a picture is drawn and not before; axes as arguments."""
+"""matplotlib, imported only when a picture is drawn; axes as arguments."""
 
 import functools
 from collections.abc import Callable
@@ -16,7 +16,7 @@ else:
 
 P = ParamSpec("P")
 
-# For text beside and inside of the axes; matplotlib's own 10 is for the axes' labels.
+# For text beside and inside the axes; matplotlib's 10 is for axis labels.
 SMALL = 9
 
 
@@ -32,10 +32,10 @@ def require_matplotlib() -> None:
 
 
 def data_first(draw: Callable[P, Axes]) -> Callable[P, Axes]:
-    """Refuse axes that are given to a function as anything but its `ax`.
+    """Raise `ValueError` for axes passed as anything but `ax`.
 
-    Some libraries take the axes first. Where data belong they would end in an error
-    about shapes or numbers, and as one argument too many in one that names no `ax`.
+    Some libraries take the axes first. Axes in the place of data would give an obscure
+    error about shapes or the number of arguments.
     """
     owner = draw.__name__
 

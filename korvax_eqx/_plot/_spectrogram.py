@@ -10,7 +10,7 @@ from korvax_eqx._plot._layout import FrequencyAxis, Layout, layout
 from korvax_eqx._plot._matplotlib import SMALL, Axes, axes, data_first
 from korvax_eqx._plot._ticks import set_frequency_axis
 
-# Octaves further down are a few broad bins of a Fourier transform, and inaudible.
+# Lower octaves are a few broad bins of a Fourier transform, and inaudible.
 _LOWEST_HZ = 20.0
 
 
@@ -34,22 +34,22 @@ def spectrogram(
 
     **Arguments:**
 
-    - `S_or_x`: a signal of shape `(n_samples,)`, or what `transform` returned for
-        one, shape `(n_bins, n_frames)`.
+    - `S_or_x`: a signal of shape `(n_samples,)`, or the result of `transform`, shape
+        `(n_bins, n_frames)`.
     - `transform`: the `STFT`, `Spectrogram`, `MelSpectrogram`, `MFCC`, `CQT` or `VQT`.
     - `sr`: sample rate, Hz; required for `STFT` and `Spectrogram`.
     - `ax`: the axes to draw on; `None` for the current ones.
     - `ref`: the magnitude at 0 dB; `None` for the largest one in the picture.
     - `top_db`: the range of colours below the maximum, dB.
     - `vmin`, `vmax`: limits of the colours, dB re `ref`, instead of `top_db`.
-    - `axis`: layout of the frequencies. `"hz"`, linear (default of `STFT` and
-        `Spectrogram`); `"mel"`, Hz evenly spaced in mel (`MelSpectrogram`); `"log"`,
-        Hz evenly spaced in octaves; `"notes"`, the same with names of notes (`CQT`
-        and `VQT`). Coefficients of an `MFCC` have their index and no other axis; their
-        colours are the values, centred at 0, limited by the largest but coefficient 0.
+    - `axis`: layout of the frequencies. `"hz"`: linear (default for `STFT` and
+        `Spectrogram`); `"mel"`: Hz, evenly spaced in mel (`MelSpectrogram`); `"log"`:
+        Hz, evenly spaced in octaves; `"notes"`: the same with note names (`CQT` and
+        `VQT`). An `MFCC` is always drawn by index; its colours are the values, centred
+        at 0, with limits set by the largest value apart from coefficient 0.
     - `start`: time of the first sample, seconds.
-    - `colorbar`: whether to draw a colour bar, taking its room from `ax`.
-    - the others: for `Axes.pcolormesh`, e.g. `cmap="viridis"`.
+    - `colorbar`: whether to draw a colour bar, which takes space from `ax`.
+    - all others: passed to `Axes.pcolormesh`, e.g. `cmap="viridis"`.
 
     **Returns:** the axes. The picture is `ax.collections[-1]`, with its `.colorbar`.
 
@@ -99,12 +99,12 @@ def difference(
     **Arguments:** those of `spectrogram`, and
 
     - `x`, `y`: two signals, or two spectrograms, of the same shape.
-    - `top_db`: levels that are further below the maximum of both are raised to this
-        floor first, so that what is inaudible in both makes no difference.
-    - `limit`: of the colours, ± dB. `None`: what 99 % of the picture stays within, at
-        least 1 dB.
+    - `top_db`: levels more than this below the maximum of both are first raised to that
+        floor, so that parts inaudible in both show no difference.
+    - `limit`: limit of the colours, ± dB. `None`: the 99th percentile of the picture,
+        at least 1 dB.
 
-    For an `MFCC` the difference is that of the values.
+    For an `MFCC` the values are subtracted.
 
     **Returns:** the axes.
 
@@ -179,7 +179,8 @@ def _draw(
     times = start + where.time_edges(values.shape[1])
     edges = where.frequency_edges()
     if where.axis in ("log", "notes"):
-        # Bin 0 of a Fourier transform reaches down to 0 Hz, which is nowhere here.
+        # Bin 0 of a Fourier transform reaches down to 0 Hz, which has no place on this
+        # axis.
         keep = int(np.count_nonzero(edges <= 0.0))
         edges, values = edges[keep:], values[keep:]
     # Rasterised: a vector file would hold a path for every point of the picture.

@@ -33,21 +33,21 @@ def surface(
 
     - `x_values`, `y_values`: values of the parameters, shapes `(n_x,)`, `(n_y,)`.
     - `values`: the loss, shape `(n_y, n_x)`.
-    - `paths`: points `(x, y)` that an optimiser went through, shape `(n_steps, 2)`;
-        or a sequence of these; or a dict of these by name, for a legend. A path begins
-        at its circle and ends at its square.
+    - `paths`: points `(x, y)` that an optimiser visited, shape `(n_steps, 2)`; or a
+        sequence of such paths; or a dict of paths by name, for a legend. A circle marks
+        the start of a path, a square its end.
     - `ax`: the axes to draw on; `None` for the current ones.
     - `target`: the parameters' true values, marked by a star.
-    - `log`: whether the levels are evenly spaced in the logarithm of the loss.
-    - `levels`: how many, or the ascending values themselves.
-    - `colorbar`: whether to draw a colour bar, taking its room from `ax`.
-    - `legend`: whether to draw a legend, below the axes, if there is something to name.
-    - the others: for `Axes.contourf`, e.g. `cmap="magma"`.
+    - `log`: whether contour levels are evenly spaced in the logarithm of the loss.
+    - `levels`: number of contour levels, or their ascending values.
+    - `colorbar`: whether to draw a colour bar, which takes space from `ax`.
+    - `legend`: whether to draw a legend, below the axes, if paths have names.
+    - all others: passed to `Axes.contourf`, e.g. `cmap="magma"`.
 
     **Returns:** the axes.
 
-    **Raises:** `ValueError` for shapes that do not fit, or `log=True` for values that
-    are not positive; `ImportError` without matplotlib.
+    **Raises:** `ValueError` for shapes that do not fit, or for `log=True` with values
+    that are not positive; `ImportError` without matplotlib.
     """
     owner = "surface"
     ax = axes(owner, ax)

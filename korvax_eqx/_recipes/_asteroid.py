@@ -31,32 +31,32 @@ def asteroid(
 ) -> AbstractLoss:
     r"""asteroid's `SingleSrcMultiScaleSpectral`, not its permutation-invariant PIT.
 
-    The mean of its values a signal:
+    The mean over signals of
 
     $$\sum_r \sum_{k,t} |M_x - M_y| + \alpha\, |\ln(M_x + \epsilon) -
       \ln(M_y + \epsilon)|, \quad M = \sqrt{f_k\,|\mathrm{STFT}|^2 + \epsilon},\quad
       \epsilon = 10^{-8}$$
 
-    Sums over bins and frames, not means: longer signals have larger values. The
-    transform is asteroid's filter bank: frames wholly inside the signal, the root of a
-    Hann window, and a factor of $f_k = 4 H / (W N)$ for hop $H$, window length $W$ and
-    $N$ filters, half of it at 0 Hz and at half the sample rate. asteroid returns a
-    vector, one value a signal: `jax.vmap(asteroid())(x, y)`. It is not the project's
+    It sums over bins and frames, so longer signals have larger values. The transform is
+    asteroid's filter bank: frames inside the signal, the square root of a Hann window,
+    and a factor $f_k = 4 H / (W N)$ for hop $H$, window length $W$ and $N$ filters
+    (half of that at 0 Hz and at half the sample rate). asteroid returns one value per
+    signal: use `jax.vmap(asteroid())(x, y)`. This is not the project's
     `PITLossWrapper`: source i of the estimate is compared with source i of the target.
 
     Source: asteroid-team/asteroid at 92c8d83, `losses/multi_scale_spectral.py`, with
     asteroid-filterbanks 0.4.0, `stft_fb.py`, `transforms.py`; after Engel, Hantrakul,
-    Gu, Roberts (2020), "DDSP", which has Hann windows and means. Reproduced: the
-    $\epsilon$ is added twice, to the power and to the magnitude. Measured against it,
-    with filters in float64: in float64 values agree within 6e-16 and gradients within
-    3e-13.
+    Gu, Roberts (2020), "DDSP", which has Hann windows and means. Reproduced: $\epsilon$
+    is added twice, to the power and to the magnitude. Measured against it with filters
+    in float64: in float64, values agree within 6e-16 and gradients within 3e-13.
 
     **Arguments:**
 
-    - `n_filters`: samples of the FFT, even, for each resolution.
-    - `windows_size`: samples of the window, at most as many.
-    - `hops_size`: samples.
-    - `alpha`: weight of the logarithms. With 0 they are not computed.
+    - `n_filters`: FFT size of each resolution, in samples; even.
+    - `windows_size`: window length of each resolution, in samples; at most the FFT
+        size.
+    - `hops_size`: hop of each resolution, in samples.
+    - `alpha`: weight of the logarithmic term. It is not computed if 0.
 
     **Raises:** `ValueError` for an argument outside these rules.
     """
@@ -73,7 +73,7 @@ def asteroid(
             if width > n:
                 rule = f"be at most n_filters = {n}"
                 checks.refuse(owner, "windows_size", rule, width)
-            # As many zeros as make frames of the window's samples those of the FFT.
+            # Zeros that extend frames of the window's length to the FFT size.
             left = (n - width) // 2
             padding = (left, n - width - left)
             transform = Spectrogram(n, hop, width, "sqrt_hann", padding=padding)

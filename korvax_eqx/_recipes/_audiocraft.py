@@ -1,4 +1,4 @@
-"""The losses of audiocraft, also those of EnCodec and AudioSeal."""
+"""The losses of audiocraft, EnCodec and AudioSeal."""
 
 import math
 from collections.abc import Sequence
@@ -47,23 +47,24 @@ def audiocraft_mrstft(
       f_\mathrm{mag}\, \overline{|\ln(M_x + \epsilon) - \ln(M_y + \epsilon)|}$$
 
     with $M = \sqrt{\max(|\mathrm{STFT}|^2, 10^{-7})}$ of centred frames, padded by
-    reflection, and norms over the whole batch and its channels: a part of a batch has
-    another value. Both factors are 0.5 in audiocraft's configuration for compression.
-    Here $\epsilon$ is added to the root of the mean over signals, i.e. for $B$ signals
-    as $\sqrt B\,\epsilon$ to the norm: for a silent batch that is a few millionths,
-    for others nothing.
+    reflection, and norms over the whole batch and its channels, so the loss of a batch
+    is not the mean of the losses of its parts. Both factors are 0.5 in audiocraft's
+    configuration for compression. Here $\epsilon$ is added to the root of the mean over
+    signals, i.e. $\sqrt B\,\epsilon$ to the norm of $B$ signals. For a silent batch
+    that makes a difference of a few millionths, otherwise none.
 
     Source: facebookresearch/audiocraft at 896ec7c, `losses/stftloss.py`, which is
-    ParallelWaveGAN's with an $\epsilon$. Measured against it, with windows in float64:
-    in float64 values of one signal agree within 7e-16 and gradients within 5e-13; those
-    of three, by the $\epsilon$, within 2e-9.
+    ParallelWaveGAN's with an $\epsilon$. Measured against it with windows in float64:
+    in float64, values of one signal agree within 7e-16 and gradients within 5e-13. For
+    three signals they agree within 2e-9, because of $\epsilon$.
 
     **Arguments:**
 
     - `n_ffts`, `hop_lengths`, `win_lengths`: one for each resolution, samples.
-    - `window`: one of torch's, as `"hann_window"`, or what `Spectrogram` takes.
-    - `factor_sc`, `factor_mag`: of the convergence and of the log-magnitudes.
-    - `normalized`: whether spectra are divided by the root of the FFT size.
+    - `window`: a torch window such as `"hann_window"`, or anything that `Spectrogram`
+        accepts.
+    - `factor_sc`, `factor_mag`: factors of the convergence and of the log-magnitudes.
+    - `normalized`: whether spectra are divided by the square root of the FFT size.
     - `epsilon`: $\epsilon$, positive.
 
     **Raises:** `ValueError` for an argument outside these rules.
@@ -110,19 +111,18 @@ def encodec_mel(
     $\lceil T / H \rceil$ frames.
 
     Source: facebookresearch/audiocraft at 896ec7c, `losses/specloss.py`; Défossez,
-    Copet, Synnaeve, Adi (2022), "High fidelity neural audio compression", which has
-    $\log$ of the mel spectra with their 2-norm not squared, and sizes $2^5$ to
-    $2^{11}$. audiocraft's configuration for compression is
-    `encodec_mel(24000, f_min=64, normalized=True, alphas=False)`. Reproduced: with
-    small FFTs most mel bands hold no bin and are 0 for all signals, so that means are
-    small. Not reproduced: torchaudio rounds half of an odd sample rate down. Measured
-    against it, with tables in float64: in float64 values agree within 7e-16 and
-    gradients within 1e-13.
+    Copet, Synnaeve, Adi (2022), "High fidelity neural audio compression", which takes
+    the 2-norm (not squared) of logarithmic mel spectra, and sizes $2^5$ to $2^{11}$.
+    audiocraft's configuration for compression is `encodec_mel(24000, f_min=64,
+    normalized=True, alphas=False)`. Reproduced: with small FFTs most mel bands contain
+    no bin and are 0 for all signals, which makes the means small. Not reproduced:
+    torchaudio rounds half of an odd sample rate down. Measured against it with tables
+    in float64: in float64, values agree within 7e-16 and gradients within 1e-13.
 
     **Arguments:**
 
     - `sample_rate`: Hz.
-    - `range_start`, `range_end`: $i_0$ and $i_1$, the last size left out.
+    - `range_start`, `range_end`: $i_0$ and $i_1$; the size of $i_1$ is not included.
     - `n_mels`, `f_min`, `f_max`: number of bands and their edges, Hz; `None`: half the
         sample rate.
     - `normalized`, `alphas`: see above.

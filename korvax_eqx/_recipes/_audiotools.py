@@ -1,4 +1,4 @@
-"""The spectral losses of audiotools, also those of the Descript Audio Codec."""
+"""The spectral losses of audiotools and of the Descript Audio Codec."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,19 +34,19 @@ def audiotools_stft(
     with magnitudes $M$ of centred frames of $N$ samples, padded by reflection, hops
     $\lfloor N/4 \rfloor$. A sum, not a mean. Source: descriptinc/audiotools at 348ebf2,
     `metrics/spectral.py`, after Engel, Hantrakul, Gu, Roberts (2020), "DDSP", which has
-    natural logarithms, no power and no floor. Reproduced: where a magnitude is below
-    the floor the first term has no gradient. Not offered: `match_stride`, which has no
-    effect there, other distances than L1, and the window `"average"`. Measured against
-    it, with windows and tables in float64: in float64 values agree within 3e-16 and
-    gradients within 2e-12, or 7e-14 in mel bands.
+    natural logarithms, no power and no floor. Reproduced: the first term has no
+    gradient where a magnitude is below the floor. Not offered: `match_stride`, which
+    has no effect in the original, distances other than L1, and the window `"average"`.
+    Measured against it with windows and tables in float64: in float64, values agree
+    within 3e-16 and gradients within 2e-12, or 7e-14 in mel bands.
 
     **Arguments:**
 
-    - `window_lengths`: samples of the frames.
+    - `window_lengths`: frame lengths, in samples.
     - `clamp_eps`: $\epsilon$, positive.
     - `mag_weight`, `log_weight`: weights. A term of weight 0 is not computed.
     - `pow`: $p$, positive.
-    - `window_type`: what `Spectrogram` takes for a window.
+    - `window_type`: a window that `Spectrogram` accepts.
 
     **Raises:** `ValueError` for an argument outside these rules.
     """
@@ -72,18 +72,18 @@ def audiotools_mel(
 ) -> AbstractLoss:
     """audiotools's `MelSpectrogramLoss`: `audiotools_stft` in Slaney's mel bands.
 
-    Bands sum magnitudes. Source: descriptinc/audiotools at 348ebf2,
-    `metrics/spectral.py`. Reproduced: with small windows some bands hold no FFT bin and
-    are 0 for all signals. Not reproduced: resolutions beyond the shortest of the lists
-    are left out there, here that is refused. Conventions and measured differences are
-    those of `audiotools_stft`.
+    Magnitudes are summed into bands. Source: descriptinc/audiotools at 348ebf2,
+    `metrics/spectral.py`. Reproduced: with small windows some bands contain no FFT bin
+    and are 0 for all signals. Not reproduced: if the lists differ in length, the
+    original ignores the excess resolutions; here that raises `ValueError`. Conventions
+    and measured differences are those of `audiotools_stft`.
 
     **Arguments:**
 
     - `sample_rate`: Hz.
     - `n_mels`, `mel_fmin`, `mel_fmax`: number of bands and their edges, Hz, one for
         each window; `None`: 0 and half the sample rate.
-    - the others: as in `audiotools_stft`.
+    - all others: as in `audiotools_stft`.
 
     **Raises:** `ValueError` for an argument outside these rules.
     """
@@ -182,7 +182,7 @@ def _summed(
     exponent = checks.positive(owner, "pow", pow)
     if exponent > _MOST_POW:
         checks.refuse(owner, "pow", f"be at most {_MOST_POW:g}", pow)
-    # The logarithm of a power is one of another base.
+    # The logarithm of a power is a logarithm with another base.
     log = Log(eps=clamp_eps, base=10.0 ** (1 / exponent), floor_mode="clip")
     terms = [
         ("log", ElementwiseLoss(), log, weight_of(owner, "log_weight", log_weight)),

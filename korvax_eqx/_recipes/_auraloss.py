@@ -67,37 +67,41 @@ def auraloss_stft(
       + w_\mathrm{phs}\, \overline{(\angle X - \angle Y)^2}$$
 
     with $M = \sqrt{\max(|\mathrm{STFT}|^2, \epsilon)}$ of centred frames, padded by
-    reflection. Both norms of the first term are over the whole batch: a part of a batch
-    has another value, and `jax.vmap` gives each example its own ratio.
+    reflection. Both norms of the first term are taken over the whole batch, so the loss
+    of a batch is not the mean of the losses of its parts. `jax.vmap` gives each example
+    its own ratio.
 
     Source: csteinmetz1/auraloss at 0853e9e, `auraloss/freq.py`; Steinmetz and Reiss
     (2020), "auraloss: Audio focused loss functions in PyTorch", DMRN+15. The
-    convergence is that of Arik, Jun, Diamos (2019), who take it of each example and do
-    not compare phases. Reproduced: the phase difference is not wrapped to
-    $[-\pi, \pi]$; where a magnitude is below the floor its gradient is 0; bands of the
-    mel scale sum magnitudes after the floor. Mel bands that hold no FFT bin are not
-    finite there and count as equal here. Not offered: `scale="chroma"`, which raises
-    there, and `scale_invariance`, whose factor is broadcast along the bins there.
+    convergence is that of Arik, Jun, Diamos (2019), who take it per example and do not
+    compare phases. Reproduced: the phase difference is not wrapped to $[-\pi, \pi]$;
+    the gradient is 0 where a magnitude is below the floor; mel bands sum magnitudes
+    after the floor. Mel bands without an FFT bin give non-finite values in the
+    original; here they count as equal. Not offered: `scale="chroma"`, which raises an
+    error in the original, and `scale_invariance`, whose factor it broadcasts along the
+    bins.
 
     Measured against auraloss 0.4.0 and this commit, both with windows and tables in
-    float64: in float64 values agree within 6e-16 and gradients within 3e-11, in float32
-    values within 5e-7, and gradients within 4e-3, or 4e-6 in mel bands, which is the
-    rounding of bins that nearly cancel. Not so with `w_phs`: where a bin is real and
-    negative (at 0 Hz, at half the sample rate, and of a frame about the first sample)
-    rounding decides for a phase of $\pi$ or $-\pi$, differently there and here.
+    float64: in float64, values agree within 6e-16 and gradients within 3e-11. In
+    float32, values agree within 5e-7 and gradients within 4e-3 (4e-6 in mel bands),
+    which is the rounding of bins that nearly cancel. `w_phs` is an exception: the phase
+    of a real negative bin (at 0 Hz, at half the sample rate, and in the frame centred
+    at the first sample) is rounded to $\pi$ or $-\pi$, not always to the same one in
+    both.
 
     **Arguments:**
 
     - `fft_size`, `hop_size`, `win_length`: samples.
-    - `window`: one of torch's, as `"hann_window"`, or what `Spectrogram` takes.
+    - `window`: a torch window such as `"hann_window"`, or anything that `Spectrogram`
+        accepts.
     - `w_sc`, `w_log_mag`, `w_lin_mag`, `w_phs`: weights of the terms. A term of weight
         0 is not computed; a JAX scalar is a leaf.
     - `sample_rate`: Hz, for `scale` and `perceptual_weighting`.
     - `scale`: `"mel"` for Slaney's mel bands of the magnitudes, `n_bins` of them.
-    - `perceptual_weighting`: whether both signals are A-weighted before, by
+    - `perceptual_weighting`: whether both signals are first A-weighted by
         `AWeightingFilter`.
     - `eps`: $\epsilon$, the smallest power.
-    - `mag_distance`: `"L1"` or `"L2"`, of the second and third term.
+    - `mag_distance`: `"L1"` or `"L2"`, for the second and third term.
     - `log_fac`, `log_eps`: $f$ and $c$.
 
     **Raises:** `ValueError` for an argument outside these rules.
@@ -144,14 +148,14 @@ def auraloss_mrstft(
 ) -> AbstractLoss:
     """auraloss's `MultiResolutionSTFTLoss`: the mean of `auraloss_stft` over sizes.
 
-    The sizes are those of Yamamoto, Song, Kim (2020), "Parallel WaveGAN", ICASSP, where
-    the floor is another one: `parallel_wavegan`. Source, conventions and measured
+    The sizes are those of Yamamoto, Song, Kim (2020), "Parallel WaveGAN", ICASSP, which
+    has a different floor: see `parallel_wavegan`. Source, conventions and measured
     differences are those of `auraloss_stft`.
 
     **Arguments:**
 
     - `fft_sizes`, `hop_sizes`, `win_lengths`: one for each resolution, samples.
-    - the others: as in `auraloss_stft`.
+    - all others: as in `auraloss_stft`.
 
     **Raises:** `ValueError` for an argument outside these rules.
     """
@@ -200,7 +204,7 @@ def auraloss_mel(
 
     - `sample_rate`: Hz.
     - `n_mels`: number of bands, from 0 Hz to half the sample rate.
-    - the others: as in `auraloss_stft`.
+    - all others: as in `auraloss_stft`.
 
     **Raises:** `ValueError` for an argument outside these rules.
     """
@@ -228,23 +232,23 @@ def auraloss_sum_difference(
     w_diff: Any = 1.0,
     **options: Any,
 ) -> AbstractLoss:
-    r"""auraloss's `SumAndDifferenceSTFTLoss`, of two channels.
+    r"""auraloss's `SumAndDifferenceSTFTLoss` for two channels.
 
     $$\tfrac12 \bigl(w_\mathrm{sum}\, L(x_l + x_r,\, y_l + y_r) +
       w_\mathrm{diff}\, L(x_l - x_r,\, y_l - y_r)\bigr)$$
 
-    with $L$ = `auraloss_mrstft`. Signals have two channels in the axis before the
-    samples. Neither sum nor difference has a factor, and each has convergence ratios of
-    its own over the batch. See Steinmetz, Pons, Pascual, Serrà (2021), "Automatic
-    multitrack mixing with a differentiable mixing console of neural audio effects",
-    ICASSP. The sizes have no defaults there. The difference of two equal channels is
-    silence, whose magnitudes are the floor: finite. Source, conventions and measured
+    with $L$ = `auraloss_mrstft`. Signals need two channels in the axis before the
+    samples. Sum and difference have no factor, and each has its own convergence ratios
+    over the batch. See Steinmetz, Pons, Pascual, Serrà (2021), "Automatic multitrack
+    mixing with a differentiable mixing console of neural audio effects", ICASSP. The
+    original has no default sizes. Equal channels, whose difference is silence, give
+    finite values, because magnitudes have a floor. Source, conventions and measured
     differences are those of `auraloss_stft`.
 
     **Arguments:**
 
-    - `w_sum`, `w_diff`: weights of the two.
-    - the others: as in `auraloss_mrstft`.
+    - `w_sum`, `w_diff`: weights of sum and difference.
+    - all others: as in `auraloss_mrstft`.
 
     **Raises:** `ValueError` for an argument outside these rules.
     """
@@ -280,7 +284,8 @@ def stft_loss(
     log_fac: Any,
     log_eps: Any,
 ) -> AbstractLoss:
-    """Return the loss of one resolution (a tuple of sizes), or of a list of them."""
+    """Return the loss for one resolution (a tuple of sizes) or a list of
+    resolutions."""
     checks.one_of(owner, "scale", scale, (None, "mel"))
     checks.boolean(owner, "perceptual_weighting", perceptual_weighting)
     checks.positive(owner, "eps", eps)
@@ -291,7 +296,7 @@ def stft_loss(
         checks.refuse(owner, "n_bins", 'be given for scale="mel"', None)
     log_eps = checks.non_negative(owner, "log_eps", log_eps)
     with checks.owned_by(owner, factor="log_fac", metric="mag_distance"):
-        # Magnitudes have a floor: only empty bands are 0, in both signals.
+        # Magnitudes have a floor, so only empty bands are 0, and in both signals.
         log = (
             Log(log_fac, log_eps) if log_eps > 0 else Log(log_fac, floor_mode="replace")
         )

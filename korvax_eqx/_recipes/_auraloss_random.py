@@ -39,27 +39,28 @@ def auraloss_random(
     n_mels: int | None = None,
     **options: Any,
 ) -> AbstractLoss:
-    """auraloss's `RandomResolutionSTFTLoss`: the mean of a few random resolutions.
+    """auraloss's `RandomResolutionSTFTLoss`: the mean over a few random resolutions.
 
-    Every call draws `resolutions` of a bank by its `key`. auraloss draws anew at every
-    call from all sizes, which would compile every time in JAX, and may draw one twice:
-    here the bank is drawn once, by the same rules, and holds `n_bank` `auraloss_stft`.
-    FFT sizes are powers of 2 from the smallest to *half* the largest, as there; hops
-    are a uniform fraction of them, windows the whole, the half or the quarter of them
-    long. So a hop may be longer than its window. Every draw has the value of
-    auraloss's for the same sizes; conventions and measured differences are those of
-    `auraloss_stft`. Signals must be longer than half the largest FFT drawn.
+    Each call uses its `key` to draw `resolutions` entries of a bank. auraloss draws
+    from all sizes at every call, which would make JAX recompile every time, and may
+    draw the same one twice. Here the bank of `n_bank` `auraloss_stft` is drawn once, by
+    the same rules. As in auraloss, FFT sizes are powers of 2 from the smallest to
+    *half* the largest, hops are a uniform random fraction of them, and windows are as
+    long, half as long or a quarter as long. So a hop can be longer than its window.
+    Each draw has the value that auraloss gives for the same sizes; conventions and
+    measured differences are those of `auraloss_stft`. Signals must be longer than half
+    the largest FFT in the bank.
 
     **Arguments:**
 
-    - `resolutions`: how many are drawn at a call.
+    - `resolutions`: number of resolutions drawn per call.
     - `min_fft_size`, `max_fft_size`: powers of 2, samples.
     - `min_hop_size`, `max_hop_size`: fractions of the FFT size.
-    - `windows`: to draw from, as in `auraloss_stft`.
-    - `n_bank`: how many to draw from. All of them are compiled.
-    - `seed`: of the bank.
+    - `windows`: windows to draw from, each as in `auraloss_stft`.
+    - `n_bank`: number of resolutions in the bank. All of them are compiled.
+    - `seed`: seed for drawing the bank.
     - `n_mels`: with `scale="mel"`, the number of bands.
-    - the others: as in `auraloss_stft`.
+    - all others: as in `auraloss_stft`.
 
     **Raises:** `ValueError` for an argument outside these rules.
     """

@@ -24,23 +24,25 @@ def cel(
     $$\frac1D \sum_d \mathrm{rms}\big(\varphi(C_{x,d}) - \varphi(C_{y,d})\big),\quad
       \varphi(C) = \sqrt{\max(C / m_y, \epsilon)}$$
 
-    of power spectra with a hann window: $C_d$ is the energy that lies, e.g., earlier
-    and below; see `CumulativeEnergyLoss`.
+    on power spectra with a hann window. $C_d$ is the energy accumulated in direction
+    $d$, e.g. all that is earlier and below; see `CumulativeEnergyLoss`.
 
     **Source:** cels-audio 0.1.1, `paper_loss("cel")`; its sizes are for 16 kHz. Its
-    variants `log_cel`, `dec_cel` and `tlog_cel`, which weigh or decay, are left out.
+    variants `log_cel`, `dec_cel` and `tlog_cel`, with weights or decays, are not
+    offered.
 
-    **Differs from the package:** a target of silence is compared as it is, there it is
-    an error; the target has a gradient, too; equal spectra have gradient 0, there NaN.
+    **Differs from the package:** a silent target is compared without normalisation (an
+    error in the package); the target has a gradient too; equal spectra have gradient 0
+    (NaN in the package).
 
     **Measured** against it in float64: value 1e-15, gradient 1e-14; in float32 value
     1e-7, gradient 1e-5.
 
     **Arguments:**
 
-    - `n_fft`, `hop_length`: of the frames, in samples.
-    - `center`: whether frames are centred, with zeros beyond the edges.
-    - `normalized`: whether spectra are divided by the root of `n_fft`.
+    - `n_fft`, `hop_length`: frame length and hop, in samples.
+    - `center`: whether frames are centred, padded with zeros.
+    - `normalized`: whether spectra are divided by the square root of `n_fft`.
     - `directions`, `eps`: as in `CumulativeEnergyLoss`.
 
     **Raises:** `ValueError` for an argument outside these rules.

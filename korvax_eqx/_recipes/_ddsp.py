@@ -44,36 +44,35 @@ def ddsp(
     $$\sum_N \sum_j w_j\, \overline{|s_j(M_x) - s_j(M_y)|} +
       w_\mathrm{loud}\, \overline{|\ell_x - \ell_y|}$$
 
-    with magnitudes $M$ of frames of $N$ samples, and $s_j$ the identity, the difference
-    of frames, the difference of bins, the cumulative sum over bins, and $\ln v$ with
-    $\ln 10^{-5}$ in place of $\ln 0$. Frames are not centred: the window of frame $t$
-    begins at sample $t \lfloor N/4 \rfloor$, zeros follow the signal, and there are
-    $\lceil T / H \rceil$ of them. The FFT has the next power of 2. The loudness is the
-    A-weighted power in dB at 16 kHz: centred frames of 2048 samples padded with zeros,
-    250 a second, the mean over bins of the weighted powers, at least -80 dB. By default
-    only magnitudes are compared, by the paper and the project's autoencoder magnitudes
-    and logarithms: `ddsp(logmag_weight=1.0)`.
+    with magnitudes $M$ of frames of $N$ samples. The $s_j$ are the identity, the
+    difference between frames, the difference between bins, the cumulative sum over
+    bins, and $\ln v$, with $\ln 10^{-5}$ instead of $\ln 0$. Frames are not centred:
+    the window of frame $t$ begins at sample $t \lfloor N/4 \rfloor$, and zeros are
+    appended for $\lceil T / H \rceil$ frames. The FFT size is the next power of 2. The
+    loudness is the A-weighted power in dB at 16 kHz: centred frames of 2048 samples
+    padded with zeros, 250 per second, the mean over bins of the weighted powers, at
+    least -80 dB. By default only magnitudes are compared. The paper and the project's
+    autoencoder compare magnitudes and logarithms: `ddsp(logmag_weight=1.0)`.
 
     Source: magenta/ddsp at 88621d2, `losses.py`, `spectral_ops.py`, `core.py`; Engel,
     Hantrakul, Gu, Roberts (2020), "DDSP: Differentiable digital signal processing",
-    ICLR, whose weight of the logarithms is 1. Reproduced: there is no floor under
-    the logarithm, the gradient of a bin that nearly vanishes is as large as the
-    reciprocal of its magnitude; the first differences have one frame, or bin, less.
-    Bins that cancel in exact arithmetic hold rounding errors only, whose logarithms
-    depend on the FFT: for exact tones in float32 (0.4 sin at 220 and 441 Hz against 0.5
-    sin at 233 and 450 Hz, one second at 16 kHz) the logarithms' term is 4.87 with a
-    largest slope of 2e11; TensorFlow 2.21 gives 4.67 and 3e4 in float32, 4.64 and 3e10
-    in float64. With white noise at -120 dB in both signals it is 4.07 in either.
-    Not reproduced: TensorFlow's Hann window of an odd number of samples is symmetric.
-    Not offered: `loss_type="COSINE"`, which takes no norms, and masks. Compared with a
-    NumPy version of the formula in float64: values agree within 1e-15, with the
-    loudness, whose weights are rounded, within 1e-13; slopes with its central
-    differences within 4e-8.
+    ICLR, whose weight of the logarithms is 1. Reproduced: the logarithm has no floor,
+    so the gradient of a bin near 0 is as large as the reciprocal of its magnitude; the
+    differences have one frame, or bin, fewer. Bins that cancel in exact arithmetic
+    contain only rounding errors, whose logarithms depend on the FFT. For exact tones in
+    float32 (0.4 sin at 220 and 441 Hz against 0.5 sin at 233 and 450 Hz, one second at
+    16 kHz) the logarithmic term is 4.87 and the largest derivative 2e11; TensorFlow
+    2.21 gives 4.67 and 3e4 in float32, 4.64 and 3e10 in float64. With white noise at
+    -120 dB added to both signals, both give 4.07. Not reproduced: TensorFlow's Hann
+    window of an odd number of samples is symmetric. Not offered: `loss_type="COSINE"`,
+    which has no norms, and masks. Compared with a NumPy version of the formula in
+    float64: values agree within 1e-15 (within 1e-13 with the loudness, whose weights
+    are rounded), derivatives agree with its central differences within 4e-8.
 
     **Arguments:**
 
-    - `fft_sizes`: samples of the frames.
-    - `loss_type`: `"L1"` or `"L2"`, for squares.
+    - `fft_sizes`: frame lengths, in samples.
+    - `loss_type`: `"L1"`, or `"L2"` for squares.
     - `mag_weight`, `delta_time_weight`, `delta_freq_weight`, `cumsum_freq_weight`,
         `logmag_weight`, `loudness_weight`: weights. A term of weight 0 is not computed.
 

@@ -21,7 +21,7 @@ from korvax_eqx._transforms._mel_spectrogram import MelSpectrogram
 from korvax_eqx._transforms._spectrogram import Spectrogram
 
 Form = Literal["yamamoto", "magenta"] | None
-# What logarithms have for silence; there it is minus infinity.
+# The logarithm's floor for silence, which in flamo is minus infinity.
 _LEAST = 1e-12
 
 
@@ -37,23 +37,26 @@ def flamo_mss(
 
     $$\sum_N \frac{\big\||X_N| - |Y_N|\big\|_F}{n_N}$$
 
-    of magnitudes with a hann window of N samples, frames centred, edges reflected, with
-    $n_N$ values each. `form="yamamoto"` is a relative Frobenius norm, `"magenta"` a
-    mean absolute difference, each plus `alpha` times the mean absolute difference of
-    natural logarithms; with `form=None` and `log_term` it is the norm of these.
+    on magnitudes with a hann window of N samples, in centred frames padded by
+    reflection, with $n_N$ values each. `form="yamamoto"` is a relative Frobenius norm,
+    `"magenta"` a mean absolute difference, each plus `alpha` times the mean absolute
+    difference of natural logarithms; with `form=None` and `log_term` it is the norm of
+    these differences.
 
     **Source:** flamo 0.2.20, `flamo.optimize.loss.mss_loss`, on nnAudio 0.3.
 
     **Conventions of the original, reproduced:** the norm, not its square, is divided by
-    the number of values, so that the weight of a size falls as the root of it.
-    **Not reproduced:**
+    the number of values, so the weight of a resolution decreases with the root of that
+    number. **Not reproduced:**
 
-    - Its bins do not lie at multiples of 1/N: they go from 20 Hz in N/2 + 1 steps of
-      (sr/2 - 20) / (N/2 + 1) Hz. Ours are those of the DFT. On noise at 48 kHz the
-      value differs by 1.4e-3 from that, the gradient by a quarter of its largest entry.
-    - One norm is taken over the whole batch there, of each signal here.
-    - The logarithm of a bin that is 0 is minus infinity there, of 1e-12 here.
-    - `energy_norm` and the mask of noisy bins are left out.
+    - Its bins are not at multiples of 1/N: they start at 20 Hz and go up in N/2 + 1
+      steps of (sr/2 - 20) / (N/2 + 1) Hz. Ours are those of the DFT. On noise at 48 kHz
+      this changes the value by 1.4e-3, and the gradient by a quarter of its largest
+      entry.
+    - The original takes one norm over the whole batch, ours one per signal.
+    - For a bin that is 0, the original's logarithm is minus infinity; ours is that of
+        1e-12.
+    - `energy_norm` and the mask of noisy bins are not offered.
 
     **Measured** against its code with the bins of the DFT, of one signal, in float64:
     value 1e-9, gradient 1e-7, with logarithms 1e-4 (nnAudio's tables are in float32).
@@ -61,8 +64,8 @@ def flamo_mss(
     **Arguments:**
 
     - `nfft`: window lengths, in samples.
-    - `overlap`: of two frames, as a part of the window; from 0 to below 1.
-    - `log_term`, `alpha`: whether to add the term of logarithms, and its weight.
+    - `overlap`: overlap of frames, as a fraction of the window; at least 0, below 1.
+    - `log_term`, `alpha`: whether to add the logarithmic term, and its weight.
     - `form`: `None`, `"yamamoto"` or `"magenta"`.
 
     **Raises:** `ValueError` for an argument outside these rules.

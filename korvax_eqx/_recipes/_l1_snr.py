@@ -22,7 +22,8 @@ from ._parts import with_gradient_scale
 
 # The derivative of 10 log10 at 1.
 _SLOPE = 10 / math.log(10)
-# Of the levels of a spectrum and of its signal, the median that the package measured.
+# The median ratio between levels of a spectrum and of its signal, as measured by the
+# package.
 _SPECTRUM_TO_SIGNAL = 0.19
 
 
@@ -40,23 +41,22 @@ def l1snr_db(
     joined: bool = False,
     grad_scale: float = 1.0,
 ) -> AbstractLoss:
-    r"""The L1 signal-to-noise ratio with its level regulariser: `L1SNRDBLoss`.
+    r"""L1 signal-to-noise ratio with level regulariser: torch-l1-snr's `L1SNRDBLoss`.
 
     $$(1 - w) (D + c\,\lambda |L_x - L_y|) + w\,s\,\tfrac1n\sum |x - y|$$
 
-    with $D$ of `L1SNRLoss`, the regulariser of `LevelLoss`, and, of use with an
-    `l1_weight` $w$ alone, $s = 10 / \ln 10 / (\mathrm{ref\_level} + \epsilon)$; with
-    $w = 1$ it is the mean absolute error. Smaller is better; it is negative for good
-    estimates.
+    with $D$ from `L1SNRLoss`, the regulariser from `LevelLoss`, and $s = 10 / \ln 10 /
+    (\mathrm{ref\_level} + \epsilon)$. With $w = 1$ it is the mean absolute error.
+    Smaller is better; good estimates give negative values.
 
     **Source:** torch-l1-snr 0.2.1, `L1SNRDBLoss`; Watcharasupat et al. (2023), "A
     generalized bandsplit neural network for cinematic audio source separation".
 
-    **Differs from the paper:** means of absolute values in place of sums; the
-    regulariser's weights are the package's own. **Differs from the package:** it takes
-    sources and channels of an example together. Here each signal has its own ratio by
-    default, so that the two agree for shape (batch, time), and with `joined=True` for
-    shape (batch, channels, time). NaN in a signal gives NaN.
+    **Differs from the paper:** means of absolute values instead of sums; the weights of
+    the regulariser are the package's own. **Differs from the package:** it takes one
+    ratio over all sources and channels of an example; here each signal has its own by
+    default, so the two agree for shape (batch, time), and with `joined=True` for shape
+    (batch, channels, time). NaN in a signal gives NaN.
 
     **Measured** against it in float64: value and gradient 1e-7 (it computes with 0.9 in
     float32); without the regulariser 1e-15. In float32 value and gradient 1e-6.
@@ -113,17 +113,17 @@ def l1snr_db_stft(
 ) -> AbstractLoss:
     r"""The L1 signal-to-noise ratio of complex spectra: `STFTL1SNRDBLoss`.
 
-    At each resolution $D$ of the real parts plus $D$ of the imaginary parts
-    (`SpectralL1SNRLoss`), then the mean; centred frames with reflected edges, spectra
-    divided by the 2-norm of the window.
+    The mean over resolutions of $D$ of the real parts plus $D$ of the imaginary parts
+    (`SpectralL1SNRLoss`), in centred frames padded by reflection; spectra are divided
+    by the 2-norm of the window.
 
     **Source:** torch-l1-snr 0.2.1, `STFTL1SNRDBLoss`; Watcharasupat and Lerch (2024),
     "A stem-agnostic single-decoder system for music source separation beyond four
     stems", ISMIR.
 
-    **Differs from the package:** as `l1snr_db`; and a signal too short for a resolution
-    is an error, while there that resolution is left out, or a loss in the time domain
-    of half the size takes its place.
+    **Differs from the package:** as `l1snr_db`. Also, a signal too short for a
+    resolution is an error; the package skips the resolution, or uses half of a loss in
+    the time domain.
 
     **Measured** against it in float64: value 1e-8, gradient 1e-7 (its windows are in
     float32). In float32 value and gradient 1e-6.
@@ -174,7 +174,7 @@ def l1snr_db_stft(
         penalty = SpectralLevelLoss(
             lambda0, delta_lambda, lmin, dbrms_eps, joined=joined
         )
-    # The ratio is of real and of imaginary parts, so the factor of 2.
+    # The factor 2 is for real and imaginary parts, which have a ratio each.
     scale = 1.0 if w == 1 else 2 * _SLOPE / (level + eps)
     terms = [
         ("l1_snr", Identity(), SpectralL1SNRLoss(eps, joined=joined), 1 - w),
@@ -208,14 +208,14 @@ def l1snr_db_multi(
     joined: bool = False,
     grad_scale: float = 1.0,
 ) -> AbstractLoss:
-    """Both L1 signal-to-noise ratios, in time and of spectra: `MultiL1SNRDBLoss`.
+    """L1 signal-to-noise ratios in time and of spectra: `MultiL1SNRDBLoss`.
 
     `(1 - spec_weight)` times `l1snr_db` plus `spec_weight` times `l1snr_db_stft`.
 
-    **Source:** torch-l1-snr 0.2.1, `MultiL1SNRDBLoss`. What differs, and the measured
-    differences, are those of its two parts.
+    **Source:** torch-l1-snr 0.2.1, `MultiL1SNRDBLoss`. Differences, and their
+    measurements, are those of its two parts.
 
-    **Arguments:** `spec_weight`, from 0 to 1; the others are those of the parts.
+    **Arguments:** `spec_weight`, from 0 to 1; all others are those of the parts.
 
     **Raises:** `ValueError` for an argument outside these rules.
     """
@@ -250,7 +250,7 @@ def l1snr_db_multi(
 
 
 def _sum_of(parts: dict[str, tuple[Any, float]]) -> SumLoss:
-    """Return the sum of what has a weight."""
+    """Return the sum of the losses whose weight is not 0."""
     kept = {name: part for name, part in parts.items() if part[1]}
     losses = {name: loss for name, (loss, _) in kept.items()}
     return SumLoss(losses, {name: weight for name, (_, weight) in kept.items()})

@@ -1,4 +1,4 @@
-"""logWMSE: the error of a source in a mixture, as the ear weighs it."""
+"""logWMSE: the frequency-weighted error of a source in a mixture."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from korvax_eqx._time_domain._mixture import Mixture
 
 from ._parts import with_gradient_scale
 
-# The weighting has as many taps as a tenth of a second has samples.
+# The filter is a tenth of a second long.
 _MOST_RATE = 10_000_000
 
 
@@ -26,28 +26,29 @@ def log_wmse(
     error_tolerance_db: float | None = None,
     grad_scale: float = 1.0,
 ) -> AbstractLoss:
-    r"""The logarithm of the frequency-weighted squared error, of torch-log-wmse.
+    r"""The logarithmic frequency-weighted squared error of torch-log-wmse.
 
     $$4 \ln\left(\frac{\sum (h * (x - y))^2}{\sum (h * u)^2} + 10^{-8}\right)$$
 
-    for each signal, with the weighting $h$ of human hearing and the mixture $u$: see
-    `LogWMSELoss`. Smaller is better, equal signals give -73.7: there the metric is the
-    larger the better, and `LogWMSELoss` this.
+    for each signal, with a filter $h$ that models human hearing, and the mixture $u$:
+    see `LogWMSELoss`. Smaller is better; equal signals give -73.7. (In the package this
+    is `LogWMSELoss`; its metric has the opposite sign.)
 
     **Source:** torch-log-wmse 1.1.0 by Landschoot, after log-wmse-audio-quality by
     Jordal. There is no paper.
 
-    **The mixture** is there a third argument, `loss(unprocessed, processed, target)`.
-    Here it comes with the target: for sources in the axis before the samples it is
-    their sum (`mixture="sum"`), or the last entry of both signals (`"last"`); by
-    default every target is its own mixture, which makes silent targets cost most.
+    **The mixture** is a third argument in the package: `loss(unprocessed, processed,
+    target)`. Here it is taken from the target: the axis before the samples holds
+    sources, and the mixture is their sum (`mixture="sum"`) or the last entry
+    (`"last"`). By default each target is its own mixture, which makes silent targets
+    cost most.
 
-    **Differs:** the generalised mean of `p` above 0 is over the sources alone, the axis
-    before the samples, there over channels too; the mean over all, `p=0`, is the same.
-    At other rates than 44.1 kHz the weighting is resampled with the rounding that
-    torchaudio has. The original of Jordal drops filtered differences below -68 dB and
-    what rings beyond the ends: `error_tolerance_db=-68.0`; it resamples the signals in
-    place of the weighting.
+    **Differs:** with `p` above 0 the generalised mean is over the sources only, the
+    axis before the samples; the package's is over channels too. With `p=0`, the mean
+    over all, both are the same. At rates other than 44.1 kHz the filter is resampled
+    with torchaudio's rounding. Jordal's original ignores filtered differences below
+    -68 dB and the ringing of the filter beyond the ends (`error_tolerance_db=-68.0`),
+    and resamples the signals instead of the filter.
 
     **Measured** against it in float64: value 1e-9, gradient 1e-7 (its taps are in
     float32); in float32 1e-6.
@@ -57,10 +58,11 @@ def log_wmse(
     - `sample_rate`: Hz.
     - `mixture`: `"target"`, `"sum"` or `"last"`.
     - `p`: exponent of the mean over sources, non-negative.
-    - `impulse_response`: taps in place of the weighting, shape `(n_taps,)`.
-    - `impulse_response_sample_rate`: of these, Hz.
-    - `bypass_filter`: whether to weigh nothing.
-    - `error_tolerance_db`: what filtered differences count from, in dB of the mixture.
+    - `impulse_response`: taps to use instead of the filter, shape `(n_taps,)`.
+    - `impulse_response_sample_rate`: the sample rate of these taps, Hz.
+    - `bypass_filter`: whether to use no filter.
+    - `error_tolerance_db`: filtered differences below this level count as 0, in dB
+        relative to the mixture.
     - `grad_scale`: what the gradient is multiplied by, see `GradientScale`. Positive.
 
     **Raises:** `ValueError` for an argument outside these rules.

@@ -11,14 +11,15 @@ def mrstft(*, full_scale: float = 1.0) -> MRSTFTLoss:
       \overline{\big|\ln(|X_r| + \epsilon) - \ln(|Y_r| + \epsilon)\big|},
       \quad \epsilon = 0.01 \cdot \mathtt{full\_scale}$$
 
-    The six resolutions and both terms are the defaults of `MRSTFTLoss`; only
-    `log_eps` differs. With the default, 1e-7, a bin that holds nothing but the rounding
-    noise of a 16-bit file counts as much as the loudest partial. With 1e-2 the order of
-    degraded sounds agrees better with four objective measures of quality (mean rank
-    correlation 0.92, with 1e-7 0.80, on speech, music and drums with a peak of 0.5).
+    The six resolutions and both terms are the defaults of `MRSTFTLoss`; only `log_eps`
+    differs. With the default, 1e-7, a bin that holds nothing but the rounding noise of
+    a 16-bit file counts as much as the loudest partial. With 1e-2, degraded sounds are
+    ordered more like four objective measures of quality order them: the mean rank
+    correlation is 0.92, against 0.80 with 1e-7, on speech, music and drums with a peak
+    of 0.5.
 
-    What a value means, for sounds with a peak near 0.5: 0 is identical, up to 0.2 is
-    hard to hear or mild, above 1 is plainly worse.
+    For sounds with a peak near 0.5, 0 is identical, below 0.2 is mild, and above 1 is
+    plainly worse.
 
     **Source:** the measurements of `examples/what_values_mean.py`; the table of values
     is in `examples/README.md`. It reproduces no other project.

@@ -30,27 +30,28 @@ def parallel_wavegan(
     win_lengths: Sequence[int] = WIN_LENGTHS,
     window: Any = "hann_window",
 ) -> AbstractLoss:
-    r"""ParallelWaveGAN's `MultiResolutionSTFTLoss`, the sum of its two parts.
+    r"""ParallelWaveGAN's `MultiResolutionSTFTLoss`: the sum of its two parts.
 
     $$\frac1R \sum_{r=1}^{R} \frac{\|M_y - M_x\|_F}{\|M_y\|_F} +
       \overline{|\ln M_x - \ln M_y|}$$
 
     with $M = \sqrt{\max(|\mathrm{STFT}|^2, 10^{-7})}$ of centred frames, padded by
-    reflection. Both norms are over the whole batch: a part of a batch has another
-    value. For sub-bands the sizes there are (384, 683, 171), (30, 60, 10) and
-    (150, 300, 60).
+    reflection. Both norms are taken over the whole batch, so the loss of a batch is not
+    the mean of the losses of its parts. The original's sizes for sub-bands are (384,
+    683, 171), (30, 60, 10) and (150, 300, 60).
 
     Source: kan-bayashi/ParallelWaveGAN at 8674037, `losses/stft_loss.py`; Yamamoto,
-    Song, Kim (2020), "Parallel WaveGAN", ICASSP, whose convergence is that of one
-    example, and whose magnitudes have no floor. Reproduced: where a magnitude is below
-    the floor its gradient is 0. Measured against it, with windows in float64: in
-    float64 values agree within 5e-16 and gradients within 2e-12, in float32 values
-    within 4e-7 and gradients within 1e-3, the rounding of bins that nearly cancel.
+    Song, Kim (2020), "Parallel WaveGAN", ICASSP, whose convergence is per example, and
+    whose magnitudes have no floor. Reproduced: the gradient is 0 where a magnitude is
+    below the floor. Measured against it with windows in float64: values agree within
+    5e-16 and gradients within 2e-12 in float64; values within 4e-7 and gradients within
+    1e-3 in float32, which is the rounding of bins that nearly cancel.
 
     **Arguments:**
 
     - `fft_sizes`, `hop_sizes`, `win_lengths`: one for each resolution, samples.
-    - `window`: one of torch's, as `"hann_window"`, or what `Spectrogram` takes.
+    - `window`: a torch window such as `"hann_window"`, or anything that `Spectrogram`
+        accepts.
 
     **Raises:** `ValueError` for an argument outside these rules.
     """
@@ -81,8 +82,8 @@ def denoiser(
 
     **Arguments:**
 
-    - `factor_sc`, `factor_mag`: of the convergence and of the log-magnitudes.
-    - the others: as in `parallel_wavegan`.
+    - `factor_sc`, `factor_mag`: factors of the convergence and of the log-magnitudes.
+    - all others: as in `parallel_wavegan`.
 
     **Raises:** `ValueError` for an argument outside these rules.
     """
@@ -119,22 +120,22 @@ def parallel_wavegan_mel(
       m = \max(B \sqrt{\max(|\mathrm{STFT}|^2, \epsilon)}, \epsilon)$$
 
     with Slaney's mel bands $B$ and centred frames, padded by reflection. Source:
-    kan-bayashi/ParallelWaveGAN at 8674037, `losses/mel_loss.py`. Reproduced: one
-    $\epsilon$ is the floor of a power and of a magnitude, and below it gradients are
-    0. Measured against it, with tables in float64: in float64 values agree within 4e-16
+    kan-bayashi/ParallelWaveGAN at 8674037, `losses/mel_loss.py`. Reproduced: the same
+    $\epsilon$ is the floor of powers and of magnitudes; gradients are 0 below it.
+    Measured against it with tables in float64: in float64, values agree within 4e-16
     and gradients within 3e-14, in float32 values within 4e-7 and gradients within 3e-6.
 
     **Arguments:**
 
     - `fs`: sample rate, Hz.
     - `fft_size`, `hop_size`, `win_length`: samples; `None`: `fft_size`.
-    - `window`: the name of a window; `None` for none.
+    - `window`: the name of a window; `None`: no window.
     - `num_mels`, `fmin`, `fmax`: number of bands and their edges, Hz; `None`: 0 and
         half the sample rate.
     - `center`: whether frames are centred.
-    - `normalized`: whether spectra are divided by the root of `fft_size`.
+    - `normalized`: whether spectra are divided by the square root of `fft_size`.
     - `eps`: $\epsilon$.
-    - `log_base`: of the logarithm; `None`: $e$.
+    - `log_base`: base of the logarithm; `None`: $e$.
 
     **Raises:** `ValueError` for an argument outside these rules.
     """
@@ -183,13 +184,13 @@ def hifigan_mel(
       m = \max(B \sqrt{|\mathrm{STFT}|^2 + 10^{-9}}, 10^{-5})$$
 
     with Slaney's mel bands $B$. Signals are padded by reflection, `(n_fft - hop_size)
-    // 2` samples on each side, and only whole frames are taken: $T / H$ of them. With
-    its weight: `SumLoss({"mel": hifigan_mel(22050)}, {"mel": 45.0})`.
+    // 2` samples on each side, which gives $T / H$ whole frames. With its weight:
+    `SumLoss({"mel": hifigan_mel(22050)}, {"mel": 45.0})`.
 
     Source: jik876/hifi-gan at 4769534, `meldataset.py` and `train.py`; Kong, Kim, Bae
     (2020), "HiFi-GAN", NeurIPS. In its configurations the loss has `fmax=None`, while
-    the conditioning ends at 8 kHz. Measured against it, with tables in float64: in
-    float64 values agree within 4e-16 and gradients within 6e-15, in float32 values
+    the conditioning ends at 8 kHz. Measured against it with tables in float64: in
+    float64, values agree within 4e-16 and gradients within 6e-15, in float32 values
     within 1e-7 and gradients within 3e-6.
 
     **Arguments:**

@@ -1,4 +1,4 @@
-"""What several recipes share."""
+"""Helpers that several recipes share."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ FFT_SIZES = (1024, 2048, 512)
 HOP_SIZES = (120, 240, 50)
 WIN_LENGTHS = (600, 1200, 240)
 
-# torch's windows and their defaults, by the names of SciPy.
+# torch's windows and their defaults, with SciPy's names.
 _TORCH_WINDOWS: dict[str, Any] = {
     "bartlett_window": "bartlett",
     "blackman_window": "blackman",
@@ -32,7 +32,7 @@ Term = tuple[str, Any, Any, Any]
 
 
 def window_of(window: Any) -> Any:
-    """Return a window of torch's, e.g. `"hann_window"`, as SciPy calls it."""
+    """Return SciPy's name for a torch window such as `"hann_window"`."""
     return _TORCH_WINDOWS.get(window, window) if isinstance(window, str) else window
 
 
@@ -47,7 +47,7 @@ def sizes_of(owner: str, **sizes: Any) -> list[tuple[int, ...]]:
 
 
 def same_length(owner: str, **columns: Sequence[Any]) -> None:
-    """Refuse sequences of different lengths."""
+    """Raise `ValueError` if the sequences differ in length."""
     (first, expected), *others = ((name, len(v)) for name, v in columns.items())
     for name, count in others:
         if count != expected:
@@ -56,7 +56,7 @@ def same_length(owner: str, **columns: Sequence[Any]) -> None:
 
 
 def numbers_of(owner: str, argument: str, value: Any) -> tuple[Any, ...]:
-    """Return the entries of a sequence; what each of them may be is checked later."""
+    """Return the entries of a sequence, which are checked later."""
     items = items_of(value)
     if not items:
         checks.refuse(owner, argument, "be a non-empty sequence", value)
@@ -71,7 +71,7 @@ def weight_of(owner: str, argument: str, value: Any) -> Any:
 def active(terms: Sequence[Term]) -> list[Term]:
     """Return the terms (name, loss, scale, weight) that are computed.
 
-    If all weights are 0, one of them: a loss has terms.
+    If all weights are 0, return one of them: a loss needs a term.
     """
     return [term for term in terms if not is_off(term[-1])] or [terms[0]]
 
@@ -118,8 +118,8 @@ def convergence_and_log(
 ) -> MultiResolutionLoss:
     """Return the mean over resolutions of convergence and log-magnitude distance.
 
-    `eps` is added to the denominator and to the magnitudes; `None`: to neither, as
-    magnitudes have a floor.
+    `eps` is added to the denominator and to the magnitudes. `None`: to neither, because
+    the magnitudes have a floor.
     """
     log = Log(floor_mode="replace") if eps is None else Log(eps=eps)
     convergence = BatchSpectralConvergenceLoss(0.0 if eps is None else eps)

@@ -25,21 +25,22 @@ def rave(
       \overline{|\ln(M_x + \epsilon) - \ln(M_y + \epsilon)|}$$
 
     with magnitudes $M$ of centred frames of $N$ samples, padded by reflection, hops
-    $\lfloor N/4 \rfloor$. $\epsilon$ is 1e-7 in versions 1 and 2 and 1 in the discrete
-    one. Numerator and denominator are means over the whole batch: a part of a batch has
-    another value. RAVE compares signals, and their sub-bands too.
+    $\lfloor N/4 \rfloor$. $\epsilon$ is 1e-7 in versions 1 and 2, and 1 in the discrete
+    version. Numerator and denominator are means over the whole batch, so the loss of a
+    batch is not the mean of the losses of its parts. RAVE compares both the signals and
+    their sub-bands.
 
     Source: acids-ircam/RAVE at f048ec4, `rave/core.py`; Caillon and Esling (2021),
     "RAVE: A variational autoencoder for fast and high-quality neural audio synthesis",
-    where the first term is a ratio of norms, not squared. There a batch of silent
-    targets is divided by 0; here by the machine epsilon. The target is the first
-    argument there, here the second. Not offered: `num_mels`, whose bands sum complex
-    bins. Measured against it, with windows in float64: in float64 values agree within
-    2e-16 and gradients within 4e-12.
+    where the first term is a ratio of norms, not squared. For a batch of silent targets
+    the original divides by 0, this loss by the machine epsilon. The original takes the
+    target first, this loss second. Not offered: `num_mels`, which sums complex bins
+    into bands. Measured against it with windows in float64: in float64, values agree
+    within 2e-16 and gradients within 4e-12.
 
     **Arguments:**
 
-    - `scales`: samples of the frames.
+    - `scales`: frame lengths, in samples.
     - `log_epsilon`: $\epsilon$, positive.
     - `normalized`: whether spectra are divided by the 2-norm of the window.
 

@@ -1,4 +1,4 @@
-"""Readings of the smooth multi-scale spectral loss of Schwär and Müller."""
+"""Versions of the smooth multi-scale spectral loss of Schwär and Müller."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,30 +16,29 @@ _SIZES = (67, 127, 257, 509, 1021, 2053)
 def smooth_paper(
     *, win_lengths: Sequence[int] = _SIZES, window: Any = "flattop", gamma: float = 1.0
 ) -> MultiResolutionLoss:
-    r"""The smooth multi-scale spectral loss as the paper writes it: sums of squares.
+    r"""The smooth multi-scale spectral loss of the paper: sums of squares.
 
     $$\sum_N \big\|\ln(1 + \gamma |X_N|) - \ln(1 + \gamma |Y_N|)\big\|_F^2$$
 
-    over flattop windows of N = 67, 127, 257, 509, 1021 and 2053 samples, hop half of
-    that, rounded down.
+    over flattop windows of N = 67, 127, 257, 509, 1021 and 2053 samples, with hops of
+    half of that, rounded down.
 
     **Source:** Schwär and Müller (2023), "Multi-scale spectral loss revisited", IEEE
-    Signal Processing Letters 30. The paper does not say what frames do at the edges of
-    a signal: here they are centred, edges reflected, as in `torch.stft`.
+    Signal Processing Letters 30. The paper does not say how the edges of a signal are
+    treated: here frames are centred and padded by reflection, as in `torch.stft`.
 
-    **Four readings of one paper** differ in what is done with the differences:
-    `smooth_paper` sums squares over bins, frames and scales, so that longer signals
-    have larger losses; `smooth_scrapl` takes roots of these sums; `smooth_auraloss`
-    the means; `SmoothMRSTFTLoss` the means too, with hops of 32 first and zeros beyond
-    the edges. All of them are means over signals.
+    **There are four versions** of this loss. `smooth_paper` sums squares over bins,
+    frames and scales, so longer signals have larger losses; `smooth_scrapl` takes the
+    roots of these sums; `smooth_auraloss` takes means; `SmoothMRSTFTLoss` takes means
+    too, with a first hop of 32 and zero padding. All of them average over signals.
 
     **Measured** against an independent version in NumPy: the value within 1e-10 in
     float64, as the tests hold, and within 1e-6 in float32.
 
     **Arguments:**
 
-    - `win_lengths`: of windows and FFTs, in samples.
-    - `window`: as `Spectrogram` takes it.
+    - `win_lengths`: lengths of windows and FFTs, in samples.
+    - `window`: a window that `Spectrogram` accepts.
     - `gamma`: factor before the logarithm.
 
     **Raises:** `ValueError` for an argument outside these rules.
@@ -68,9 +67,9 @@ def smooth_scrapl(
 
     **Source:** `LogMSSLoss` of christhetree/scrapl-ddsp, with its defaults.
 
-    **Differs from the paper** (`smooth_paper`), which squares. A norm has no derivative
-    at equal spectra: it is 0 here, NaN there. There the flattop window is called
-    `"flat_top"`.
+    **Differs from the paper** (`smooth_paper`), which squares. The derivative of the
+    norm at equal spectra is 0 here and NaN in the original. There the flattop window is
+    called `"flat_top"`.
 
     **Measured** against an independent version in NumPy: the value within 1e-10 in
     float64, as the tests hold, and within 1e-6 in float32.
@@ -78,8 +77,8 @@ def smooth_scrapl(
     **Arguments:**
 
     - `fft_sizes`, `hop_sizes`, `win_lengths`: one for each scale, in samples.
-    - `window`: as `Spectrogram` takes it.
-    - `log_mag_eps`, `gamma`: what is added to the magnitudes, and their factor.
+    - `window`: a window that `Spectrogram` accepts.
+    - `log_mag_eps`, `gamma`: the constant added to the magnitudes, and their factor.
     - `p`: 2 for the Frobenius norm, 1 for the sum of absolute differences.
 
     **Raises:** `ValueError` for an argument outside these rules.
@@ -116,7 +115,7 @@ def smooth_auraloss(
     `w_sc=0`, `w_log_mag=1`, `mag_distance="L2"`, `log_eps=1`. The release 0.4.0 has no
     flattop window and no `log_eps`. The windows and hops are the paper's.
 
-    **Differs from the paper** (`smooth_paper`) in taking means.
+    **Differs from the paper** (`smooth_paper`) in that it takes means.
 
     **Measured** against an independent version in NumPy: the value within 1e-10 in
     float64, as the tests hold, and within 1e-6 in float32.
@@ -124,9 +123,9 @@ def smooth_auraloss(
     **Arguments:**
 
     - `fft_sizes`, `hop_sizes`, `win_lengths`: one for each scale, in samples.
-    - `window`: as `Spectrogram` takes it.
-    - `log_fac`, `log_eps`: factor $f$, and what is added before the logarithm.
-    - `eps`: the least power, inside the root.
+    - `window`: a window that `Spectrogram` accepts.
+    - `log_fac`, `log_eps`: the factor $f$, and the constant $\epsilon$.
+    - `eps`: the smallest power, inside the root.
 
     **Raises:** `ValueError` for an argument outside these rules.
     """
@@ -167,7 +166,7 @@ def _sum(transforms: list[Spectrogram], loss: Any, scale: Log) -> MultiResolutio
 def _one_each(
     owner: str, fft_sizes: Any, hop_sizes: Any, win_lengths: Any
 ) -> list[tuple[int, int, int]]:
-    """Check three sequences of one length; return an entry of each together."""
+    """Check three sequences of equal length; return their entries together."""
     names = ("fft_sizes", "hop_sizes", "win_lengths")
     values = (fft_sizes, hop_sizes, win_lengths)
     sizes = [

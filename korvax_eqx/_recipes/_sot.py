@@ -16,10 +16,11 @@ from korvax_eqx._transforms._spectrogram import Spectrogram
 
 Scaling = Literal["normalized", "absolute"]
 
-# Of the paper's code: the lowest frequency of its encoder's CQT, of 36 bins an octave.
+# From the paper's code: the lowest frequency of its encoder's CQT, which has 36 bins
+# per octave.
 _FMIN = 32.7
 _BINS_PER_OCTAVE = 36
-# What a mass is at least divided by, there.
+# The smallest divisor of a mass in the paper's code.
 _LEAST_MASS = 1e-7
 _MSS_SIZES = (2048, 1024, 512, 256, 128, 64)
 
@@ -42,40 +43,40 @@ def sot(
 ) -> TimeFrequencyLoss:
     r"""Spectral optimal transport of the package sot-loss, `Wasserstein1DLoss`.
 
-    $W_p^p$ between the magnitudes of each frame, mean over frames and signals:
-    centred frames with reflected edges, a flattop window, bins from 0 to 1 with both
-    ends. The four normalisations are those of `SpectralOptimalTransportLoss`.
+    $W_p^p$ between the magnitudes of each frame, averaged over frames and signals:
+    centred frames padded by reflection, a flattop window, bins from 0 to 1 inclusive.
+    The four normalisations are those of `SpectralOptimalTransportLoss`.
 
     **Source:** sot-loss 0.1.5 by Torres; Torres, Peeters, Richard (2024),
     "Unsupervised harmonic parameter estimation using differentiable DSP and spectral
     optimal transport", ICASSP.
 
-    **Differs from the paper** in all but the window: see `sot_paper`.
+    **Differs from the paper** in everything but the window: see `sot_paper`.
 
-    **Conventions of the original, reproduced:** `eps` is added to the masses, so that
-    normalised spectra have a mass below 1, and what is missing counts as mass of the
-    last bin; `apply_root` takes $\sqrt{W_2^2 + \epsilon}$ for $p = 2$, and no epsilon
-    for other orders. **Not reproduced:** where the root is 0 its derivative is NaN
-    there and 0 here; where cumulative masses coincide we take the mean of the slopes
-    to the two sides. Left out: the other transforms, `log` and `dim`;
-    for `circular`, see `SpectralOptimalTransportLoss(circular=True)`.
+    **Conventions of the original, reproduced:** `eps` is added to the masses, so
+    normalised spectra have a mass below 1, and the missing mass counts at the last bin;
+    `apply_root` takes $\sqrt{W_2^2 + \epsilon}$ for $p = 2$, and no epsilon for other
+    orders. **Not reproduced:** where the root is 0 its derivative is NaN in the
+    original and 0 here; where cumulative masses coincide, we take the mean of the
+    slopes on both sides. Not offered: the other transforms, `log` and `dim`. For
+    `circular`, use `SpectralOptimalTransportLoss(circular=True)`.
 
-    **Measured** against it in float64, four normalisations, p of 1, 1.5 and 2: value
-    and gradient 1e-14. In float32 the value 2e-6, the gradient 1e-6 to 5e-5: the order
-    of nearly equal cumulative masses is a matter of rounding.
+    **Measured** against it in float64, for the four normalisations and p = 1, 1.5 and
+    2: value and gradient 1e-14. In float32: value 2e-6, gradient 1e-6 to 5e-5, because
+    rounding decides the order of nearly equal cumulative masses.
 
     **Arguments:**
 
-    - `fft_size`, `hop_length`, `win_length`, `window`: of the frames, in samples.
-        `None`: `win_length` is `fft_size`.
+    - `fft_size`, `hop_length`, `win_length`, `window`: frame length, hop and window.
+        `win_length=None` is `fft_size`.
     - `p`, `normalize`, `balanced`, `quantile_lowpass`: see
         `SpectralOptimalTransportLoss`.
-    - `apply_root`: whether to take $W_p$ in place of $W_p^p$.
-    - `square_magnitude`: whether to compare powers in place of magnitudes.
+    - `apply_root`: whether to use $W_p$ instead of $W_p^p$.
+    - `square_magnitude`: whether to compare powers instead of magnitudes.
     - `eps`: added to the masses, and under the root.
     - `bin_position_scaling`: `"normalized"` for bins from 0 to 1, or `"absolute"` for
         their frequencies in Hz.
-    - `sample_rate`: Hz; of use for `"absolute"` alone.
+    - `sample_rate`: Hz; only used by `"absolute"`.
 
     **Raises:** `ValueError` for an argument outside these rules.
     """
@@ -129,12 +130,12 @@ def sot_multiresolution(
 ) -> SumLoss:
     """The sum of `sot` at several resolutions: sot-loss's `MultiResolutionSOTLoss`.
 
-    It is the sum, not the mean: the value grows with the number of resolutions.
+    It is a sum, not a mean, so the value grows with the number of resolutions.
 
     **Source:** sot-loss 0.1.5. **Differs from the paper**, which has one resolution.
     **Measured** as `sot`.
 
-    **Arguments:** sequences of one entry for each resolution; the others as in `sot`.
+    **Arguments:** sequences with one entry per resolution; all others as in `sot`.
 
     **Raises:** `ValueError` for an argument outside these rules, and for sequences of
     different lengths.
@@ -193,39 +194,39 @@ def sot_paper(
 
     $$W_2^2(S_x / m_y, S_y / m_y) + 0.05 \sum_N \mathrm{mean}\big||X_N| - |Y_N|\big|$$
 
-    $S$ are powers (flattop window, 2048 samples, hop 256), both divided by the mass of
-    the target's frame, bins from 0 to 1 with both ends; what lies above quantile 1 is
-    left out. The second term is on magnitudes of hann windows of N = 2048, 1024, ...,
-    64 samples, hop N/4. Frames begin at the first sample and reach beyond the last,
-    over zeros; spectra are divided by $\sqrt N$.
+    $S$ are power spectra (flattop window, 2048 samples, hop 256), both divided by the
+    mass of the target's frame, with bins from 0 to 1 inclusive. Transport above
+    quantile 1 is ignored. The second term compares magnitudes with hann windows of N =
+    2048, 1024, ..., 64 samples, hop N/4. Frames begin at the first sample, and zeros
+    are appended for the last ones; spectra are divided by $\sqrt N$.
 
     **Source:** the code of Torres, Peeters, Richard (2024), "Unsupervised harmonic
     parameter estimation using differentiable DSP and spectral optimal transport",
     ICASSP: bernardo-torres/1d-spectral-optimal-transport, commit 5243374 for the
     configurations `SOT-2048` (the default), `SOT-512` (`n_fft=512`), `SOT-512-LS`
-    (`log_scaled_x=True`) and `SOT-SingleScale` (`mss_weight=0`). It gives the target
-    first: masses are the target's.
+    (`log_scaled_x=True`) and `SOT-SingleScale` (`mss_weight=0`). It passes the target
+    first, so masses are relative to the target.
 
-    **Conventions of the original, reproduced:** with `log_scaled_x` the bin at 0 Hz
-    stands where MIDI note 0 would be, 24 semitones below the lowest note, and the
-    highest bins beyond 1, as 0 and 1 are the ends of the encoder's CQT. **Not
-    reproduced:** it computes in float32 whatever it is given; and where the cumulative
-    mass of the target ends at 1 and a rounding, the last piece is left out there.
+    **Conventions of the original, reproduced:** with `log_scaled_x` the bin at 0 Hz is
+    placed at MIDI note 0, 24 semitones below the lowest note, and the highest bins are
+    beyond 1, because 0 and 1 are the ends of the encoder's CQT. **Not reproduced:** it
+    always computes in float32; and if rounding brings the cumulative mass of the target
+    above 1, it ignores the last piece.
 
     **Measured** against an independent version in NumPy: the value within 1e-10 in
-    float64, as the tests hold, and within 1e-6 in float32; slopes of differences of
-    values within 2e-5, as they jump where cumulative masses meet.
+    float64, as the tests hold, and within 1e-6 in float32; finite differences within
+    2e-5, because the slope jumps where cumulative masses meet.
 
     **Arguments:**
 
-    - `sample_rate`: Hz; of use for `log_scaled_x` alone.
-    - `n_fft`, `hop_length`: frames of the transport, in samples. `None`: 2048, with
-        `log_scaled_x` 512.
-    - `log_scaled_x`: whether bins lie at the logarithms of their frequencies.
-    - `dont_normalize`, `limit_quantile_range`: the frequency cutoff. Without the first
-        the estimate is divided by its own mass; a frame whose mass is below 1e-7 then
-        fades out, while there its cost jumps.
-    - `mss_weight`: of the second term.
+    - `sample_rate`: Hz; only used with `log_scaled_x`.
+    - `n_fft`, `hop_length`: frame length and hop of the transport, in samples.
+        `n_fft=None`: 2048, or 512 with `log_scaled_x`.
+    - `log_scaled_x`: whether positions of bins are logarithmic in frequency.
+    - `dont_normalize`, `limit_quantile_range`: the frequency cutoff. Without the first,
+        the estimate is divided by its own mass; frames with a mass below 1e-7 then get
+        less weight, while the cost jumps in the original.
+    - `mss_weight`: weight of the second term.
 
     **Raises:** `ValueError` for an argument outside these rules.
     """
@@ -269,7 +270,8 @@ def sot_paper(
 
 
 def _log_positions(owner: str, sample_rate: float, n_fft: int) -> np.ndarray:
-    """Return MIDI notes of the bins, 0 and 1 at the ends of a CQT from 32.7 Hz."""
+    """Return MIDI notes of the bins, scaled to 0 and 1 at the ends of a CQT from 32.7
+    Hz."""
     n_semitones = int(np.floor(12 * np.log2(sample_rate / 2 / _FMIN)))
     if n_semitones < 1:
         rule = f"be above {4 * _FMIN:g} Hz with `log_scaled_x=True`"

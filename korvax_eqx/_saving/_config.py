@@ -18,29 +18,29 @@ from ._registry import CLASSES, with_custom
 def to_config(loss: eqx.Module) -> dict[str, Any]:
     """Return the class and the constructor arguments of a loss as plain values.
 
-    The result holds only what JSON and YAML hold, and can be edited by hand:
-    `{"class": "ElementwiseLoss", "arguments": {"metric": "L1"}}`. All arguments are
-    written, so that no config changes its meaning with a default. In it
+    The result contains only JSON and YAML types, and can be edited by hand: `{"class":
+    "ElementwiseLoss", "arguments": {"metric": "L1"}}`. All arguments are written, so a
+    config keeps its meaning if a default changes. In it
 
     - a list is a tuple, e.g. `["kaiser", 8.0]` for a SciPy window; a Python list is
         `{"list": [...]}`, e.g. the windows of `MRSTFTLoss(window=[...])`;
     - a dictionary, e.g. the losses of a `SumLoss` by name, is a list of pairs,
-        `{"pairs": [["stft", ...], ["wave", ...]]}`: the config means the same when a
-        program sorts its keys. `{"dict": {...}}`, as before 0.3, is read as well;
+        `{"pairs": [["stft", ...], ["wave", ...]]}`: so sorting keys does not change the
+        meaning. `{"dict": {...}}`, written before 0.3, is read as well;
     - a module is `{"class": ..., "arguments": {...}}`;
-    - a NumPy array, which is configuration, is `{"numpy": {"dtype": "float32",
-        "shape": [2], "values": [0.5, 1.0]}}`, a JAX array, which is learnable, the
-        same under `"array"`; more than 64 values are in base64, in place of
-        `"values"`;
+    - a NumPy array, which is configuration, is `{"numpy": {"dtype": "float32", "shape":
+        [2], "values": [0.5, 1.0]}}`, a JAX array, which is learnable, the same under
+        `"array"`; more than 64 values are written in base64 instead of `"values"`;
     - an infinity is `{"float": "inf"}`.
 
     **Arguments:**
 
-    - `loss`: a loss, a transform or a scale: any module whose constructor arguments
-        are kept in attributes of the same names.
+    - `loss`: a loss, a transform or a scale: any module that keeps its constructor
+        arguments in attributes of the same names.
 
-    **Raises:** `ValueError` for what cannot be written: functions, `BoundLoss`,
-    parameters that are no constructor argument. It names the field and a way out.
+    **Raises:** `ValueError` for anything that cannot be written: functions,
+    `BoundLoss`, parameters that are not constructor arguments. The message names the
+    field and a remedy.
     """
     encoder = Encoder(dict(CLASSES))
     entry = encoder.encode(check_module(loss))
@@ -52,13 +52,13 @@ def to_config(loss: eqx.Module) -> dict[str, Any]:
 def from_config(
     config: Mapping[str, Any], *, custom: Sequence[type[eqx.Module]] = ()
 ) -> Any:
-    """Return the loss of a config that `to_config` or a user wrote.
+    """Return the loss described by a config that `to_config` or a user wrote.
 
     **Arguments:**
 
-    - `config`: see `to_config`. Arguments left out have their defaults. Any mappings
-        and sequences will do, so what YAML and JSON readers, OmegaConf and Hydra give.
-    - `custom`: the user's own classes that the config may name.
+    - `config`: see `to_config`. Missing arguments get their defaults. Any mappings and
+        sequences work, e.g. from YAML and JSON readers, OmegaConf and Hydra.
+    - `custom`: classes of your own that the config may name.
 
     **Raises:** `LoadError` with the path to what is wrong, e.g.
     `loss_fn[1].positions`.

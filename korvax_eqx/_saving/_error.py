@@ -2,11 +2,11 @@
 
 
 class LoadError(ValueError):
-    """A file or a config that cannot become a loss. Nothing of it is kept.
+    """Raised for a file or config that cannot be loaded.
 
-    Raised by `load` and `from_config` for everything that can be wrong with what they
-    read: damaged, cut off, foreign, newer or malicious files, unknown classes,
-    unknown, missing or refused arguments. The message says what and where.
+    `load` and `from_config` raise it for damaged, truncated, foreign, newer or
+    malicious files, for unknown classes, and for unknown, missing or invalid arguments.
+    The message says what is wrong and where. There is never a partially loaded loss.
     """
 
 

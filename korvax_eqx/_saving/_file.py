@@ -53,22 +53,21 @@ class SupportsRead(Protocol):
 def save(
     path_or_file: str | os.PathLike[str] | SupportsWrite, loss: eqx.Module
 ) -> None:
-    """Save a loss, its configuration and its parameters, to a file.
+    """Save a loss to a file: its configuration and its parameters.
 
-    The file is one line of JSON with the class and the constructor arguments, then
-    the arrays as `eqx.tree_serialise_leaves` writes them. A file at a path is replaced
-    as a whole or, if saving fails or is interrupted, left as it was. On which devices
-    the arrays are is not saved: they are loaded to the default one.
+    The file is one line of JSON with the class and the constructor arguments, followed
+    by the arrays as `eqx.tree_serialise_leaves` writes them. An existing file is
+    replaced as a whole; if saving fails or is interrupted, it stays unchanged. The
+    devices of arrays are not saved: arrays are loaded to the default device.
 
     **Arguments:**
 
-    - `path_or_file`: a path, taken as it is (no suffix is added), or a file that is
-        open for writing bytes.
-    - `loss`: a loss, a transform or a scale of korvax_eqx, or a module of the user's
-        whose constructor arguments are kept in attributes of the same names.
+    - `path_or_file`: a path (no suffix is added), or a file open for writing bytes.
+    - `loss`: a loss, a transform or a scale of korvax_eqx, or a module of your own that
+        keeps its constructor arguments in attributes of the same names.
 
-    **Raises:** `ValueError` for what cannot be saved, e.g. a function or `BoundLoss`;
-    it names the field and a way out. Nothing is written then.
+    **Raises:** `ValueError` for anything that cannot be saved, e.g. a function or
+    `BoundLoss`. The message names the field and a remedy, and nothing is written.
     """
     leaves = jax_leaves(check_module(loss))
     described = describe_leaves(loss)
@@ -94,20 +93,20 @@ def load(
     *,
     custom: Sequence[type[eqx.Module]] = (),
 ) -> Any:
-    """Load what `save` wrote: an object that equals the saved one.
+    """Load an object that `save` wrote. It equals the saved one.
 
-    Nothing that a file holds is executed or imported. Files of all earlier versions
-    are read. A file may have at most 64 MiB in its first line, 65536 values and 64
-    levels of nesting in the configuration, and ask for tables of at most 2**25 values.
+    Nothing in the file is executed or imported. Files of all earlier versions can be
+    loaded. Limits: 64 MiB for the first line, 65536 values and 64 levels of nesting in
+    the configuration, and tables of at most 2**25 values.
 
     **Arguments:**
 
-    - `path_or_file`: a path, or a file that is open for reading bytes, which is read
-        to its end.
-    - `custom`: the user's own classes that the file may name, e.g. `(MyScale,)`.
+    - `path_or_file`: a path, or a file open for reading bytes, which is read to its
+        end.
+    - `custom`: classes of your own that the file may name, e.g. `(MyScale,)`.
 
-    **Raises:** `LoadError` for every file that is not whole and valid, with what and
-    where; `OSError` for one that cannot be read at all.
+    **Raises:** `LoadError` if the file is damaged or invalid, saying what is wrong and
+    where; `OSError` if it cannot be read.
     """
     classes = with_custom(custom)
     if isinstance(path_or_file, str | os.PathLike):
