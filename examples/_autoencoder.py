@@ -62,6 +62,7 @@ class Settings:
     width: int = 24  # channels of the first layer
     code: int = 24  # channels of the code
     rate: float = 2e-3  # learning rate
+    balance: tuple[str, ...] = ()  # parts of the loss whose gradients are balanced
 
 
 QUICK = Settings(batch=4, samples=2048, width=4, code=4)
@@ -133,11 +134,32 @@ def make_optimiser(settings: Settings) -> optax.GradientTransformation:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def start(settings: Settings) -> tuple[Autoencoder, optax.OptState]:
-    """Return the model and the optimiser's state before the first step."""
+def start(settings: Settings) -> tuple[Autoencoder, Any]:
+    """Return the model, and the state of optimiser and balancer before the first step.
+
+    The state of the balancer is `None` without one.
+    """
     key = jax.random.key(settings.seed)
     model = Autoencoder(settings.width, settings.code, key)
-    return model, make_optimiser(settings).init(model)
+    balancer = make_balancer(settings)
+    balance = None if balancer is None else balancer.init()
+    return model, (make_optimiser(settings).init(model), balance)
+
+
+def make_balancer(settings: Settings) -> kx.GradientBalancer | None:
+    """Return what gives every part of the loss an equal share of the gradient."""
+    if not settings.balance:
+        return None
+    return kx.GradientBalancer(dict.fromkeys(settings.balance, 1.0))
+
+
+def parts_of(loss: Any) -> tuple[str, ...]:
+    """Return the parts of a loss whose gradients can be balanced."""
+    x = jax.ShapeDtypeStruct((1, 1, SR), jnp.float32)
+    parts = tuple(jax.eval_shape(loss.part_gradients, x, x)[1])
+    if len(parts) < 2:
+        sys.exit("--balance needs a loss of several parts, e.g. --loss sum.")
+    return parts
 
 
 def make_step(settings: Settings) -> Callable[..., Any]:
@@ -146,20 +168,45 @@ def make_step(settings: Settings) -> Callable[..., Any]:
     The loss is an argument and not part of what is trained: with nothing to hold it,
     a learnable window, say, would make the loss small by becoming zero.
     """
-    optimiser = make_optimiser(settings)
+    optimiser, balancer = make_optimiser(settings), make_balancer(settings)
 
     @eqx.filter_jit
     def step(
         model: Autoencoder,
-        state: optax.OptState,
+        states: Any,
         loss: Any,
         x: Float[Array, "batch 1 n"],
-    ) -> tuple[Autoencoder, optax.OptState, Array, dict[str, Array]]:
-        def objective(model: Autoencoder) -> Any:
-            return loss.with_terms(jax.vmap(model)(x), x)
-
-        (value, terms), gradient = jax.value_and_grad(objective, has_aux=True)(model)
-        updates, state = optimiser.update(gradient, state, model)
-        return eqx.apply_updates(model, updates), state, value, terms
+    ) -> tuple[Autoencoder, Any, Array, kx.Terms, dict[str, dict[str, Array]]]:
+        state, balance = states
+        z, pull_back = jax.vjp(lambda model: jax.vmap(model)(x), model)
+        norms = {}
+        if balancer is None:
+            both = jax.value_and_grad(loss.with_terms, has_aux=True)
+            (value, terms), gradient = both(z, x)
+        else:
+            terms, gradients = loss.part_gradients(z, x)
+            value = sum(terms.values())
+            gradient, balance = balancer.update(gradients, balance)
+            norms = norms_of(gradients, terms, balance)
+        (of_model,) = pull_back(gradient)
+        updates, state = optimiser.update(of_model, state, model)
+        model = eqx.apply_updates(model, updates)
+        return model, (state, balance), value, terms, norms
 
     return step
+
+
+def norms_of(
+    gradients: dict[str, Array], terms: kx.Terms, balance: kx.BalancerState
+) -> dict[str, dict[str, Array]]:
+    """Return the norm of what each part adds to the gradient, for a log.
+
+    `"sum"` is what it would add to that of the loss, `"balanced"` what it adds now.
+    """
+    norms: dict[str, dict[str, Array]] = {"sum": {}, "balanced": {}}
+    for name, gradient in gradients.items():
+        norm = jnp.mean(jnp.linalg.norm(gradient, axis=-1))
+        weight = terms.parts[name] / terms.parts.unweighted[name]
+        norms["sum"][name] = jnp.abs(weight) * norm
+        norms["balanced"][name] = norm / balance.norms[name] / len(gradients)
+    return norms

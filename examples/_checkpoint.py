@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import optax
 from _autoencoder import Autoencoder, Settings, start
 
 import korvax_eqx as kx
@@ -29,7 +28,7 @@ class Checkpoint(NamedTuple):
     fingerprint: str  # of the sounds
     loss: Any
     model: Autoencoder
-    state: optax.OptState
+    state: Any  # of the optimiser and the balancer
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -58,7 +57,9 @@ def load(path: Path) -> Checkpoint:
             header = json.loads(file.readline())
             if header.pop("format", None) != FORMAT:
                 raise ValueError("it has another format")
-            settings = Settings(**header.pop("settings"))
+            settings = header.pop("settings")
+            settings["balance"] = tuple(settings.get("balance", ()))
+            settings = Settings(**settings)
             loss = kx.from_config(header.pop("loss"))
             # Shapes and dtypes, computing nothing.
             like = eqx.filter_eval_shape(start, settings)

@@ -4,15 +4,19 @@
     python examples/train_autoencoder.py --data recordings/ --steps 5000
     python examples/train_autoencoder.py --loss sum       # or mrstft, smooth, mel
     python examples/train_autoencoder.py --loss saved.eqx         # by korvax_eqx.save
+    python examples/train_autoencoder.py --loss sum --balance     # equal shares
     python examples/train_autoencoder.py --resume outputs/autoencoder/checkpoint.eqx
 
 The folder `--out` gets `log.jsonl`, the loss and its terms at every step;
 `checkpoint.eqx`, from which `--resume` goes on as if nothing had happened, to the last
 bit; and at the end `reconstructions.png` and `reconstructions.wav`, of sounds that were
-held out. Ctrl-C (and SIGTERM, which clusters send) stops after the step at hand.
+held out. With `--balance` every part of the loss has an equal share of the gradient,
+and `norms.png` shows what each part adds to it with and without that. Ctrl-C (and
+SIGTERM, which clusters send) stops after the step at hand.
 """
 
 import argparse
+import dataclasses
 import json
 import signal
 import sys
@@ -26,7 +30,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
 from _arguments import folder, whole
-from _autoencoder import LOSSES, QUICK, Settings, make_step, open_loss, start
+from _autoencoder import (
+    LOSSES,
+    QUICK,
+    Settings,
+    make_step,
+    open_loss,
+    parts_of,
+    start,
+)
 from _checkpoint import Checkpoint, load, save
 from _sounds import HELD_OUT, SR, Sounds, batch, open_sounds
 from tqdm import tqdm
@@ -57,10 +69,12 @@ def train(
         while run.step < steps and not stop.is_set():
             rows = range(settings.batch)
             x = batch(sounds, settings.seed, run.step, rows, settings.samples)
-            model, state, value, terms = step_fn(run.model, run.state, run.loss, x)
+            step = step_fn(run.model, run.state, run.loss, x)
+            model, state, value, terms, norms = step
             run = run._replace(step=run.step + 1, model=model, state=state)
             entry = {"loss": float(value)} | {k: float(v) for k, v in terms.items()}
-            log.write(json.dumps({"step": run.step, **entry}) + "\n")
+            more = {"norms": jax.tree.map(float, norms)} if norms else {}
+            log.write(json.dumps({"step": run.step, **entry, **more}) + "\n")
             bar.set_postfix_str(in_brief(entry), refresh=False)
             bar.update()
             if run.step % every == 0 or run.step == 1:
@@ -127,11 +141,28 @@ def draw_log(ax: Any, legend: Any, path: Path) -> None:
     """Draw the loss and its terms at every step; the names have axes of their own."""
     history = [json.loads(line) for line in path.read_text().splitlines()]
     steps = [entry.pop("step") for entry in history]
-    terms = [{k: v for k, v in entry.items() if k != "loss"} for entry in history]
+    others = ("loss", "norms")
+    terms = [{k: v for k, v in e.items() if k not in others} for e in history]
     plot.terms(terms, ax=ax, steps=steps, linewidth=1, legend=False)
     legend.legend(*ax.get_legend_handles_labels(), loc="upper center", ncols=3)
     legend.axis("off")
     ax.set_title("Training loss")
+
+
+def draw_norms(path: Path, out: Path) -> None:
+    """Draw what each part adds to the gradient, as it would be and as it is."""
+    history = [json.loads(line) for line in path.read_text().splitlines()]
+    figure = plt.figure(figsize=(11, 4.2), layout="constrained")
+    axes = figure.subplots(1, 2)
+    titles = {"sum": "Without: the weighted sum", "balanced": "With `--balance`"}
+    for ax, (kind, title) in zip(axes, titles.items(), strict=True):
+        norms = [entry["norms"][kind] for entry in history]
+        steps = [entry["step"] for entry in history]
+        plot.terms(norms, ax=ax, steps=steps, total=False, linewidth=1, yscale="log")
+        ax.set_title(title)
+        ax.set_ylabel("Norm of the gradient of a part")
+    figure.savefig(out / "norms.png", dpi=100)
+    plt.close(figure)
 
 
 def begin(arguments: argparse.Namespace) -> tuple[Checkpoint, Sounds]:
@@ -139,6 +170,8 @@ def begin(arguments: argparse.Namespace) -> tuple[Checkpoint, Sounds]:
     if arguments.resume is None:
         settings = QUICK if arguments.quick else Settings()
         sounds, loss = open_sounds(arguments.data), open_loss(arguments.loss)
+        if arguments.balance:
+            settings = dataclasses.replace(settings, balance=parts_of(loss))
         model, state = start(settings)
         fingerprint = sounds.fingerprint()
         run = Checkpoint(0, settings, arguments.data, fingerprint, loss, model, state)
@@ -177,6 +210,11 @@ def parse_arguments() -> argparse.Namespace:
         help="go on from here: with its settings, loss and sounds, in its folder",
     )
     parser.add_argument(
+        "--balance",
+        action="store_true",
+        help="give every part of the loss an equal share of the gradient",
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="a tiny model for a few steps, to try it"
     )
     arguments = parser.parse_args()
@@ -200,6 +238,8 @@ def main() -> None:
         print(f"    --resume {out / 'checkpoint.eqx'} --steps {arguments.steps}")
         return
     report(run, sounds, out)
+    if run.settings.balance:
+        draw_norms(out / "log.jsonl", out)
     print(f"Wrote log.jsonl, checkpoint.eqx and reconstructions.png/.wav to {out}.")
 
 

@@ -75,7 +75,7 @@ def train(arguments: argparse.Namespace) -> None:
     for step in range(arguments.steps):
         local = batch(sounds, settings.seed, step, rows, settings.samples)
         x = jax.make_array_from_process_local_data(cut, local)
-        model, state, value, _ = step_fn(model, state, loss, x)
+        model, state, value, *_ = step_fn(model, state, loss, x)
         if is_first and (step + 1) % arguments.print_every == 0:
             print(f"step {step + 1}: loss {float(value):.9g}", flush=True)
     if is_first:

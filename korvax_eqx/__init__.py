@@ -105,6 +105,13 @@ Losses on signals:
     WaveformLoss: Mean over samples of $|x - y|$ (L1) or $(x - y)^2$ (L2)
     WSDRLoss: Negated cosines of a source and of the rest, weighted by their energies
 
+Training with several losses:
+
+    BalancerState: What a `GradientBalancer` has seen: a pytree, to be saved with the
+        training
+    GradientBalancer: Scales gradients so that weights are shares of what a model is
+        trained with
+
 Bases to extend:
 
     AbstractBatchLoss: Two spectra to one number that is no mean over the leading axes
@@ -124,6 +131,7 @@ What flows through a loss, and what it is made of:
     Signals: Signals of one batch, which may end before the array does
     Spectra: Spectra of one batch, bins along the last axis, as an FFT leaves them
     Term: One term of a loss: a path that both signals take, and a loss at its end
+    Terms: The weighted terms of a loss by name, which add up to it
 
 Functions:
 
@@ -175,6 +183,8 @@ from typing import TYPE_CHECKING
 from . import loss as loss
 from . import plot as plot
 from . import recipes as recipes
+from ._composites._balancer import BalancerState as BalancerState
+from ._composites._balancer import GradientBalancer as GradientBalancer
 from ._core._loss import AbstractLoss as AbstractLoss
 from ._core._loss import AbstractWaveformLoss as AbstractWaveformLoss
 from ._core._losses import AbstractBatchLoss as AbstractBatchLoss
@@ -188,6 +198,7 @@ from ._data import Framing as Framing
 from ._data import Signals as Signals
 from ._data import Spectra as Spectra
 from ._data import Term as Term
+from ._data import Terms as Terms
 from ._maps._a_weighting import AWeightingFilter as AWeightingFilter
 from ._maps._channel_mix import ChannelMix as ChannelMix
 from ._maps._fir import FIRFilter as FIRFilter

@@ -1,5 +1,6 @@
 """`examples/train_autoencoder.py`: interrupted and resumed, and its parts."""
 
+import dataclasses
 import importlib
 import json
 import os
@@ -110,6 +111,29 @@ def test_interrupted_and_resumed_is_bit_for_bit(tmp_path: Path) -> None:
     assert sr == 16_000 and x.shape == (3 * 2 * 4 * 2048,) and np.all(np.isfinite(x))
 
 
+def test_balanced_parts_have_equal_shares(tmp_path: Path) -> None:
+    out = tmp_path / "balanced"
+    common = ("--out", out, "--loss", "sum", "--balance", "--quick")
+    finish(start(*common, "--steps", 4))
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert header_of(out / "checkpoint.eqx")["settings"]["balance"] == [
+        *("mel", "sdr", "stft", "wave")
+    ]
+    norms = [entry["norms"] for entry in lines]
+    assert list(norms[0]["balanced"].values()) == pytest.approx([1 / 4] * 4)
+    without = np.array([list(entry["sum"].values()) for entry in norms])
+    # An average of one step's norms and of all, as near to each other as the norms.
+    means = np.cumsum(without, 0) / np.arange(1, len(without) + 1)[:, None]
+    balanced = np.array([list(entry["balanced"].values()) for entry in norms])
+    np.testing.assert_allclose(balanced, without / means / 4, rtol=2e-3)
+    assert np.max(without[0]) > 3 * np.min(without[0])  # or there was nothing to do
+    for entry in lines:
+        terms = {k: v for k, v in entry.items() if k not in ("step", "loss", "norms")}
+        assert sum(terms.values()) == pytest.approx(entry["loss"], rel=1e-4)
+    picture = matplotlib.image.imread(out / "norms.png")
+    assert min(picture.shape[:2]) > 300 and picture.std() > 0.05
+
+
 def test_sounds_depend_on_seed_step_and_row_alone(examples: Any) -> None:
     sounds = examples("_sounds")
     tunes = sounds.open_sounds(None)
@@ -145,11 +169,15 @@ def test_every_tenth_file_is_held_out(examples: Any, tmp_path: Path) -> None:
         sounds.open_sounds(str(tmp_path / "nothing here"))
 
 
+@pytest.mark.parametrize("balance", [(), ("wave", "stft")])
 def test_a_checkpoint_is_whole_or_the_old_one(
-    examples: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    examples: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    balance: tuple[str, ...],
 ) -> None:
     autoencoder, checkpoint = examples("_autoencoder"), examples("_checkpoint")
-    settings = autoencoder.QUICK
+    settings = dataclasses.replace(autoencoder.QUICK, balance=balance)
     shapes = eqx.filter_eval_shape(autoencoder.start, settings)
     # Anything of these shapes: starting in earnest compiles for seconds.
     model, state = jax.tree.map(lambda s: jnp.full(s.shape, 7, s.dtype), shapes)

@@ -25,6 +25,8 @@ from korvax_eqx._names import did_you_mean
 from korvax_eqx._saving._error import LoadError
 from korvax_eqx._saving._file import load as load_loss
 from korvax_eqx._scales._decibel import PowerToDB
+from korvax_eqx._time_domain._si_sdr import SISDRLoss
+from korvax_eqx._time_domain._snr import SNRLoss
 from korvax_eqx._transforms._mel_spectrogram import MelSpectrogram
 from korvax_eqx._transforms._spectrogram import Spectrogram
 
@@ -35,6 +37,8 @@ DESCRIPTIONS = {
     "pitch": "PitchTransportLoss(): how far energy moves along frequency, of sr/2",
     "mel": "mean absolute difference in dB of 80 mel bands, floor at -80 dB re 1",
     "convergence": "spectral convergence of magnitudes: their relative error",
+    "si_sdr": "scale-invariant signal-to-distortion ratio in dB: higher is better",
+    "snr": "signal-to-noise ratio in dB: higher is better",
 }
 
 
@@ -69,6 +73,8 @@ _BUILDERS: dict[str, Callable[[float], AbstractLoss]] = {
     "pitch": _pitch,
     "mel": _mel,
     "convergence": _convergence,
+    "si_sdr": lambda sr: -SISDRLoss(),
+    "snr": lambda sr: -SNRLoss(),
 }
 
 

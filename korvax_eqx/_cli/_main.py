@@ -27,6 +27,10 @@ Files may have any format, sample rate and number of channels that libsndfile re
 A file of more than one and a half blocks is read block by block: the result is then
 the mean of the blocks' losses, weighted by their lengths, and memory does not grow
 with the length of the file.
+
+Of two folders, all files are compared that have the same name in both, up to the
+ending and with the folders inside. The table has a row for each file, the mean of each
+loss weighted by the lengths of the files, and its 95 % confidence interval.
 """
 _EPILOG = "exit codes: 0 success, 2 wrong arguments or files, 130 interrupted"
 
@@ -104,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     _add_compare(
         commands.add_parser(
             "compare",
-            help="the loss of two audio files",
+            help="the loss of two audio files, or of two folders",
             description=_COMPARE,
             epilog=f"losses:\n{_losses(DESCRIPTIONS)}\n  ... and recipes of other "
             f"projects: --list\n\n{_EPILOG}",
@@ -143,17 +147,22 @@ def _losses(lines: Mapping[str, str]) -> str:
 
 def _add_compare(compare: argparse.ArgumentParser) -> None:
     add = compare.add_argument
-    add("reference", help="audio file of the target")
-    add("estimate", help="audio file that is compared with it")
+    add("reference", help="audio file of the target, or a folder of them")
+    add("estimate", help="audio file that is compared with it, or a folder")
     names = _losses(descriptions())
     add("--list", action="version", version=names, help=_LIST)
     short = ", ".join(DESCRIPTIONS)
     add(
         "--loss",
-        default="mrstft",
+        action="append",
         metavar="NAME_OR_FILE",
         help=f"{short}, a recipe (see --list), or a file written by korvax_eqx.save "
-        "(default: mrstft)",
+        "(default: mrstft); several times for a table of several losses",
+    )
+    add(
+        "--csv",
+        metavar="TABLE",
+        help="also write the table of all files, with means and confidence intervals",
     )
     add(
         "--resample",

@@ -17,23 +17,23 @@ from korvax_eqx._static import NamedParts, is_leaf, items_of
 from ._arguments import part, weights_of
 
 
-def check_losses(owner: str, losses: Any) -> Any:
+def check_losses(owner: str, losses: Any, argument: str = "losses") -> Any:
     """Check a mapping of names to losses, or a sequence of losses."""
     if isinstance(losses, Mapping):
         for name in losses:
             if not isinstance(name, str) or not name or "/" in name:
                 rule = "have names without '/', which separates them in a log"
-                checks.refuse(owner, "losses", rule, name)
-        items = {n: part(owner, "losses", v, AbstractLoss) for n, v in losses.items()}
+                checks.refuse(owner, argument, rule, name)
+        items = {n: part(owner, argument, v, AbstractLoss) for n, v in losses.items()}
         parts: Any = NamedParts(items)
     else:
         items = items_of(losses)
         if items is None or not all(map(callable, items)):
             rule = "be a mapping of names to losses, or a sequence of losses"
-            checks.refuse(owner, "losses", rule, losses)
-        parts = tuple(part(owner, "losses", loss, AbstractLoss) for loss in items)
+            checks.refuse(owner, argument, rule, losses)
+        parts = tuple(part(owner, argument, loss, AbstractLoss) for loss in items)
     if not parts:
-        checks.refuse(owner, "losses", "hold at least one loss", losses)
+        checks.refuse(owner, argument, "hold at least one loss", losses)
     return parts
 
 

@@ -10,24 +10,27 @@ from jaxtyping import Array, ArrayLike, Float, Inexact, Int, PRNGKeyArray
 
 from korvax_eqx import _checks as checks
 from korvax_eqx._compile import compiled
-from korvax_eqx._data import Signals, Term
+from korvax_eqx._data import Signals, Term, Terms
 from korvax_eqx._data._kept import Kept
-from korvax_eqx._engine._evaluate import Terms, Wants, evaluate, kept_targets
+from korvax_eqx._engine._evaluate import Wants, evaluate, kept_targets
 from korvax_eqx._engine._plan import active
+from korvax_eqx._engine._report import alone, parts_of, reported
 from korvax_eqx._keys import check_key
 from korvax_eqx._names import snake_name
 from korvax_eqx._repr import constructor_call
 from korvax_eqx._static import Fixed
 
 from ._losses import check_values
+from ._operators import AbstractOperand
 from ._steps import Scope
 
 
-class AbstractLoss(eqx.Module):
+class AbstractLoss(AbstractOperand):
     """Two signals to one number, averaged over the leading axes.
 
     A class defines `terms`; everything that a user calls follows from them. A class
-    whose terms are named after its parts (`"part/term"`) sets `has_parts`.
+    whose terms are named after its parts (`"part/term"`) sets `has_parts`. Losses can
+    be added and weighted: `a + 0.5 * b` is a `SumLoss`.
     """
 
     @property
@@ -84,10 +87,10 @@ class AbstractLoss(eqx.Module):
         """Return the loss and its weighted terms by name, which add up to it.
 
         The arguments are those of a call. The terms are a dictionary in the order of
-        the loss (JAX sorts its keys when it leaves a compiled function of yours).
-        Taking the terms along for logging costs nothing:
-        `jax.value_and_grad(loss.with_terms, has_aux=True)`. Differentiating the terms
-        themselves costs another pass.
+        the loss. From the same pass it also has them unweighted, `terms.unweighted`,
+        and grouped by part, `terms.parts`: see `Terms`. Taking the terms along for
+        logging costs nothing: `jax.value_and_grad(loss.with_terms, has_aux=True)`.
+        Differentiating the terms themselves costs another pass.
         """
         return _called(self, x, y, lengths, key, "both")
 
@@ -106,14 +109,26 @@ class AbstractLoss(eqx.Module):
         parts costs about a third more than the gradient of a call; weights inside the
         loss, as a JAX array, cost nothing extra.
         """
-        _, terms = _called(self, x, y, lengths, key, "terms")
-        if not self.has_parts:
-            return terms
-        parts: Terms = {}
-        for name, value in terms.items():
-            part = name.split("/")[0]
-            parts[part] = parts[part] + value if part in parts else value
-        return parts
+        return _called(self, x, y, lengths, key, "terms")[1].parts
+
+    def part_gradients(
+        self,
+        x: Float[Array, "*channels n_samples"],
+        y: Float[Array, "*channels n_samples"] | None = None,
+        *,
+        lengths: Int[ArrayLike, "..."] | None = None,
+        key: PRNGKeyArray | None = None,
+    ) -> tuple[Terms, dict[str, Float[Array, "*channels n_samples"]]]:
+        """Return the terms, and the gradient for `x` of each part on its own.
+
+        A part is taken without its weight, as `terms.parts.unweighted` of `with_terms`
+        has its value. For `GradientBalancer`. The arguments are those of a call; it
+        costs what the gradients of the parts cost one after another.
+        """
+        arguments = _checked(self, x, y, lengths, key)
+        terms, gradients = _part_gradients(self, *arguments, key)
+        # JAX sorts the keys of dictionaries.
+        return terms, {n: gradients[n] for n in terms.parts if n in gradients}
 
     def bind(
         self,
@@ -207,41 +222,76 @@ def _name(loss: AbstractLoss) -> str:
 def _called(
     loss: AbstractLoss, x: Any, y: Any, lengths: Any, key: Any, wants: Wants
 ) -> tuple[Float[Array, ""], Terms]:
+    return _evaluated(loss, *_checked(loss, x, y, lengths, key), key, Fixed(wants))
+
+
+def _checked(
+    loss: AbstractLoss, x: Any, y: Any, lengths: Any, key: Any
+) -> tuple[Any, Any, Any]:
+    """Return signals and lengths, checked."""
     # Before `jax.jit`, which would convert lists or raise errors of its own.
     name = _name(loss)
     checks.signal_type(name, "x", x)
     if y is not None:
         checks.signal_type(name, "y", y)
     check_key(name, key)
-    lengths = checks.lengths(name, lengths, x)
-    value, terms, names = _evaluated(loss, x, y, lengths, key, Fixed(wants))
-    return value, dict(zip(names.value, terms, strict=True))
+    return x, y, checks.lengths(name, lengths, x)
 
 
 @compiled
 def _evaluated(
     loss: AbstractLoss, x: Any, y: Any, lengths: Any, key: Any, wants: Fixed
-) -> tuple[Float[Array, ""], list[Float[Array, ""]], Fixed]:
-    """Return the loss, its terms, and their names: JAX sorts dictionaries by key."""
+) -> tuple[Float[Array, ""], Terms]:
+    with jax.named_scope(f"korvax_eqx.{_name(loss)}"):
+        terms, x, y, lengths = _prepared(loss, x, y, lengths, key)
+        value, values = evaluate(terms, x, y, lengths, wants.value)
+        if wants.value == "total":
+            return value, Terms({}, {})
+        return value, reported(terms, values, loss.has_parts)
+
+
+def _prepared(
+    loss: AbstractLoss, x: Any, y: Any, lengths: Any, key: Any
+) -> tuple[list[Term], Array, Array | None, Any]:
+    """Return the terms, signals of one dtype, and the lengths."""
     name = _name(loss)
-    with jax.named_scope(f"korvax_eqx.{name}"):
-        x = checks.signal(name, "x", x)
-        dtype = x.dtype
-        if y is not None:
-            y = checks.signal(name, "y", y)
-            checks.pair(name, x, y)
-            dtype = checks.wider(dtype, y.dtype)
-        terms = loss.terms(key=key)
-        targets = [term.target for term in terms if term.target is not None]
-        for kept in targets:
-            if x.shape != kept.shape:
-                checks.pair(name, x, jax.ShapeDtypeStruct(kept.shape, kept.dtype))
-            dtype = checks.wider(dtype, kept.dtype)
-        lengths = _lengths(name, terms, y, lengths)
-        x = x.astype(dtype)
-        y = None if y is None else y.astype(dtype)
-        value, found = evaluate(terms, x, y, lengths, wants.value)
-        return value, list(found.values()), Fixed(tuple(found))
+    x = checks.signal(name, "x", x)
+    dtype = x.dtype
+    if y is not None:
+        y = checks.signal(name, "y", y)
+        checks.pair(name, x, y)
+        dtype = checks.wider(dtype, y.dtype)
+    terms = active(loss.terms(key=key))
+    targets = [term.target for term in terms if term.target is not None]
+    for kept in targets:
+        if x.shape != kept.shape:
+            checks.pair(name, x, jax.ShapeDtypeStruct(kept.shape, kept.dtype))
+        dtype = checks.wider(dtype, kept.dtype)
+    lengths = _lengths(name, terms, y, lengths)
+    return terms, x.astype(dtype), None if y is None else y.astype(dtype), lengths
+
+
+@compiled
+def _part_gradients(
+    loss: AbstractLoss, x: Any, y: Any, lengths: Any, key: Any
+) -> tuple[Terms, dict[str, Array]]:
+    with jax.named_scope(f"korvax_eqx.{_name(loss)}"):
+        terms, _, _, _ = _prepared(loss, x, y, lengths, key)
+        values: dict[int, Array] = {}
+        gradients: dict[str, Array] = {}
+        for name, numbers in parts_of(terms, loss.has_parts).items():
+            own = [terms[i] for i in numbers]
+
+            def value(x: Any, own: Any = own) -> tuple[Array, list[Array]]:
+                _, some, *rest = _prepared(loss, x, y, lengths, key)
+                return evaluate(alone(own), some, *rest, "both")
+
+            gradient, found = jax.grad(value, has_aux=True)(x)
+            values.update(zip(numbers, found, strict=True))
+            if not all(term.is_monitored for term in own):
+                gradients[name] = gradient
+        each = [values[i] for i in range(len(terms))]
+        return reported(terms, each, loss.has_parts), gradients
 
 
 def _lengths(name: str, terms: Any, y: Any, lengths: Any) -> Any:

@@ -1,5 +1,6 @@
 """What a loss is made of: terms."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -25,6 +26,10 @@ class Term(eqx.Module):
         count are not computed.
     - `piece_size`: number of signals evaluated at a time; `None`: all; or `"auto"`.
     - `target`: for a bound loss, the target after the path.
+    - `weight_in_part`: the weight within the part that the term belongs to, so that
+        the part can be logged on its own.
+    - `is_monitored`: whether the term is only reported, and adds nothing to the loss
+        and its gradient.
     """
 
     path: tuple[Any, ...]
@@ -34,11 +39,26 @@ class Term(eqx.Module):
     gate: Bool[Array, ""] | None = None
     piece_size: Any = eqx.field(static=True, default="auto")
     target: Any = None
+    weight_in_part: Any = eqx.field(converter=static_or_leaf, default=1.0)
+    is_monitored: bool = eqx.field(static=True, default=False)
 
     def part_of(self, name: str, weight: Any = 1.0) -> "Term":
         """Return the term as part of a sum, with a name in front and times a weight."""
         full = f"{name}/{self.name}" if self.name else name
-        return self._with(name=full, weight=_product(weight, self.weight))
+        return self._with(
+            name=full,
+            weight=product(weight, self.weight),
+            # What a part monitors is none of its value.
+            weight_in_part=0.0 if self.is_monitored else self.weight,
+        )
+
+    def part_alone(self) -> "Term":
+        """Return the term with its weight within the part alone."""
+        return self._with(weight=self.weight_in_part)
+
+    def monitored(self) -> "Term":
+        """Return the term, which is reported only."""
+        return self._with(is_monitored=True)
 
     def after(self, *steps: Any) -> "Term":
         """Return the term with steps before its path."""
@@ -57,11 +77,11 @@ class Term(eqx.Module):
         return self._with(target=target)
 
     def _with(self, **fields: Any) -> "Term":
-        names = ("path", "loss", "weight", "name", "gate", "piece_size", "target")
-        return Term(**{**{name: getattr(self, name) for name in names}, **fields})
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return Term(**{**own, **fields})
 
 
-def _product(a: Any, b: Any) -> Any:
+def product(a: Any, b: Any) -> Any:
     """The product of two weights: numbers stay numbers."""
     if isinstance(a, jax.Array) and isinstance(b, jax.Array):
         dtype = max(a.dtype, b.dtype, key=lambda dtype: dtype.itemsize)

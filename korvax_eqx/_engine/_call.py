@@ -19,7 +19,7 @@ from jax.interpreters import ad, batching, mlir
 
 from korvax_eqx._platform import compiling_for
 
-from ._devices import aligned, is_disabled, places
+from ._devices import aligned, is_disabled, on_mesh_of, places
 from ._functions import Arrays, RowFunction, Wrt
 from ._loop import over_rows
 from ._varying import equally_varying
@@ -228,7 +228,8 @@ rows_p.multiple_results = True
 def _impl(*arrays: Array, call: Call, placed: ClosedJaxpr | None) -> list[Array]:
     if is_disabled() or not call.fn.is_pure:
         # A function of the user's may return something else the next time.
-        return call.run(*arrays)
+        with on_mesh_of(arrays):
+            return call.run(*arrays)
     return _compiled(*arrays, call=call, placed=placed)
 
 

@@ -6,10 +6,11 @@ an FFT: `custom_partitioning` makes a call one opaque operation that is told to 
 rows where they are. The only communication is the sum of the sums.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
@@ -31,6 +32,24 @@ LeadAxes: TypeAlias = tuple[tuple[str, ...], ...]
 def is_disabled() -> bool:
     """Whether `jax.disable_jit` is in force: nothing is partitioned then."""
     return bool(jax.config.jax_disable_jit)  # pyright: ignore
+
+
+@contextlib.contextmanager
+def on_mesh_of(arrays: Arrays) -> Iterator[None]:
+    """Let operations that run one by one use the explicit mesh of their arrays.
+
+    Under `jax.disable_jit` JAX puts constants, which are on no mesh, on one device
+    otherwise, and then raises.
+    """
+    found = [a.sharding for a in arrays if not jax.typeof(a).sharding.mesh.empty]
+    is_there = not jax.sharding.get_abstract_mesh().empty
+    if not is_disabled() or is_there or not found:
+        yield
+        return
+    sharding = found[0]
+    assert isinstance(sharding, NamedSharding)
+    with jax.sharding.set_mesh(sharding.mesh):  # pyright: ignore[reportArgumentType]
+        yield
 
 
 def places(call: Any, shared: Any, rows: Any) -> Callable[..., list[Array]] | None:

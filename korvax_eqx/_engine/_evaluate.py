@@ -16,6 +16,7 @@ from korvax_eqx._tree import take_arrays
 
 from ._call import call_rows
 from ._devices import whole_samples
+from ._piece import finished, weighted
 from ._plan import Branch, active, steps_of, tree_of
 from ._rows import Layout, RowTargets, RowTerms
 from ._total import column_means, total
@@ -23,7 +24,6 @@ from ._walk import compared, main_array, targets_of
 
 # The total alone, with its terms for a log, or the terms for combinations of them.
 Wants = Literal["total", "both", "terms"]
-Terms = dict[str, Float[Array, ""]]
 
 
 def evaluate(
@@ -32,13 +32,15 @@ def evaluate(
     y: Float[Array, "*channels n_samples"] | None,
     lengths: Int[Array, "*channels"] | None,
     wants: Wants,
-) -> tuple[Float[Array, ""], Terms]:
-    """Return the weighted sum of all terms and, if wanted, the terms by name."""
-    terms = active(terms)
+) -> tuple[Float[Array, ""], list[Float[Array, ""]]]:
+    """Return the weighted sum of terms and, if wanted, each without its weight."""
     groups, whole = _split(terms, lengths)
     lengths = _counted(groups, x, lengths)
-    value, found = jnp.zeros((), x.dtype), {}
-    for group in groups:
+    if wants == "total":
+        groups, whole = [_needed(group) for group in groups], _needed(whole)
+    value: Array = jnp.zeros((), x.dtype)
+    found: dict[int, Array] = {}
+    for group in filter(None, groups):
         kept: list[Any] = []
         tree = tree_of(group, kept)
         event_ndim = _event_ndim(tree, x)
@@ -66,12 +68,12 @@ def evaluate(
         columns = compared(tree, Signals(x), target, own)
         for end in tree.all_ends():
             means = tuple(jnp.mean(c).astype(x.dtype) for c in columns[end.number])
-            term = end.loss.finish(means) if end.loss.is_of_batch else means[0]
-            term = term * jnp.asarray(end.weight).astype(x.dtype)
-            value, found = value + term, {**found, end.number: term}
+            found[end.number] = finished(end, means)
+            if not end.is_monitored:
+                value = value + weighted(found[end.number], end.weight)
     if wants == "total":
-        return value, {}
-    return value, {term.name: found[i] for i, term in enumerate(terms)}
+        return value, []
+    return value, [found[i] for i in range(len(terms))]
 
 
 @compiled
@@ -168,6 +170,11 @@ def _split(
         is_apart = lengths is not None and any(p.scope == "channels" for p in parts)
         groups.setdefault(is_apart, []).append((number, term))
     return list(groups.values()), whole
+
+
+def _needed(group: _Numbered) -> _Numbered:
+    """Return the terms that the loss is made of."""
+    return [(number, term) for number, term in group if not term.is_monitored]
 
 
 def _counted(

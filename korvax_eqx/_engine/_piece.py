@@ -20,7 +20,7 @@ from jaxtyping import Array
 from korvax_eqx._data import Signals
 from korvax_eqx._platform import target
 
-from ._functions import Arrays, replaced
+from ._functions import Arrays, Wrt, replaced
 from ._layout import lengths_for
 from ._long import LongPart, segments_of
 from ._plan import Branch, End
@@ -96,13 +96,39 @@ class Piece:
             if not numbers:
                 continue
             place = (*address, i)
-            run = self._mapped if inner.step.makes_signals else self._subtree
+            own = self._for(numbers)
+            run = own._mapped if inner.step.makes_signals else own._subtree
             gate = self._gate(numbers)
-            yield _Part(numbers, gate, functools.partial(run, place, numbers))
+            yield _Part(numbers, gate, self._adding(own, run, place, numbers))
         ends = [e.number for e in branch.ends if self._counts(e)]
         for gate, numbers in self._by_gate(ends):
-            run = functools.partial(self._ends, address, numbers)
-            yield _Part(numbers, gate, run)
+            own = self._for(numbers)
+            yield _Part(numbers, gate, self._adding(own, own._ends, address, numbers))
+
+    def _for(self, numbers: list[int]) -> "Piece":
+        """Return what evaluates some terms: without gradients, if it only reports."""
+        if self.fn.seed is None or not all(map(self._is_silent, numbers)):
+            return self
+        own = copy.copy(self)
+        own.fn = dataclasses.replace(self.fn, seed=None, wrt=Wrt((), ()))
+        own.wrt_signals = own.wrt_kept = ()
+        return own
+
+    def _is_silent(self, number: int) -> bool:
+        """Whether a term is monitored, and is not differentiated itself."""
+        return self.plain_ends[number].is_monitored and self.fn.seed != "cotangents"
+
+    def _adding(self, own: "Piece", run: Any, *place: Any) -> Callable[..., Any]:
+        """Return a function that adds gradients, if there are any, to those given."""
+        if own is self:
+            return functools.partial(run, *place)
+
+        def reported(signals: Arrays, grads: Grads) -> tuple[Columns, Grads]:
+            columns, _ = run(*place, signals, ((), (), ()))
+            is_empty = not jax.tree.leaves(grads)
+            return columns, self._no_grads(signals) if is_empty else grads
+
+        return reported
 
     def _by_gate(self, numbers: list[int]) -> list[tuple[Array | None, list[int]]]:
         """Return those that always count together, and the others on their own."""
@@ -239,6 +265,8 @@ class Piece:
         ends = {e.number: e for e in fn.skeleton.filled(shared).all_ends()}
         for number, own in columns.items():
             end = self.plain_ends[number]
+            if self._is_silent(number):
+                continue
             if fn.seed == "weights":
                 parts.append(weighted(jnp.sum(own[0]), ends[number].weight))
             elif fn.seed == "slopes" and self.is_all and not end.loss.is_of_batch:

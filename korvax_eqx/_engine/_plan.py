@@ -17,6 +17,7 @@ class End(eqx.Module):
 
     - `loss`, `weight`, `gate`: as in `Term`.
     - `piece_size`: as in `Term`.
+    - `is_monitored`: as in `Term`.
     - `number`: of the term.
     - `slot`: which of the kept targets it compares with; `None` if the target takes the
         path itself.
@@ -26,6 +27,7 @@ class End(eqx.Module):
     weight: Any
     gate: Any
     piece_size: Any = eqx.field(static=True)
+    is_monitored: bool = eqx.field(static=True)
     number: int = eqx.field(static=True)
     slot: int | None = eqx.field(static=True)
 
@@ -68,7 +70,7 @@ class _Growing:
 
 def active(terms: Sequence[Term]) -> list[Term]:
     """Return the terms that are not left out, with names that are all different."""
-    some = [term for term in terms if not is_off(term.weight)]
+    some = [term for term in terms if term.is_monitored or not is_off(term.weight)]
     names = unique_names([term.name for term in some])
     return [t.called(n) for t, n in zip(some, names, strict=True)]
 
@@ -83,7 +85,7 @@ def tree_of(terms: Sequence[tuple[int, Term]], kept: list[Any] | None = None) ->
         slot = None
         if term.target is not None and kept is not None:
             slot = _place_of(term.target, kept)
-        own = term.loss, term.weight, term.gate, term.piece_size
+        own = term.loss, term.weight, term.gate, term.piece_size, term.is_monitored
         place.ends.append(End(*own, number, slot))
     return root.done()
 

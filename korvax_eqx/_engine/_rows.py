@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import jax
@@ -68,7 +69,8 @@ class RowTerms(RowFunction):
 
     @property
     def is_of_batch(self) -> bool:
-        return any(end.loss.is_of_batch for end in self.ends)
+        """Whether the gradient of a row depends on the others."""
+        return any(e.loss.is_of_batch for e in self.ends if not e.is_monitored)
 
     @property
     def mixes_rows(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -124,16 +126,23 @@ class RowTerms(RowFunction):
         return dataclasses.replace(self, seed="cotangents", wrt=wrt)
 
     def terms(self, shared: Arrays, means: Array) -> list[Array]:
-        """Return the weighted terms, given the means over rows of the columns."""
-        rest, terms = iter(means), []
+        """Return the terms without weights, given the means over rows of columns."""
+        return [value for _, value in self._terms(shared, means)]
+
+    def _terms(self, shared: Arrays, means: Array) -> Iterator[tuple[End, Array]]:
+        rest = iter(means)
         for end in self.skeleton.filled(shared).all_ends():
             own = tuple(itertools.islice(rest, self.sizes[end.number]))
-            terms.append(weighted(finished(end, own), end.weight))
-        return terms
+            yield end, finished(end, own)
 
     def total(self, shared: Arrays, means: Array) -> Array:
-        """Return the sum of the terms."""
-        return sum(self.terms(shared, means), jnp.zeros((), means.dtype))
+        """Return the weighted sum of the terms."""
+        terms = [
+            weighted(term, end.weight)
+            for end, term in self._terms(shared, means)
+            if not end.is_monitored
+        ]
+        return sum(terms, jnp.zeros((), means.dtype))
 
     def __call__(
         self, shared: Arrays, rows: Arrays, is_all: bool = False

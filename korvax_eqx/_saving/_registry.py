@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 
+from korvax_eqx._composites._balancer import GradientBalancer
 from korvax_eqx._composites._mapped import MappedLoss
 from korvax_eqx._composites._mrstft import MRSTFTLoss
 from korvax_eqx._composites._multi_resolution import MultiResolutionLoss
@@ -146,6 +147,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "ChannelMix": ChannelMix,
         "FIRFilter": FIRFilter,
         "GradientScale": GradientScale,
+        "GradientBalancer": GradientBalancer,
         "KWeightingFilter": KWeightingFilter,
         "MidSide": MidSide,
         "PreEmphasis": PreEmphasis,

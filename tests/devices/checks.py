@@ -726,6 +726,19 @@ def check_a_fused_multi_resolution_loss() -> None:
         assert collectives(run) == [("all-reduce", 1)]
 
 
+def check_operations_one_by_one_on_explicit_axes() -> None:
+    """Under `jax.disable_jit`; JAX differentiates in the context of the mesh alone."""
+    x, y = X[:8, 0], Y[:8, 0]
+    mesh = jax.make_mesh((8,), ("data",), (AxisType.Explicit,))
+    arrays = jax.device_put((x, y), NamedSharding(mesh, P("data")))
+    for loss in (ke.PitchTransportLoss(256, 100), ke.MRSTFTLoss((50,), (200,))):
+        value, gradient = jax.jit(jax.value_and_grad(loss))(x, y)
+        with jax.disable_jit():
+            agree(loss(*arrays), value, 1e-10)
+            with jax.sharding.set_mesh(mesh):
+                agree(jax.value_and_grad(loss)(*arrays), (value, gradient), 1e-10)
+
+
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_numpy_dtype_promotion", "strict")

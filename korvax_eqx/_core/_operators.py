@@ -1,0 +1,72 @@
+"""`+`, `-`, `*` and `/` of losses, which make a sum.
+
+What they make is a composite, which stands above the classes that have the operators:
+it says here how to make one.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import numpy as np
+
+# Losses and their weights, in order, to their sum.
+Summed = Callable[[Sequence[tuple[Any, Any]]], Any]
+_makers: list[Summed] = []
+
+
+def makes_sums(maker: Summed) -> Summed:
+    """Let operators make what `maker` returns."""
+    _makers.append(maker)
+    return maker
+
+
+def _sum_of(*pairs: tuple[Any, Any]) -> Any:
+    return _makers[-1](pairs)
+
+
+class AbstractOperand(eqx.Module):
+    """What has the operators: `a + 0.5 * b` is a `SumLoss`.
+
+    Both sides of `+` and `-` are losses on signals, of which one may be a function;
+    `*` and `/` take a number or a JAX scalar. Anything else is Python's `TypeError`.
+    """
+
+    # NumPy's scalars would multiply element by element.
+    __array_ufunc__: ClassVar[None] = None
+
+    def __add__(self, other: Any) -> Any:
+        return _sum_of((self, 1), (other, 1)) if callable(other) else NotImplemented
+
+    def __radd__(self, other: Any) -> Any:
+        if type(other) is int and other == 0:  # `sum` starts with it
+            return self
+        return _sum_of((other, 1), (self, 1)) if callable(other) else NotImplemented
+
+    def __sub__(self, other: Any) -> Any:
+        return _sum_of((self, 1), (other, -1)) if callable(other) else NotImplemented
+
+    def __rsub__(self, other: Any) -> Any:
+        return _sum_of((other, 1), (self, -1)) if callable(other) else NotImplemented
+
+    def __mul__(self, other: Any) -> Any:
+        return _sum_of((self, other)) if _is_number(other) else NotImplemented
+
+    def __rmul__(self, other: Any) -> Any:
+        return self.__mul__(other)
+
+    def __truediv__(self, other: Any) -> Any:
+        return _sum_of((self, 1 / other)) if _is_number(other) else NotImplemented
+
+    def __neg__(self) -> Any:
+        return _sum_of((self, -1))
+
+    def __pos__(self) -> Any:
+        return self
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool | np.bool_):
+        return False
+    return isinstance(value, int | float | np.integer | np.floating | jax.Array)

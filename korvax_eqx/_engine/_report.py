@@ -1,0 +1,60 @@
+"""What of a loss goes into a log: its terms, weighted and not, and those of parts."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from korvax_eqx._data import Term, Terms
+
+from ._piece import weighted
+
+Scalars = dict[str, Float[Array, ""]]
+
+
+def reported(
+    terms: Sequence[Term], values: Sequence[Float[Array, ""]], has_parts: bool
+) -> Terms:
+    """Return the terms of a loss.
+
+    **Arguments:**
+
+    - `terms`: those that are evaluated, with names that are all different.
+    - `values`: of each, without its weight.
+    - `has_parts`: whether terms are called after parts.
+    """
+    pairs = list(zip(terms, values, strict=True))
+    own = {term.name: _counted(term, value) for term, value in pairs}
+    unweighted = {term.name: value for term, value in pairs}
+    if not has_parts:
+        return Terms(own, unweighted)
+    parts: Scalars = {}
+    parts_alone: Scalars = {}
+    for name, numbers in parts_of(terms, has_parts).items():
+        for term, value in (pairs[i] for i in numbers):
+            _add(parts, name, own[term.name])
+            _add(parts_alone, name, weighted(value, term.weight_in_part))
+    return Terms(own, unweighted, Terms(parts, parts_alone))
+
+
+def parts_of(terms: Sequence[Term], has_parts: bool) -> dict[str, list[int]]:
+    """Return which terms each part has."""
+    parts: dict[str, list[int]] = {}
+    for i, term in enumerate(terms):
+        name = term.name.split("/")[0] if has_parts else term.name
+        parts.setdefault(name, []).append(i)
+    return parts
+
+
+def alone(terms: Sequence[Term]) -> list[Term]:
+    """Return the terms of a part without the weight of the part."""
+    return [term.part_alone() for term in terms]
+
+
+def _counted(term: Term, value: Float[Array, ""]) -> Float[Array, ""]:
+    """Return what a term adds to the loss."""
+    return jnp.zeros_like(value) if term.is_monitored else weighted(value, term.weight)
+
+
+def _add(sums: Scalars, name: str, value: Float[Array, ""]) -> None:
+    sums[name] = sums[name] + value if name in sums else value
