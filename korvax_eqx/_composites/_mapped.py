@@ -29,9 +29,10 @@ class MappedLoss(AbstractLoss):
     def __init__(self, map_fn: Callable[..., Any], loss: Callable[..., Any]):
         """**Arguments:**
 
-        - `map_fn`: signals to signals of the same length, e.g. `PreEmphasis()`. A class
-            derived from `AbstractSignalMap` is evaluated in pieces and across devices,
-            another callable on the whole batch.
+        - `map_fn`: signals to signals, e.g. `PreEmphasis()`; their length and the
+            number of channels may change, as with `PQMF()`. A class derived from
+            `AbstractSignalMap` is evaluated in pieces and across devices, another
+            callable on the whole batch.
         - `loss`: any loss on signals.
 
         **Raises:** `ValueError` for anything else.

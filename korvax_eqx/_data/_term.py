@@ -1,5 +1,6 @@
 """What a loss is made of: terms."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -44,6 +45,10 @@ class Term(eqx.Module):
     def after(self, *steps: Any) -> "Term":
         """Return the term with steps before its path."""
         return self._with(path=(*steps, *self.path))
+
+    def with_path(self, path: Sequence[Any]) -> "Term":
+        """Return the term with another path."""
+        return self._with(path=tuple(path))
 
     def gated(self, gate: Bool[Array, ""]) -> "Term":
         """Return the term, which counts where `gate` is true, too."""
