@@ -10,6 +10,7 @@ Signal maps:
     KWeightingFilter: K-weights signals: the filter before loudness in ITU-R BS.1770
         (EBU R 128)
     MidSide: Two channels to their sum and difference: `(left + right, left - right)`
+    PQMF: Sub-bands: a pseudo-quadrature-mirror filter bank, critically sampled
     PreEmphasis: Raises high frequencies: $y_n = x_n - c\,x_{n-1}$, where $x_{-1} = 0$
 
 Transforms:
@@ -119,7 +120,7 @@ Bases to extend:
         early
     AbstractLoss: Two signals to one number, averaged over the leading axes
     AbstractScale: Spectra to spectra: a change of magnitude, of bins or of both
-    AbstractSignalMap: Signals to signals of the same length
+    AbstractSignalMap: Signals to signals: what may come before a transform or a loss
     AbstractSpectralLoss: Two spectra to one number, averaged over the leading axes
     AbstractTransform: Signals to spectra
     AbstractWaveformLoss: A loss on signals in the time domain, which is a mean over
@@ -153,6 +154,7 @@ Functions:
     fft_frequencies: Return the frequencies of the FFT bins: `k sr / n_fft`
     from_config: Return the loss of a config that `to_config` or a user wrote
     hz_to_mel: Convert frequencies to the mel scale
+    istft: Apply `STFT.inverse` to `x`; `n_fft=None` is `2 * (n_bins - 1)`
     load: Load what `save` wrote: an object that equals the saved one
     mel_filterbank: Return a bank of triangular filters, evenly spaced on the mel scale
     mel_frequencies: Return frequencies that are evenly spaced in mels, both ends
@@ -205,6 +207,7 @@ from ._maps._fir import FIRFilter as FIRFilter
 from ._maps._gradient_scale import GradientScale as GradientScale
 from ._maps._k_weighting import KWeightingFilter as KWeightingFilter
 from ._maps._mid_side import MidSide as MidSide
+from ._maps._pqmf import PQMF as PQMF
 from ._maps._pre_emphasis import PreEmphasis as PreEmphasis
 from ._saving._config import from_config as from_config
 from ._saving._config import to_config as to_config
@@ -250,6 +253,7 @@ from ._tables._weighting import D_weighting as D_weighting
 from ._transforms._chroma import Chroma as Chroma
 from ._transforms._cqt import CQT as CQT
 from ._transforms._cqt import cqt as cqt
+from ._transforms._istft import istft as istft
 from ._transforms._mel_spectrogram import MelSpectrogram as MelSpectrogram
 from ._transforms._mel_spectrogram import mel_spectrogram as mel_spectrogram
 from ._transforms._mfcc import MFCC as MFCC

@@ -33,6 +33,14 @@ def positive_int(owner: str, argument: str, value: Any) -> int:
     return int(value)
 
 
+def non_negative_int(owner: str, argument: str, value: Any) -> int:
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        refuse(owner, argument, "be a non-negative integer", value)
+    if value < 0:
+        refuse(owner, argument, "be a non-negative integer", value)
+    return 0 if value == 0 else positive_int(owner, argument, value)
+
+
 def real(owner: str, argument: str, value: Any) -> float | int:
     """Check a finite real number; return it as a Python number, ints kept."""
     is_number = isinstance(value, int | float | np.integer | np.floating)
@@ -345,10 +353,13 @@ def real_spectrum(owner: str, argument: str, S: Any) -> None:
         )
 
 
-def complex_spectrum(owner: str, argument: str, S: Any) -> None:
-    """Check that `S`, with its bins last, is a complex spectrum."""
+def complex_spectrum(
+    owner: str, argument: str, S: Any, *, bins_last: bool = True
+) -> None:
+    """Check that `S` is a complex spectrum; `bins_last` is as in `scale_input`."""
     if not jnp.issubdtype(S.dtype, jnp.complexfloating):
-        got = describe(jax.ShapeDtypeStruct(public_shape(S), S.dtype))
+        shape = public_shape(S) if bins_last else S.shape
+        got = describe(jax.ShapeDtypeStruct(shape, S.dtype))
         raise ValueError(
             f"`{named(owner)}`: `{argument}` must be a complex spectrum. Got {got}. "
             "Use `STFT` or `Spectrogram(power=None)`, and no scale of magnitudes."

@@ -15,7 +15,6 @@ _KORVAX = {
     "hz_to_midi": _UNITS.format("69 + 12 * jnp.log2(hz / 440)"),
     "cents_to_hz": _UNITS.format("hz * 2 ** (cents / 1200)"),
     "hz_to_cents": _UNITS.format("1200 * jnp.log2(hz / reference)"),
-    "istft": "",
     "griffin_lim": "",
     "resample": "",
     "util": "",

@@ -85,6 +85,8 @@ _THINNED = {
 # optimisations these files take three quarters of the time, and so does the short loop.
 _UNOPTIMISED = {
     "test_composites.py",
+    "test_filter_banks.py",
+    "test_inverse_stft.py",
     "test_laws_leaves.py",
     "test_laws_protocol.py",
     "test_lengths.py",

@@ -89,6 +89,7 @@ WRONG = {
     "amplitude_to_db": [{"amin": 0.0}, {"top_db": -1.0}],
     "power_to_db": [{"amin": 0.0}, {"top_db": -1.0}],
     "stft": [{"n_fft": 0}, {"hop_length": 0}, {"window": "none"}],
+    "istft": [{"n_fft": 0}, {"hop_length": 0}, {"length": 0}],
     "spectrogram": [{"n_fft": 0}, {"power": -1.0}, {"win_length": 3000}],
     "mel_spectrogram": [{"n_mels": 0}, {"fmin": -1.0}, {"hop_length": 0}],
     "to_mel_scale": [{"n_mels": 0}, {"fmin": -1.0}, {"sr": 0.0}],
@@ -118,7 +119,7 @@ NO_ARRAY = {"fft_frequencies", "cqt_frequencies", "mel_frequencies", "mel_filter
 ANY_ARRAY = {*(name for name in WRONG if "_to_" in name or "weighting" in name)}
 ANY_ARRAY |= {"db_to_amplitude", "db_to_power"}
 ANY_ARRAY -= {"to_mel_scale"}
-SPECTRA = {"to_mel_scale", "cepstral_coefficients"}
+SPECTRA = {"istft", "to_mel_scale", "cepstral_coefficients"}
 
 
 def function(name):

@@ -98,6 +98,7 @@ DECLARED = {
     "is_of_batch",
     "least_frames",
     "path",
+    "samples_left",
     "scope",
 }
 

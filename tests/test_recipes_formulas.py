@@ -150,6 +150,37 @@ CASES = {
         lambda: recipes.rave((512, 128), log_epsilon=1.0),
         lambda x, y: originals.rave(x, y, (512, 128), 1.0),
     ),
+    "rave-bands": (
+        lambda: recipes.rave((256, 64), n_bands=16),
+        lambda x, y: originals.rave_objective(x, y, (256, 64)),
+    ),
+    "rave-bands-attenuation": (
+        lambda: recipes.rave((512, 128), n_bands=4, attenuation=80),
+        lambda x, y: originals.rave_objective(x, y, (512, 128), 4, 80),
+    ),
+    "mb_melgan": (lambda: recipes.mb_melgan(), originals.mb_melgan),
+    "mb_melgan-others": (
+        lambda: recipes.mb_melgan(
+            *SHORT.values(),
+            subband_fft_sizes=(171, 64),
+            subband_hop_sizes=(10, 20),
+            subband_win_lengths=(60, 64),
+            subbands=3,
+            taps=40,
+            cutoff_ratio=0.2,
+            beta=7.0,
+        ),
+        lambda x, y: originals.mb_melgan(
+            x,
+            y,
+            ROWS,
+            ((171, 10, 60), (64, 20, 64)),
+            3,
+            taps=40,
+            cutoff_ratio=0.2,
+            beta=7.0,
+        ),
+    ),
     "asteroid": (lambda: recipes.asteroid(), originals.asteroid),
     "asteroid-short-windows": (
         lambda: recipes.asteroid((64, 512), (48, 300), (16, 75), alpha=0.3),

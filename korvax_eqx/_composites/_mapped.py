@@ -28,8 +28,9 @@ class MappedLoss(AbstractLoss):
     def __init__(self, map_fn: Callable[..., Any], loss: Callable[..., Any]):
         """**Arguments:**
 
-        - `map_fn`: signals to signals of the same length, e.g. `PreEmphasis()`. An
-            `AbstractSignalMap` is evaluated in pieces and across devices, any other
+        - `map_fn`: signals to signals, e.g. `PreEmphasis()`. It may change their length
+            and the number of channels, as `PQMF()` does. An `AbstractSignalMap` is
+            evaluated in pieces and across devices, any other
             callable on the whole batch.
         - `loss`: any loss on signals.
 

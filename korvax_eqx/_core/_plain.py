@@ -14,20 +14,13 @@ from ._steps import AbstractScale, AbstractSignalMap, AbstractTransform, Scope
 
 
 class _MapFunction(AbstractSignalMap, AbstractOfFunction):
-    """A function of signals to signals of the same shape."""
+    """A function of signals to signals, of any length and number of channels."""
 
     fn: Callable[..., Any]
     scope: ClassVar[Scope] = "batch"
 
     def apply(self, data: Signals) -> Signals:
-        out = jnp.asarray(self.fn(data.x))
-        if out.shape != data.x.shape:
-            raise ValueError(
-                f"The signal map `{name_of(self.fn)}` must return signals of the shape "
-                f"that it was given, {data.x.shape}. Got the shape {out.shape}. A map "
-                "that changes it derives from `AbstractSignalMap`."
-            )
-        return Signals(out)
+        return Signals(jnp.asarray(self.fn(data.x)))
 
 
 class _TransformFunction(AbstractTransform, AbstractOfFunction):

@@ -67,8 +67,10 @@ class AbstractStep(eqx.Module):
 class AbstractSignalMap(AbstractStep):
     """Signals to signals, before a transform or a loss.
 
-    A class defines `apply`, from `Signals` to `Signals` with the same leading axes. If
-    it combines channels (the axis before the samples) it sets `scope = "channels"`.
+    A class defines `apply`, from `Signals` to `Signals` with the same leading axes.
+    More axes may follow them, e.g. one of sub-bands. A map that combines channels (the
+    axis before the samples) sets `scope = "channels"` and may change their number. A
+    map that changes the length defines `samples_left`.
     """
 
     base_name: ClassVar[str] = "AbstractSignalMap"
@@ -79,9 +81,13 @@ class AbstractSignalMap(AbstractStep):
     def apply(self, data: Signals) -> Signals:
         """Return the mapped signals, zero beyond their ends."""
 
+    def samples_left(self, n_samples: Count) -> Count:
+        """Return how long signals of these lengths are after the map: as long."""
+        return n_samples
+
     def __call__(
         self, x: Float[Array, "*channels n_samples"]
-    ) -> Float[Array, "*channels n_samples"]:
+    ) -> Float[Array, "*channels_out n_samples_out"]:
         """Map every signal of `x`.
 
         **Raises:** `ValueError` if `x` is not a signal, or not what the class expects.
@@ -92,13 +98,21 @@ class AbstractSignalMap(AbstractStep):
     def check(self, data: Signals, out: Any) -> None:
         shape, own = data.x.shape, _shape_of(out)
         n_kept = len(shape) - (2 if self.scope in ("channels", "batch") else 1)
-        is_right = isinstance(out, Signals) and len(own) == len(shape)
+        is_right = isinstance(out, Signals) and len(own) >= len(shape)
         if not is_right or own[:n_kept] != shape[:n_kept]:
             raise ValueError(
                 f"The signal map `{name_of(self)}` must return `Signals` with the "
-                f"leading axes that it was given, {shape[:-1]}. Got "
-                f"{_described(out, own)}. A map that mixes channels declares "
+                f"leading axes that it was given, {shape[:-1]}; axes may follow them. "
+                f"Got {_described(out, own)}. A map that mixes channels declares "
                 '`scope = "channels"`.'
+            )
+        left = self.samples_left(shape[-1])
+        if self.scope != "batch" and own[-1] != left:
+            raise ValueError(
+                f"The signal map `{name_of(self)}` must return signals of as many "
+                f"samples as its `samples_left` says, {left} of {shape[-1]}. Got "
+                f"{own[-1]}. A map that changes the length defines `samples_left`, "
+                "from lengths before to lengths after."
             )
 
 

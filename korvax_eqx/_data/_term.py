@@ -1,6 +1,7 @@
 """What a loss is made of: terms."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -63,6 +64,10 @@ class Term(eqx.Module):
     def after(self, *steps: Any) -> "Term":
         """Return the term with steps before its path."""
         return self._with(path=(*steps, *self.path))
+
+    def with_path(self, path: Sequence[Any]) -> "Term":
+        """Return the term with another path."""
+        return self._with(path=tuple(path))
 
     def gated(self, gate: Bool[Array, ""]) -> "Term":
         """Return the term, which only counts if `gate` is true as well."""

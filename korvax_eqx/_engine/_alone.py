@@ -94,9 +94,45 @@ def spectra_of(
     return _along(step.path, x, True)
 
 
+@dataclasses.dataclass(frozen=True)
+class RowInverse(RowFunction):
+    """Spectra, as flat rows of real and of imaginary parts, to their signals."""
+
+    skeleton: Skeleton
+    n_bins: int
+    n_frames: int
+    length: int
+
+    def rows_at_once(self, n_rows: Any, n_samples: int) -> int:
+        return pieces_of(n_rows, self.length, target().transform_samples)
+
+    def kinds(self, shared: Kinds, rows: Kinds) -> tuple[Kinds, Kinds]:
+        return (jax.ShapeDtypeStruct((self.length,), rows[0].dtype),), ()
+
+    def __call__(
+        self, shared: Arrays, rows: Arrays, is_all: bool = False
+    ) -> tuple[Arrays, Arrays]:
+        re, im = (r.reshape(-1, self.n_bins, self.n_frames) for r in rows)
+        S = jnp.swapaxes(jax.lax.complex(re, im), -1, -2)
+        return (self.skeleton.filled(shared).inverted(S, self.length),), ()
+
+
+def inverse_of(
+    step: Any, S: Inexact[Array, "*channels n_bins n_frames"], length: int
+) -> Float[Array, "*channels n_samples"]:
+    """Return the signals of spectra, evaluated in pieces of the batch."""
+    skeleton, shared = take_arrays(step)
+    *lead, n_bins, n_frames = S.shape
+    fn = RowInverse(skeleton, n_bins, n_frames, length)
+    S = whole_samples(S, 2)
+    rows = tuple(p.reshape(*lead, n_bins * n_frames) for p in (S.real, S.imag))
+    (y,), _ = call_rows(fn, shared, rows)
+    return y
+
+
 def signals_of(
     step: Any, x: Float[Array, "*channels n_samples"]
-) -> Float[Array, "*channels n_samples"]:
+) -> Float[Array, "*channels_out n_samples_out"]:
     """Return what a signal map makes of signals, evaluated in pieces of the batch."""
     if step.scope in ("channels", "batch"):
         return step_on(step, Signals(x)).x  # pyright: ignore

@@ -203,10 +203,12 @@ def _is_long_enough(
     for step in steps:
         if step.takes_spectra:
             n = step.frames_left(n)
-        elif not step.makes_signals:
+        elif step.makes_signals:
+            n = step.samples_left(n)
+        else:
             n = step.frames_of(x, n)
     if all(step.makes_signals for step in steps):
-        return is_enough
+        return is_enough & (n > 0)
     return is_enough & (n >= term.loss.least_frames)
 
 

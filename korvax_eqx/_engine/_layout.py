@@ -57,6 +57,7 @@ class Layout:
 
 def lengths_for(x: Array, n_samples: Array | None) -> Array | None:
     """Return the length of each signal, given those of rows."""
-    if n_samples is None or x.ndim == 2:
-        return n_samples
-    return jnp.broadcast_to(n_samples[:, None], x.shape[:-1])
+    if n_samples is None:
+        return None
+    n_samples = n_samples.reshape(-1, *[1] * (x.ndim - 2))
+    return jnp.broadcast_to(n_samples, x.shape[:-1])

@@ -303,11 +303,14 @@ class Piece:
 
         some = tuple(self.shared[i] for i in fn.wrt.shared)
         own = tuple(signals[i] for i in self.wrt_signals)
+        behind = copy.copy(self)
+        if self.n_samples is not None:
+            step = fn.tree.at(place).step
+            behind.n_samples = step.samples_left(self.n_samples)
         if fn.seed is None:
-            columns, _ = self._level(place, mapped(some, own))
+            columns, _ = behind._level(place, mapped(some, own))
             return columns, grads
         inner, transpose = jax.vjp(mapped, some, own)
-        behind = copy.copy(self)
         if jax.tree.leaves(fn.skeleton.filled(self.shared).at(place).step):
             # What the map holds moves the mapped signals, whatever they are made of.
             behind.wrt_signals = tuple(range(len(inner))) if some else self.wrt_signals
@@ -354,7 +357,7 @@ def _mixes(part: Any) -> bool:
 
 def _folded_kept(kept: Array, n_rows: int, signals: Array) -> Array:
     """Return what is kept of channels as rows of their own."""
-    return kept if signals.ndim == 2 else kept.reshape(-1, *kept.shape[2:])
+    return kept.reshape(-1, *kept.shape[signals.ndim - 1 :])
 
 
 def finished(end: End, means: tuple[Array, ...]) -> Array:

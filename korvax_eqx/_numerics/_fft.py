@@ -1,13 +1,17 @@
-"""The real FFT of frames."""
+"""The real FFT of frames, and its inverse."""
 
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jaxtyping import Complex, Float
 
 from .._platform import EAGER, target
 from ._dft import real_dft, real_dft_transpose
 from ._dft_products import real_dft_by_products
+from ._ranks import along_last
 
 
 def rfft(frames: Array, n: int) -> Array:
@@ -31,3 +35,28 @@ def rfft(frames: Array, n: int) -> Array:
         return real_dft_transpose(cotangent, n)
 
     return jax.custom_derivatives.linear_call(forward, transpose, (), frames)
+
+
+def irfft(
+    spectra: Complex[Array, "*frames n_bins"], n: int
+) -> Float[Array, "*frames n"]:
+    """Return `jnp.fft.irfft(spectra, n)`, on the devices that hold the spectra.
+
+    The transpose of the FFT counts the bins that are real as often as the others, each
+    of which stands for two.
+    """
+    counts = jnp.asarray(bin_counts(n) / n, spectra.dtype)
+    spectra = jnp.conj(spectra) * along_last(counts, spectra)
+    frames = jax.ShapeDtypeStruct((*spectra.shape[:-1], n), spectra.real.dtype)
+    transpose = jax.linear_transpose(lambda frames: rfft(frames, n), frames)
+    (y,) = transpose(spectra)
+    return y
+
+
+def bin_counts(n: int) -> Float[np.ndarray, " n_bins"]:
+    """Return for how many of the n bins each one of a real FFT stands."""
+    counts = np.full(n // 2 + 1, 2.0)
+    counts[0] = 1
+    if n % 2 == 0:
+        counts[-1] = 1
+    return counts

@@ -25,10 +25,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Float
 from scipy.fft import next_fast_len
 
-from ._fft import rfft
+from ._fft import bin_counts, irfft, rfft
 from ._frames import padded
 from ._ranks import along_last
 from ._safe import squared_magnitude
@@ -74,7 +74,7 @@ def filtered_energy(
         y = correlate(z, jnp.asarray(taps, x.dtype))
         return jnp.sum(jnp.square(y), axis=-1)
     n: Any = next_fast_len(n_samples + n_taps - 1, real=True)
-    counts = _bin_counts(n) / n
+    counts = bin_counts(n) / n
     if not isinstance(taps, jax.Array):  # in double precision, once
         H = np.fft.rfft(np.asarray(taps, np.float64), n)
         weights = jnp.asarray(counts * (H.real**2 + H.imag**2), x.dtype)
@@ -87,15 +87,6 @@ def filtered_energy(
     energies = padded(energies, 0, -energies.shape[-1] % _PART)
     parts = energies.reshape(*energies.shape[:-1], -1, _PART)
     return jnp.sum(jnp.sum(parts, axis=-1), axis=-1)
-
-
-def _bin_counts(n: int) -> np.ndarray:
-    """Of the FFT of real signals: for how many of n bins each one stands."""
-    counts = np.full(n // 2 + 1, 2.0)
-    counts[0] = 1
-    if n % 2 == 0:
-        counts[-1] = 1
-    return counts
 
 
 def _by_shifts(
@@ -149,24 +140,8 @@ def _by_ffts(
     frames = jnp.concatenate([blocks[..., :-1, :], blocks[..., 1:, :]], axis=-1)
     response = rfft(padded(taps, 0, 2 * size - n_taps), 2 * size)
     X = rfft(frames, 2 * size)
-    y = _inverse(X * along_last(jnp.conj(response), X), 2 * size)
+    y = irfft(X * along_last(jnp.conj(response), X), 2 * size)
     return _joined(y[..., :size], n_samples)
-
-
-def _inverse(
-    spectra: Complex[Array, "*frames n_bins"], n: int
-) -> Float[Array, "*frames n"]:
-    """Return `jnp.fft.irfft(spectra, n)` for even n, on the devices that hold it.
-
-    The transpose of the FFT counts the first and the last bin, which are real, as
-    often as the others, which stand for two.
-    """
-    counts = jnp.asarray(_bin_counts(n) / n, spectra.dtype)
-    spectra = jnp.conj(spectra) * along_last(counts, spectra)
-    frames = jax.ShapeDtypeStruct((*spectra.shape[:-1], n), spectra.real.dtype)
-    transpose = jax.linear_transpose(lambda frames: rfft(frames, n), frames)
-    (y,) = transpose(spectra)
-    return y
 
 
 def _blocks(

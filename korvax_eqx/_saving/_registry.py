@@ -34,6 +34,7 @@ from korvax_eqx._maps._fir import FIRFilter
 from korvax_eqx._maps._gradient_scale import GradientScale
 from korvax_eqx._maps._k_weighting import KWeightingFilter
 from korvax_eqx._maps._mid_side import MidSide
+from korvax_eqx._maps._pqmf import PQMF
 from korvax_eqx._maps._pre_emphasis import PreEmphasis
 from korvax_eqx._scales._chain import Chain
 from korvax_eqx._scales._cumulative_sum import CumulativeSum
@@ -150,6 +151,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "GradientBalancer": GradientBalancer,
         "KWeightingFilter": KWeightingFilter,
         "MidSide": MidSide,
+        "PQMF": PQMF,
         "PreEmphasis": PreEmphasis,
     }
 )

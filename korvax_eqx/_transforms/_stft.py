@@ -11,13 +11,15 @@ from jaxtyping import Array, Complex, Float, Int
 from korvax_eqx import _checks as checks
 from korvax_eqx import _warnings
 from korvax_eqx._axes import Axes
+from korvax_eqx._compile import compiled
 from korvax_eqx._core._steps import AbstractFramesTransform, Count
 from korvax_eqx._data import Framing, Signals, Spectra
+from korvax_eqx._engine._alone import inverse_of
 from korvax_eqx._numerics._fft import rfft
 from korvax_eqx._numerics._frames import windowed_frames
 from korvax_eqx._numerics._padding import extended
 from korvax_eqx._numerics._safe import norm, reciprocal_or_zero
-from korvax_eqx._static import is_leaf, static_or_leaf
+from korvax_eqx._static import Fixed, is_leaf, static_or_leaf
 from korvax_eqx._tables._frequencies import fft_frequencies_table
 from korvax_eqx._tables._size import check_size
 from korvax_eqx._tables._windows import window_values
@@ -26,6 +28,12 @@ from korvax_eqx._transforms._framing import (
     check_padding,
     count_frames,
     pad_widths,
+)
+from korvax_eqx._transforms._inverse import (
+    check_invertible,
+    check_length,
+    check_spectra,
+    inverted,
 )
 from korvax_eqx._tree import unchecked
 
@@ -173,6 +181,13 @@ class STFT(AbstractFramesTransform):
         return values * reciprocal_or_zero(size)
 
     @property
+    def window_part(self) -> tuple[Any, tuple[int, int]]:
+        """The window without the zeros of its frame, and how many come around it."""
+        before = (self.n_fft - self.win_length) // 2
+        values = self.window_values[before : before + self.win_length]
+        return values, (before, self.n_fft - self.win_length - before)
+
+    @property
     def pad_widths(self) -> tuple[int, int]:
         """How many samples are padded on the left and on the right.
 
@@ -218,6 +233,45 @@ class STFT(AbstractFramesTransform):
         """Return the transform of signals that are padded already."""
         return unchecked(self, padding=(0, 0), extra_padding=False)
 
+    def inverse(
+        self,
+        S: Complex[Array, "*channels n_bins n_frames"],
+        length: int | None = None,
+    ) -> Float[Array, "*channels n_samples"]:
+        r"""Return the signals whose spectra are closest to `S`.
+
+        $$y_n = \frac{\sum_t w_{n-tH}\, z_{t,n-tH}}{\sum_t w_{n-tH}^2}$$
+
+        with the inverse FFTs $z_t$ of the frames: of spectra that a signal has, that
+        signal; of others, the signal with the least sum of squared differences between
+        its frames and $z$ (Griffin and Lim, 1984). What was padded is cut off. Samples
+        that no frame weights, e.g. the first one with a Hann window and
+        `center=False`, and samples beyond the last frame are 0.
+
+        **Arguments:**
+
+        - `S`: complex spectra of this transform.
+        - `length`: samples of the signals. `None`: as many as the shortest signal with
+            so many frames has.
+
+        **Raises:** `ValueError` for spectra that are not complex or have other bins,
+        for a window and a hop that leave samples without weight (the condition NOLA),
+        and for a missing `length` where no signal of at least a sample has so few
+        frames.
+        """
+        if length is not None:
+            length = checks.positive_int("STFT.inverse", "length", length)
+        check_spectra(self, S)
+        n_samples = check_length(self, S.shape[-1], length)
+        check_invertible(self, self.window_part[0])
+        return _inverted(self, S, Fixed(n_samples))
+
+    def inverted(
+        self, S: Complex[Array, "*rows n_frames n_bins"], length: int
+    ) -> Float[Array, "*rows length"]:
+        """Return `inverse` of spectra whose bins are the last axis."""
+        return inverted(self, S, length)
+
     def apply(self, data: Signals) -> Spectra:
         n_samples = data.n_samples
         S = self._frames(data.x, n_samples)
@@ -247,10 +301,8 @@ class STFT(AbstractFramesTransform):
             x = extended(x, n_samples, left, right, self.pad_mode)
             left, right = 0, 0
         right += n_extra
-        window = jnp.asarray(self.window_values, x.dtype)
-        before = (self.n_fft - self.win_length) // 2
-        window = window[before : before + self.win_length]
-        zeros = before, self.n_fft - self.win_length - before
+        window, zeros = self.window_part
+        window = jnp.asarray(window, x.dtype)
         hop_length = self.hop_length
         frames = windowed_frames(x, window, hop_length, left, right, zeros=zeros)
         return rfft(frames, self.n_fft)
@@ -263,6 +315,14 @@ def _sum_of(window: np.ndarray) -> float:
         rule = "be another than 'sum' for a window whose sum is 0"
         checks.refuse("STFT", "normalized", rule, "sum")
     return total
+
+
+@compiled
+def _inverted(
+    step: STFT, S: Complex[Array, "*channels n_bins n_frames"], length: Fixed
+) -> Float[Array, "*channels n_samples"]:
+    with jax.named_scope("korvax_eqx.STFT.inverse"):
+        return inverse_of(step, jnp.asarray(S), length.value)
 
 
 @checks.owned_by("stft")

@@ -9,6 +9,7 @@ from typing import Any
 
 import librosa
 import numpy as np
+import scipy.optimize
 import scipy.signal
 
 EPS32 = float(np.finfo(np.float32).eps)
@@ -205,6 +206,88 @@ def rave(x, y, scales=(2048, 1024, 512, 256, 128), eps=1e-7):
         total += l2(M_x, M_y) / np.mean(M_y**2)
         total += l1(np.log(M_x + eps), np.log(M_y + eps))
     return total
+
+
+def modulated(h, n_bands, sign=1):
+    """The filters of a cosine-modulated bank, of an odd number of taps."""
+    k, t = np.arange(n_bands)[:, None], np.arange(len(h)) - len(h) // 2
+    phases = sign * (-1.0) ** k * np.pi / 4
+    return 2 * h * np.cos((2 * k + 1) * np.pi / (2 * n_bands) * t + phases)
+
+
+def kaiser_sinc(taps=62, cutoff_ratio=0.142, beta=9.0):
+    n = np.arange(taps + 1) - taps / 2
+    with np.errstate(invalid="ignore"):
+        h = np.sin(np.pi * cutoff_ratio * n) / (np.pi * n)
+    h[taps // 2] = cutoff_ratio
+    return h * scipy.signal.windows.kaiser(taps + 1, beta)
+
+
+def pqmf(x, n_bands=4, **prototype):
+    """ParallelWaveGAN's analysis: all filters at all samples, then every Kth."""
+    filters = modulated(kaiser_sinc(**prototype), n_bands)
+    n, half = x.shape[-1] // n_bands, filters.shape[-1] // 2
+    z = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(half, half)])
+    windows = np.lib.stride_tricks.sliding_window_view(z, filters.shape[-1], -1)
+    bands = np.einsum("...tj,kj->...kt", windows, filters)
+    return bands[..., ::n_bands][..., :n]
+
+
+def pqmf_synthesis(bands, **prototype):
+    """ParallelWaveGAN's: zeros between samples, times K, and the other filters."""
+    n_bands, n = bands.shape[-2:]
+    filters = modulated(kaiser_sinc(**prototype), n_bands, -1)
+    half = filters.shape[-1] // 2
+    up = np.zeros((*bands.shape[:-1], n * n_bands))
+    up[..., ::n_bands] = n_bands * bands
+    up = np.pad(up, [(0, 0)] * (up.ndim - 1) + [(half, half)])
+    windows = np.lib.stride_tricks.sliding_window_view(up, filters.shape[-1], -1)
+    return np.einsum("...ktj,kj->...t", windows, filters)
+
+
+SUB_SIZES = ((384, 30, 150), (683, 60, 300), (171, 10, 60))
+
+
+def mb_melgan(x, y, sizes=SIZES, sub_sizes=SUB_SIZES, n_bands=4, **prototype):
+    bands = [pqmf(s, n_bands, **prototype) for s in (x, y)]
+    x_sub, y_sub = (b.reshape(-1, b.shape[-1]) for b in bands)
+    full = parallel_wavegan(x, y, sizes)
+    return 0.5 * full + 0.5 * parallel_wavegan(x_sub, y_sub, sub_sizes)
+
+
+def rave_filters(n_bands, attenuation):
+    """RAVE's, padded to a power of 2."""
+
+    def kaiser_filter(wc):
+        n, beta = scipy.signal.kaiserord(attenuation, wc / np.pi)
+        n, window = 2 * (n // 2) + 1, ("kaiser", beta)
+        return scipy.signal.firwin(n, wc, window=window, scale=False, fs=2 * np.pi)
+
+    def loss(wc):
+        h = kaiser_filter(wc[0])
+        g = np.convolve(h, h[::-1], "full")
+        return np.max(np.abs(g[len(g) // 2 :: 2 * n_bands][1:]))
+
+    h = kaiser_filter(scipy.optimize.fmin(loss, 1 / n_bands, disp=False)[0])
+    pad = 2 ** math.ceil(math.log2(len(h))) - len(h)
+    return np.pad(modulated(h, n_bands), [(0, 0), (pad // 2, pad // 2 + pad % 2)])
+
+
+def rave_bands(x, n_bands=16, attenuation=100):
+    """As its `classic_forward` and `reverse_half`."""
+    filters = rave_filters(n_bands, attenuation)
+    n = x.shape[-1] // n_bands
+    z = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(filters.shape[-1] // 2,) * 2])
+    windows = np.lib.stride_tricks.sliding_window_view(z, filters.shape[-1], -1)
+    bands = np.einsum("...tj,kj->...kt", windows[..., ::n_bands, :], filters)[..., :n]
+    bands[..., 1::2, ::2] *= -1
+    return bands
+
+
+def rave_objective(x, y, scales, n_bands=16, attenuation=100):
+    bands = [rave_bands(s, n_bands, attenuation) for s in (x, y)]
+    x_sub, y_sub = (b.reshape(-1, b.shape[-1]) for b in bands)
+    return rave(x, y, scales) + rave(x_sub, y_sub, scales)
 
 
 def asteroid(x, y, sizes=None, alpha=1.0):

@@ -68,6 +68,8 @@ MAPS = [
     Case("AWeightingFilter", lambda: ke.AWeightingFilter(SAMPLE_RATE, 51)),
     Case("KWeightingFilter", lambda: ke.KWeightingFilter(SAMPLE_RATE)),
     Case("MidSide", lambda: ke.MidSide(), n_channels=2),
+    Case("PQMF", lambda: ke.PQMF(4)),
+    Case("PQMF-delay", lambda: ke.PQMF(3, 40, 0.2, delay=1)),
     Case("ChannelMix", lambda: ke.ChannelMix([[0.5, 0.3, 0.2]]), n_channels=3),
     # With another factor no gradient is that of the values: `test_maps`.
     Case("GradientScale", lambda: ke.GradientScale(1.0)),
@@ -443,6 +445,17 @@ RECIPES_OF_BATCHES = [
     Case("denoiser", _recipe("denoiser", *_RESOLUTIONS)),
     Case("audiocraft_mrstft", _recipe("audiocraft_mrstft", *_RESOLUTIONS)),
     Case("rave", _recipe("rave", (256, 64))),
+    Case("rave-bands", _recipe("rave", (256, 64), n_bands=4)),
+    Case(
+        "mb_melgan",
+        _recipe(
+            "mb_melgan",
+            *_RESOLUTIONS,
+            subband_fft_sizes=(64,),
+            subband_hop_sizes=(16,),
+            subband_win_lengths=(60,),
+        ),
+    ),
 ]
 # Some of these are in decibels, so that they have no least value of 0, or are slow:
 # `test_recipes_laws` has what holds for them too.

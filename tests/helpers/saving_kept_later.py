@@ -46,6 +46,7 @@ PARTS: dict[str, tuple[Callable[[], Any], float]] = {
     "AWeightingFilter": (lambda: ke.AWeightingFilter(SR, 51), 0.3816961),
     "KWeightingFilter": (lambda: ke.KWeightingFilter(48000), 0.9650634),
     "MidSide": (lambda: ke.MidSide(), 0.7461506),
+    "PQMF": (lambda: ke.PQMF(4), 0.2048219),
     "ChannelMix": (lambda: ke.ChannelMix([[0.5, 0.25]]), 0.479528),
     "ChannelMix-learnable": (
         lambda: ke.ChannelMix(weights(4).reshape(2, 2)),
@@ -212,6 +213,8 @@ RECIPES: dict[str, tuple[Callable[[], Any], float]] = {
     "dac_mel": (lambda: recipes.dac_mel(44100), 0.700032446),
     "mrstft": (lambda: recipes.mrstft(), 0.552547804),
     "rave": (lambda: recipes.rave(), 1.94106369),
+    "rave-bands": (lambda: recipes.rave((256, 64), n_bands=4), 1.50383397),
+    "mb_melgan": (lambda: recipes.mb_melgan(), 0.477931056),
     "asteroid": (
         lambda: recipes.asteroid((64, 512), (48, 300), (16, 75), alpha=0.5),
         1881.84945,
