@@ -26,6 +26,8 @@ class Term(eqx.Module):
     - `piece_size`: how many signals to evaluate at a time: a number, `None` for all, or
         `"auto"`.
     - `target`: what the path has made of the target already, for a bound loss.
+    - `inside`: terms that `loss` joins: it gets both signals at the end of the path of
+        each, and returns a value for each. Their weighted sum is the value of the term.
     """
 
     path: tuple[Any, ...]
@@ -35,6 +37,15 @@ class Term(eqx.Module):
     gate: Bool[Array, ""] | None = None
     piece_size: Any = eqx.field(static=True, default="auto")
     target: Any = None
+    inside: tuple["Term", ...] = ()
+
+    @property
+    def labels(self) -> list[str]:
+        """What it is called in a log: a name for each of the terms inside, if any."""
+        if len(self.inside) == 1 and self.name or not self.inside:
+            return [self.name]
+        names = [term.name for term in self.inside]
+        return [f"{self.name}/{name}" for name in names] if self.name else names
 
     def part_of(self, name: str, weight: Any = 1.0) -> "Term":
         """Return the term as part of a sum: under a name, times a weight."""
@@ -59,7 +70,8 @@ class Term(eqx.Module):
 
     def _with(self, **fields: Any) -> "Term":
         names = ("path", "loss", "weight", "name", "gate", "piece_size", "target")
-        return Term(**{**{name: getattr(self, name) for name in names}, **fields})
+        own = {name: getattr(self, name) for name in (*names, "inside")}
+        return Term(**{**own, **fields})
 
 
 def _product(a: Any, b: Any) -> Any:

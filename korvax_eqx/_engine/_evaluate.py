@@ -1,5 +1,6 @@
 """From terms and signals to the loss and its terms."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -16,7 +17,8 @@ from korvax_eqx._tree import take_arrays
 
 from ._call import call_rows
 from ._devices import whole_samples
-from ._plan import Branch, active, steps_of, tree_of
+from ._piece import each_term, weighted
+from ._plan import Branch, active, parts_of, steps_of, tree_of
 from ._rows import Layout, RowTargets, RowTerms
 from ._total import column_means, total
 from ._walk import compared, main_array, targets_of
@@ -38,6 +40,7 @@ def evaluate(
     groups, whole = _split(terms, lengths)
     lengths = _counted(groups, x, lengths)
     value, found = jnp.zeros((), x.dtype), {}
+    labels = [term.labels for term in terms]
     for group in groups:
         kept: list[Any] = []
         tree = tree_of(group, kept)
@@ -56,8 +59,10 @@ def evaluate(
         rows = tuple(_flat(whole_samples(r), len(lead)) for r in rows)
         more, values = _of_rows(tree, Fixed(layout), rows, Fixed(wants))
         value = value + more
-        numbers = [end.number for end in tree.all_ends()]
-        found.update(zip(numbers, values, strict=False))
+        rest = iter(values)
+        for end in tree.all_ends():
+            own = itertools.islice(rest, len(labels[end.number]))
+            found[end.number] = list(own)
     if whole:
         kept = []
         tree = tree_of(whole, kept)
@@ -66,12 +71,12 @@ def evaluate(
         columns = compared(tree, Signals(x), target, own)
         for end in tree.all_ends():
             means = tuple(jnp.mean(c).astype(x.dtype) for c in columns[end.number])
-            term = end.loss.finish(means) if end.loss.is_of_batch else means[0]
-            term = term * jnp.asarray(end.weight).astype(x.dtype)
-            value, found = value + term, {**found, end.number: term}
+            own = [weighted(v, end.weight) for v in each_term(end, means)]
+            value, found = sum(own, value), {**found, end.number: own}
     if wants == "total":
         return value, {}
-    return value, {term.name: found[i] for i, term in enumerate(terms)}
+    pairs = ((label, found[i]) for i, label in enumerate(labels))
+    return value, {n: v for own in pairs for n, v in zip(*own, strict=True)}
 
 
 @compiled
@@ -149,7 +154,7 @@ def _split(
     groups: dict[bool, _Numbered] = {}
     whole: _Numbered = []
     for number, term in enumerate(terms):
-        parts = [*steps_of(term), term.loss]
+        parts = parts_of(term)
         for part in parts:
             if part.scope not in SCOPES:
                 rule = f"must be one of {', '.join(map(repr, SCOPES))}"
@@ -198,6 +203,8 @@ def _is_long_enough(
             n = step.frames_left(n)
         elif not step.makes_signals:
             n = step.frames_of(x, n)
+    for other in term.inside:
+        is_enough &= _is_long_enough(other, x, n)
     if all(step.makes_signals for step in steps):
         return is_enough
     return is_enough & (n >= term.loss.least_frames)

@@ -240,9 +240,11 @@ class Piece:
         for number, own in columns.items():
             end = self.plain_ends[number]
             if fn.seed == "weights":
-                parts.append(weighted(jnp.sum(own[0]), ends[number].weight))
+                value = finished(ends[number], tuple(map(jnp.sum, own)))
+                parts.append(weighted(value, ends[number].weight))
             elif fn.seed == "slopes" and self.is_all and not end.loss.is_of_batch:
-                parts.append(weighted(jnp.sum(own[0]), end.weight))
+                value = finished(end, tuple(map(jnp.sum, own)))
+                parts.append(weighted(value, end.weight))
             elif fn.seed == "slopes" and self.is_all and end.loss.is_of_batch:
                 # All rows are here: no slopes are needed, which a pass before made.
                 n: Any = self.n_rows
@@ -330,7 +332,16 @@ def _folded_kept(kept: Array, n_rows: int, signals: Array) -> Array:
 
 
 def finished(end: End, means: tuple[Array, ...]) -> Array:
-    return end.loss.finish(means) if end.loss.is_of_batch else means[0]
+    values = each_term(end, means)
+    return sum(values[1:], values[0])
+
+
+def each_term(end: End, means: tuple[Array, ...]) -> list[Array]:
+    """Return the value of a term, or of each of those that its loss joins."""
+    if end.inside is not None:
+        pairs = zip(end.inside.all_ends(), means, strict=True)
+        return [weighted(mean, inner.weight) for inner, mean in pairs]
+    return [end.loss.finish(means) if end.loss.is_of_batch else means[0]]
 
 
 def weighted(value: Array, weight: Any) -> Array:

@@ -17,7 +17,7 @@ from korvax_eqx._tree import Skeleton
 from ._functions import Arrays, Kinds, RowFunction, Wrt
 from ._layout import Layout, lengths_for
 from ._loop import pieces_of
-from ._piece import Piece, finished, weighted
+from ._piece import Piece, each_term, weighted
 from ._plan import Branch, End
 from ._walk import main_array, targets_of
 
@@ -60,7 +60,7 @@ class RowTerms(RowFunction):
     @functools.cached_property
     def sizes(self) -> dict[int, int]:
         """How many columns each term has."""
-        return {e.number: e.loss.n_sums if e.loss.is_of_batch else 1 for e in self.ends}
+        return {end.number: end.n_columns for end in self.ends}
 
     @property
     def n_columns(self) -> int:
@@ -124,11 +124,14 @@ class RowTerms(RowFunction):
         return dataclasses.replace(self, seed="cotangents", wrt=wrt)
 
     def terms(self, shared: Arrays, means: Array) -> list[Array]:
-        """Return the weighted terms, given the means over rows of the columns."""
+        """Return the weighted terms, given the means over rows of the columns.
+
+        Of a loss that joins several, there is one for each of them.
+        """
         rest, terms = iter(means), []
         for end in self.skeleton.filled(shared).all_ends():
             own = tuple(itertools.islice(rest, self.sizes[end.number]))
-            terms.append(weighted(finished(end, own), end.weight))
+            terms += [weighted(value, end.weight) for value in each_term(end, own)]
         return terms
 
     def total(self, shared: Arrays, means: Array) -> Array:

@@ -9,6 +9,7 @@ import equinox as eqx
 from korvax_eqx._composites._mapped import MappedLoss
 from korvax_eqx._composites._mrstft import MRSTFTLoss
 from korvax_eqx._composites._multi_resolution import MultiResolutionLoss
+from korvax_eqx._composites._permutation_invariant import PermutationInvariantLoss
 from korvax_eqx._composites._pitch_transport import PitchTransportLoss
 from korvax_eqx._composites._random_subset import RandomSubsetLoss
 from korvax_eqx._composites._smooth_mrstft import SmoothMRSTFTLoss
@@ -123,6 +124,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "L1SNRLoss": L1SNRLoss,
         "MappedLoss": MappedLoss,
         "MultiResolutionLoss": MultiResolutionLoss,
+        "PermutationInvariantLoss": PermutationInvariantLoss,
         "RandomSubsetLoss": RandomSubsetLoss,
         "SumLoss": SumLoss,
         "AWeightingFilter": AWeightingFilter,
