@@ -93,6 +93,8 @@ Losses on signals:
     MRSTFTLoss: Multi-resolution STFT loss (also: multi-scale spectral loss)
     MultiResolutionLoss: Weighted sum of losses on spectra, for each of several
         transforms
+    PermutationInvariantLoss: A loss of several sources in the order of the targets
+        that makes it least
     PitchTransportLoss: Spectral optimal transport on power spectra of valid frames
     RandomSubsetLoss: Some of several losses, drawn with `key`; on average their
         weighted sum
@@ -283,6 +285,7 @@ from .loss import MappedLoss as MappedLoss
 from .loss import MRSTFTLoss as MRSTFTLoss
 from .loss import MultiResolutionLoss as MultiResolutionLoss
 from .loss import NormLoss as NormLoss
+from .loss import PermutationInvariantLoss as PermutationInvariantLoss
 from .loss import PhaseLoss as PhaseLoss
 from .loss import PitchTransportLoss as PitchTransportLoss
 from .loss import RandomSubsetLoss as RandomSubsetLoss

@@ -4,6 +4,9 @@ from ._composites._mapped import MappedLoss as MappedLoss
 from ._composites._mrstft import MRSTFTLoss as MRSTFTLoss
 from ._composites._mrstft import mrstft_loss as mrstft_loss
 from ._composites._multi_resolution import MultiResolutionLoss as MultiResolutionLoss
+from ._composites._permutation_invariant import (
+    PermutationInvariantLoss as PermutationInvariantLoss,
+)
 from ._composites._pitch_transport import PitchTransportLoss as PitchTransportLoss
 from ._composites._random_subset import RandomSubsetLoss as RandomSubsetLoss
 from ._composites._smooth_mrstft import SmoothMRSTFTLoss as SmoothMRSTFTLoss

@@ -277,12 +277,12 @@ def _part_gradients(
 ) -> tuple[Terms, dict[str, Array]]:
     with jax.named_scope(f"korvax_eqx.{_name(loss)}"):
         terms, _, _, _ = _prepared(loss, x, y, lengths, key)
-        values: dict[int, Array] = {}
+        values: dict[int, list[Array]] = {}
         gradients: dict[str, Array] = {}
         for name, numbers in parts_of(terms, loss.has_parts).items():
             own = [terms[i] for i in numbers]
 
-            def value(x: Any, own: Any = own) -> tuple[Array, list[Array]]:
+            def value(x: Any, own: Any = own) -> tuple[Array, list[list[Array]]]:
                 _, some, *rest = _prepared(loss, x, y, lengths, key)
                 return evaluate(alone(own), some, *rest, "both")
 

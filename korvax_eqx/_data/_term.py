@@ -31,6 +31,8 @@ class Term(eqx.Module):
         the part can be logged on its own.
     - `is_monitored`: whether the term is only reported, and adds nothing to the loss
         and its gradient.
+    - `inside`: terms that `loss` joins: it gets both signals at the end of the path of
+        each, and returns a value for each. Their weighted sum is the value of the term.
     """
 
     path: tuple[Any, ...]
@@ -42,6 +44,23 @@ class Term(eqx.Module):
     target: Any = None
     weight_in_part: Any = eqx.field(converter=static_or_leaf, default=1.0)
     is_monitored: bool = eqx.field(static=True, default=False)
+    inside: tuple["Term", ...] = ()
+
+    @property
+    def logged(self) -> tuple["Term", ...]:
+        """What is logged: the term itself, or each of the terms inside."""
+        if not self.inside:
+            return (self,)
+        alone = len(self.inside) == 1 and self.name != ""
+        return tuple(
+            term._with(
+                name="/".join(filter(None, (self.name, "" if alone else term.name))),
+                weight=product(self.weight, term.weight),
+                weight_in_part=product(self.weight_in_part, term.weight_in_part),
+                is_monitored=self.is_monitored or term.is_monitored,
+            )
+            for term in self.inside
+        )
 
     def part_of(self, name: str, weight: Any = 1.0) -> "Term":
         """Return the term as part of a sum, with a name in front and times a weight."""
@@ -49,9 +68,16 @@ class Term(eqx.Module):
         return self._with(
             name=full,
             weight=product(weight, self.weight),
-            # What a part monitors is none of its value.
-            weight_in_part=0.0 if self.is_monitored else self.weight,
+            weight_in_part=self._counting_weight,
+            inside=tuple(
+                term._with(weight_in_part=term._counting_weight) for term in self.inside
+            ),
         )
+
+    @property
+    def _counting_weight(self) -> Any:
+        """The weight, 0 for a term that is only monitored: it adds nothing."""
+        return 0.0 if self.is_monitored else self.weight
 
     def part_alone(self) -> "Term":
         """Return the term with its weight within the part alone."""

@@ -1,5 +1,6 @@
 """From terms and signals to the loss and its terms."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -16,8 +17,8 @@ from korvax_eqx._tree import take_arrays
 
 from ._call import call_rows
 from ._devices import whole_samples
-from ._piece import finished, weighted
-from ._plan import Branch, active, steps_of, tree_of
+from ._piece import each_value, finished, weighted
+from ._plan import Branch, active, parts_of, steps_of, tree_of
 from ._rows import Layout, RowTargets, RowTerms
 from ._total import column_means, total
 from ._walk import compared, main_array, targets_of
@@ -32,14 +33,17 @@ def evaluate(
     y: Float[Array, "*channels n_samples"] | None,
     lengths: Int[Array, "*channels"] | None,
     wants: Wants,
-) -> tuple[Float[Array, ""], list[Float[Array, ""]]]:
-    """Return the weighted sum of terms and, if wanted, each without its weight."""
+) -> tuple[Float[Array, ""], list[list[Float[Array, ""]]]]:
+    """Return the weighted sum of terms and, if wanted, each without its weight.
+
+    A term that joins others has a value for each of them, any other term has one.
+    """
     groups, whole = _split(terms, lengths)
     lengths = _counted(groups, x, lengths)
     if wants == "total":
         groups, whole = [_needed(group) for group in groups], _needed(whole)
     value: Array = jnp.zeros((), x.dtype)
-    found: dict[int, Array] = {}
+    found: dict[int, list[Array]] = {}
     for group in filter(None, groups):
         kept: list[Any] = []
         tree = tree_of(group, kept)
@@ -58,8 +62,10 @@ def evaluate(
         rows = tuple(_flat(whole_samples(r), len(lead)) for r in rows)
         more, values = _of_rows(tree, Fixed(layout), rows, Fixed(wants))
         value = value + more
-        numbers = [end.number for end in tree.all_ends()]
-        found.update(zip(numbers, values, strict=False))
+        rest = iter(values)
+        for end in tree.all_ends():
+            n_values = len(terms[end.number].logged)
+            found[end.number] = list(itertools.islice(rest, n_values))
     if whole:
         kept = []
         tree = tree_of(whole, kept)
@@ -68,9 +74,9 @@ def evaluate(
         columns = compared(tree, Signals(x), target, own)
         for end in tree.all_ends():
             means = tuple(jnp.mean(c).astype(x.dtype) for c in columns[end.number])
-            found[end.number] = finished(end, means)
+            found[end.number] = each_value(end, means)
             if not end.is_monitored:
-                value = value + weighted(found[end.number], end.weight)
+                value = value + weighted(finished(end, means), end.weight)
     if wants == "total":
         return value, []
     return value, [found[i] for i in range(len(terms))]
@@ -151,7 +157,7 @@ def _split(
     groups: dict[bool, _Numbered] = {}
     whole: _Numbered = []
     for number, term in enumerate(terms):
-        parts = [*steps_of(term), term.loss]
+        parts = parts_of(term)
         for part in parts:
             if part.scope not in SCOPES:
                 rule = f"must be one of {', '.join(map(repr, SCOPES))}"
@@ -207,6 +213,8 @@ def _is_long_enough(
             n = step.samples_left(n)
         else:
             n = step.frames_of(x, n)
+    for other in term.inside:
+        is_enough &= _is_long_enough(other, x, n)
     if all(step.makes_signals for step in steps):
         return is_enough & (n > 0)
     return is_enough & (n >= term.loss.least_frames)

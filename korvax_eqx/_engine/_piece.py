@@ -268,9 +268,11 @@ class Piece:
             if self._is_silent(number):
                 continue
             if fn.seed == "weights":
-                parts.append(weighted(jnp.sum(own[0]), ends[number].weight))
+                value = finished(ends[number], tuple(map(jnp.sum, own)))
+                parts.append(weighted(value, ends[number].weight))
             elif fn.seed == "slopes" and self.is_all and not end.loss.is_of_batch:
-                parts.append(weighted(jnp.sum(own[0]), end.weight))
+                value = finished(end, tuple(map(jnp.sum, own)))
+                parts.append(weighted(value, end.weight))
             elif fn.seed == "slopes" and self.is_all and end.loss.is_of_batch:
                 # All rows are here: no slopes are needed, which a pass before made.
                 n: Any = self.n_rows
@@ -361,7 +363,17 @@ def _folded_kept(kept: Array, n_rows: int, signals: Array) -> Array:
 
 
 def finished(end: End, means: tuple[Array, ...]) -> Array:
-    return end.loss.finish(means) if end.loss.is_of_batch else means[0]
+    """Return the value of a term, without its weight."""
+    if end.inside is None:
+        return end.loss.finish(means) if end.loss.is_of_batch else means[0]
+    pairs = zip(end.joined_ends, means, strict=True)
+    values = [weighted(m, own.weight) for own, m in pairs if not own.is_monitored]
+    return sum(values, jnp.zeros_like(means[0]))
+
+
+def each_value(end: End, means: tuple[Array, ...]) -> list[Array]:
+    """Return the value of a term, or of each of those that its loss joins."""
+    return [finished(end, means)] if end.inside is None else list(means)
 
 
 def weighted(value: Array, weight: Any) -> Array:

@@ -21,6 +21,7 @@ class End(eqx.Module):
     - `number`: of the term.
     - `slot`: which of the kept targets it compares with; `None` if the target takes the
         path itself.
+    - `inside`: the tree of the terms that the loss joins, if any.
     """
 
     loss: Any
@@ -30,6 +31,19 @@ class End(eqx.Module):
     is_monitored: bool = eqx.field(static=True)
     number: int = eqx.field(static=True)
     slot: int | None = eqx.field(static=True)
+    inside: "Branch | None" = None
+
+    @property
+    def joined_ends(self) -> "list[End]":
+        """The ends of the terms that the loss joins, in their order."""
+        return [] if self.inside is None else self.inside.all_ends()
+
+    @property
+    def n_columns(self) -> int:
+        """How many values a row has."""
+        if self.inside is not None:
+            return len(self.joined_ends)
+        return self.loss.n_sums if self.loss.is_of_batch else 1
 
 
 class Branch(eqx.Module):
@@ -46,7 +60,8 @@ class Branch(eqx.Module):
 
     def all_steps(self) -> list[Any]:
         own = [] if self.step is None else [self.step]
-        return own + [s for branch in self.branches for s in branch.all_steps()]
+        joined = [end.inside for end in self.ends if end.inside is not None]
+        return own + [s for b in (*self.branches, *joined) for s in b.all_steps()]
 
     def at(self, address: tuple[int, ...]) -> "Branch":
         return self.branches[address[0]].at(address[1:]) if address else self
@@ -71,8 +86,13 @@ class _Growing:
 def active(terms: Sequence[Term]) -> list[Term]:
     """Return the terms that are not left out, with names that are all different."""
     some = [term for term in terms if term.is_monitored or not is_off(term.weight)]
-    names = unique_names([term.name for term in some])
-    return [t.called(n) for t, n in zip(some, names, strict=True)]
+    return with_unique_names(some)
+
+
+def with_unique_names(terms: Sequence[Term]) -> list[Term]:
+    """Return the terms with names that are all different."""
+    names = unique_names([term.name for term in terms])
+    return [t.called(n) for t, n in zip(terms, names, strict=True)]
 
 
 def tree_of(terms: Sequence[tuple[int, Term]], kept: list[Any] | None = None) -> Branch:
@@ -86,13 +106,20 @@ def tree_of(terms: Sequence[tuple[int, Term]], kept: list[Any] | None = None) ->
         if term.target is not None and kept is not None:
             slot = _place_of(term.target, kept)
         own = term.loss, term.weight, term.gate, term.piece_size, term.is_monitored
-        place.ends.append(End(*own, number, slot))
+        inside = tree_of(list(enumerate(term.inside))) if term.inside else None
+        place.ends.append(End(*own, number, slot, inside))
     return root.done()
 
 
 def steps_of(term: Term) -> list[Any]:
     """Return the path of a term with composed steps as their parts."""
     return [part for step in term.path for part in step.path]
+
+
+def parts_of(term: Term) -> list[Any]:
+    """Return steps and loss of a term, and of those inside."""
+    inner = [part for other in term.inside for part in parts_of(other)]
+    return [*steps_of(term), term.loss, *inner]
 
 
 def _place_of(target: Any, kept: list[Any]) -> int:

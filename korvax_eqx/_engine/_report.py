@@ -8,22 +8,24 @@ from jaxtyping import Array, Float
 from korvax_eqx._data import Term, Terms
 
 from ._piece import weighted
+from ._plan import with_unique_names
 
 Scalars = dict[str, Float[Array, ""]]
 
 
 def reported(
-    terms: Sequence[Term], values: Sequence[Float[Array, ""]], has_parts: bool
+    terms: Sequence[Term], values: Sequence[Sequence[Float[Array, ""]]], has_parts: bool
 ) -> Terms:
     """Return the terms of a loss.
 
     **Arguments:**
 
     - `terms`: those that are evaluated, with names that are all different.
-    - `values`: of each, without its weight.
+    - `values`: of each, without its weight; several of a term that joins others.
     - `has_parts`: whether terms are called after parts.
     """
-    pairs = list(zip(terms, values, strict=True))
+    terms = with_unique_names([one for term in terms for one in term.logged])
+    pairs = list(zip(terms, [v for own in values for v in own], strict=True))
     own = {term.name: _counted(term, value) for term, value in pairs}
     unweighted = {term.name: value for term, value in pairs}
     if not has_parts:

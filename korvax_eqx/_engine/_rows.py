@@ -18,7 +18,7 @@ from korvax_eqx._tree import Skeleton
 from ._functions import Arrays, Kinds, RowFunction, Wrt
 from ._layout import Layout, lengths_for
 from ._loop import pieces_of
-from ._piece import Piece, finished, weighted
+from ._piece import Piece, each_value, finished, weighted
 from ._plan import Branch, End
 from ._walk import main_array, targets_of
 
@@ -61,7 +61,7 @@ class RowTerms(RowFunction):
     @functools.cached_property
     def sizes(self) -> dict[int, int]:
         """How many columns each term has."""
-        return {e.number: e.loss.n_sums if e.loss.is_of_batch else 1 for e in self.ends}
+        return {end.number: end.n_columns for end in self.ends}
 
     @property
     def n_columns(self) -> int:
@@ -126,20 +126,25 @@ class RowTerms(RowFunction):
         return dataclasses.replace(self, seed="cotangents", wrt=wrt)
 
     def terms(self, shared: Arrays, means: Array) -> list[Array]:
-        """Return the terms without weights, given the means over rows of columns."""
-        return [value for _, value in self._terms(shared, means)]
+        """Return the terms without weights, given the means over rows of columns.
 
-    def _terms(self, shared: Arrays, means: Array) -> Iterator[tuple[End, Array]]:
+        A loss that joins several terms has one value for each of them.
+        """
+        ends = self._columns(shared, means)
+        return [value for end, own in ends for value in each_value(end, own)]
+
+    def _columns(
+        self, shared: Arrays, means: Array
+    ) -> Iterator[tuple[End, tuple[Array, ...]]]:
         rest = iter(means)
         for end in self.skeleton.filled(shared).all_ends():
-            own = tuple(itertools.islice(rest, self.sizes[end.number]))
-            yield end, finished(end, own)
+            yield end, tuple(itertools.islice(rest, self.sizes[end.number]))
 
     def total(self, shared: Arrays, means: Array) -> Array:
         """Return the weighted sum of the terms."""
         terms = [
-            weighted(term, end.weight)
-            for end, term in self._terms(shared, means)
+            weighted(finished(end, own), end.weight)
+            for end, own in self._columns(shared, means)
             if not end.is_monitored
         ]
         return sum(terms, jnp.zeros((), means.dtype))

@@ -1,5 +1,6 @@
 """Taking signals along a path, on the rows of one piece or on a whole batch."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
@@ -41,11 +42,19 @@ def values_of(end: End, x: Data, y: Data) -> tuple[Array, ...]:
     """Return what a term is made of: its values, or the sums of a loss of the batch."""
     if isinstance(x, Spectra) and isinstance(y, Spectra):
         x, y = x.cut(), y.cut()
+    if end.inside is not None:
+        return tuple(end.loss.joined(inside_of(end, x, y)))
     if end.loss.is_of_batch:
         return tuple(end.loss.sums(x, y))
     values = jnp.asarray(end.loss.values(x, y))
     end.loss.check(x, values)
     return (values,)
+
+
+def inside_of(end: End, x: Data, y: Data) -> list[tuple[End, Data, Data]]:
+    """Return the ends of the terms that a loss joins, with the signals there."""
+    assert end.inside is not None
+    return sorted(reached(end.inside, x, y), key=lambda found: found[0].number)
 
 
 def main_array(data: Data) -> Array:
@@ -74,14 +83,20 @@ def compared(
 
     `kept` are the targets that took their path before. `y` is `None` if all did.
     """
+    ends = reached(branch, x, y, kept)
+    return {end.number: values_of(end, *data) for end, *data in ends}
+
+
+def reached(
+    branch: Branch, x: Data, y: Data | None, kept: tuple[Array, ...] = ()
+) -> Iterator[tuple[End, Data, Data]]:
+    """Yield the ends at and behind a branch, with the signals that get there."""
     if branch.step is not None:
         x = step_on(branch.step, x)
         y = None if y is None else step_on(branch.step, y)
-    found: dict[int, tuple[Array, ...]] = {}
     for end in branch.ends:
         other = y if end.slot is None else like(x, kept[end.slot])
         assert other is not None
-        found[end.number] = values_of(end, x, other)
+        yield end, x, other
     for inner in branch.branches:
-        found.update(compared(inner, x, y, kept))
-    return found
+        yield from reached(inner, x, y, kept)

@@ -10,6 +10,7 @@ from korvax_eqx._composites._balancer import GradientBalancer
 from korvax_eqx._composites._mapped import MappedLoss
 from korvax_eqx._composites._mrstft import MRSTFTLoss
 from korvax_eqx._composites._multi_resolution import MultiResolutionLoss
+from korvax_eqx._composites._permutation_invariant import PermutationInvariantLoss
 from korvax_eqx._composites._pitch_transport import PitchTransportLoss
 from korvax_eqx._composites._random_subset import RandomSubsetLoss
 from korvax_eqx._composites._smooth_mrstft import SmoothMRSTFTLoss
@@ -142,6 +143,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "EnergyDecayLoss": EnergyDecayLoss,
         "MappedLoss": MappedLoss,
         "MultiResolutionLoss": MultiResolutionLoss,
+        "PermutationInvariantLoss": PermutationInvariantLoss,
         "RandomSubsetLoss": RandomSubsetLoss,
         "SumLoss": SumLoss,
         "AWeightingFilter": AWeightingFilter,

@@ -1,0 +1,170 @@
+"""Matching the sources of estimates with those of targets, for several terms."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NoReturn
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from korvax_eqx._core._loss import AbstractLoss
+from korvax_eqx._core._steps import Scope
+from korvax_eqx._data import Signals, Spectra, Term
+from korvax_eqx._engine._piece import weighted
+from korvax_eqx._engine._plan import End, active, parts_of
+from korvax_eqx._engine._walk import Data, values_of
+from korvax_eqx._messages import refuse
+from korvax_eqx._names import AbstractOfFunction, name_of, snake_name
+from korvax_eqx._numerics._assignment import least_cost
+
+from ._parts import terms_of
+
+Reached = Sequence[tuple[End, Data, Data]]
+
+
+class Matching(eqx.Module):
+    """Joins terms of sources: those of estimates in the order that costs least."""
+
+    scope: ClassVar[Scope] = "channels"
+    base_name: ClassVar[str] = "AbstractWaveformLoss"
+    is_of_batch: ClassVar[bool] = False
+
+    def joined(self, ends: Reached) -> list[Float[Array, "*rows"]]:
+        """Return the mean over sources of each term, in the best order."""
+        # Which target belongs to each estimate: targets are rarely differentiated, and
+        # so they are put in order.
+        targets = jnp.argsort(self.order(ends), axis=-1)
+        values = []
+        for end, x, y in ends:
+            (value,) = values_of(end, x, _taken(y, targets))
+            values.append(_gated(end, jnp.mean(value, axis=-1)))
+        return values
+
+    def order(self, ends: Reached) -> Int[Array, "*rows n_sources"]:
+        """Return the number of the estimate that belongs to each target."""
+        costs: Any = 0.0
+        for reached in ends:
+            end, x, y = _constant(reached)
+            if end.is_monitored:
+                continue
+            (value,) = values_of(end, *_pairs(x, y))
+            costs = costs + weighted(_gated(end, value), end.weight)
+        return least_cost(costs)
+
+
+class OfOnePair(AbstractOfFunction):
+    """A function of one estimate and one target, applied to each pair of a batch."""
+
+    fn: Callable[..., Any]
+    scope: ClassVar[Scope] = "signal"
+    base_name: ClassVar[str] = "AbstractWaveformLoss"
+    is_of_batch: ClassVar[bool] = False
+
+    def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
+        if x.n_samples is not None:
+            raise ValueError(
+                f"`lengths` cannot be combined with `{name_of(self)}`: a function does "
+                "not see where signals end. Derive a class from "
+                "`AbstractWaveformLoss`."
+            )
+        fn: Callable[..., Any] = self.fn
+        for _ in x.x.shape[:-1]:
+            fn = jax.vmap(fn)
+        return fn(x.x, y.x)
+
+    def check(self, x: Any, values: Array) -> None:
+        shape = values.shape[x.x.ndim - 1 :]
+        if shape:
+            raise ValueError(
+                f"The loss `{name_of(self)}` must return a scalar. Got the shape "
+                f"{shape}. It is called with one estimate and one target."
+            )
+
+
+def pairwise_terms(owner: str, loss: Any, key: PRNGKeyArray | None) -> tuple[Term, ...]:
+    """Return the terms of a loss that compares two signals at a time.
+
+    **Raises:** `ValueError` for one that does not.
+    """
+    if not isinstance(loss, AbstractLoss):
+        return (Term((), OfOnePair(loss), name=snake_name(loss)),)
+    terms = active(terms_of(loss, key))
+    for term in terms:
+        if term.target is not None:
+            _refuse(owner, loss, "it has its target already, which `bind` was given")
+        for part in parts_of(term):
+            name = name_of(part)
+            if part.scope == "channels":
+                _refuse(owner, loss, f"`{name}` mixes the axis of sources")
+            if part.scope == "batch":
+                _refuse(
+                    owner,
+                    loss,
+                    f"`{name}` is a function that sees the whole batch: derive a class "
+                    f"from `{part.base_name}`",
+                )
+        if term.loss.is_of_batch:
+            name = name_of(term.loss)
+            _refuse(owner, loss, f"`{name}` mixes the signals of a batch")
+    return tuple(terms)
+
+
+def _refuse(owner: str, loss: Any, why: str) -> NoReturn:
+    rule = "compare two signals at a time"
+    refuse(owner, "loss", rule, f"`{name_of(loss)}`", f"In it, {why}.")
+
+
+def _gated(end: End, value: Array) -> Array:
+    if end.gate is None:
+        return value
+    return jnp.where(end.gate, value, jnp.zeros_like(value))
+
+
+def _constant(tree: Any) -> Any:
+    arrays, rest = eqx.partition(tree, eqx.is_array)
+    return eqx.combine(jax.lax.stop_gradient(arrays), rest)
+
+
+def _pairs(x: Data, y: Data) -> tuple[Data, Data]:
+    """Return all pairs of sources: an axis of estimates, then one of targets."""
+    return _repeated(x, 0), _repeated(y, 1)
+
+
+def _repeated(data: Data, before: int) -> Data:
+    """Repeat what each source has along a new axis after that of sources, or before."""
+
+    def fn(array: Array, n_own: int) -> Array:
+        axis = array.ndim - n_own - before
+        n_sources = array.shape[array.ndim - n_own - 1]
+        shape = (*array.shape[:axis], n_sources, *array.shape[axis:])
+        return jnp.broadcast_to(jnp.expand_dims(array, axis), shape)
+
+    return _changed(data, fn)
+
+
+def _taken(data: Data, numbers: Int[Array, "*rows n_sources"]) -> Data:
+    """Return other sources in place of each, given their numbers."""
+
+    def fn(array: Array, n_own: int) -> Array:
+        axis = array.ndim - n_own - 1
+        index = numbers.reshape(*numbers.shape, *(1,) * n_own)
+        taken = array
+        for number in range(array.shape[axis]):
+            # A gather is slow on CPU, and its transpose is on accelerators, too.
+            one = jax.lax.index_in_dim(array, number, axis)
+            taken = jnp.where(index == number, one, taken)
+        return taken
+
+    return _changed(data, fn)
+
+
+def _changed(data: Data, fn: Callable[[Array, int], Array]) -> Data:
+    """Apply a function to arrays, given how many axes of them are no rows."""
+    if isinstance(data, Signals):
+        n = data.n_samples
+        return Signals(fn(data.x, 1), None if n is None else fn(n, 0))
+    n, order = data.n_frames, data.order
+    n = None if n is None else fn(n, 0)
+    order = None if order is None else fn(order, 2)
+    return Spectra(fn(data.S, 2), n, data.n_whole, order)
