@@ -109,7 +109,10 @@ def stable_audio(
             owner, fft_sizes=fft_sizes, hop_sizes=hop_sizes, win_lengths=win_lengths
         )
         loss = MultiResolutionLoss(
-            [magnitudes(*size, window, floor=floor) for size in sizes],
+            [
+                magnitudes(n_fft, hop_length, win_length, window, floor=floor)
+                for n_fft, hop_length, win_length in sizes
+            ],
             **columns_of(terms),
         )
         parts = {
