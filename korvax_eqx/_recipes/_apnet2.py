@@ -54,8 +54,8 @@ def apnet2(
     there, is 0 and left out, as are those of its discriminators. APNet, before it, has
     negated cosines in place of $|w(\cdot)|$. A bin that is nearly 0 has a phase that is
     noise, with a derivative of the reciprocal of its magnitude, and counts as much as
-    every other. Compared with a NumPy version of the formula in float64: values agree
-    within 1e-15, slopes with its central differences within 9e-7.
+    every other. Measured against both projects' functions in float64: values agree
+    within 2e-16 and gradients within 3e-13.
 
     **Arguments:**
 
@@ -97,8 +97,8 @@ def freev(
     `apnet2`, from whose project it comes, with $m = \max(B |X|, 10^{-5})$: nothing is
     added to the magnitudes of the mel bands. Source: BakerBunker/FreeV at 5d16c34,
     `models.py`, `dataset.py`, `train.py`; Lv, Li, Yan, Liu, Xie, Xie (2024), "FreeV:
-    Free lunch for vocoders through pseudo inversed mel filter", Interspeech. Arguments,
-    conventions and measured differences are those of `apnet2`.
+    Free lunch for vocoders through pseudo inversed mel filter", Interspeech.
+    Arguments, conventions and measured differences are those of `apnet2`.
     """
     sizes, bands = (n_fft, hop_size, win_size), (num_mels, fmin, meloss)
     weights = {
