@@ -171,3 +171,11 @@ def test_frames_beyond_an_end_do_not_count():
     alone = [loss(x[i, :n], y[i, :n]) for i, n in enumerate(lengths)]
     value = jax.jit(loss)(x, y, lengths=jnp.asarray(lengths))
     np.testing.assert_allclose(value, np.mean(alone), rtol=1e-5)
+    # Where every ratio is far below that of the silence behind an end.
+    cold = ke.LoudnessRatioLoss(SR, 1, temperature=0.1)
+    value, gradient = jax.value_and_grad(
+        lambda x: cold(x, y, lengths=jnp.asarray(lengths))
+    )(y)
+    alone = [cold(y[i, :n], y[i, :n]) for i, n in enumerate(lengths)]
+    np.testing.assert_allclose(value, np.mean(alone), rtol=1e-5)
+    assert jnp.all(jnp.isfinite(gradient))

@@ -118,10 +118,12 @@ class LoudnessRatioLoss(AbstractWaveformLoss):
             n_frames = _n_frames(y.n_samples, self._hop)
             is_valid = is_within(r.shape[-2], n_frames, n_trailing=1)
             is_valid = is_valid[..., None, :, :]
-        r = r / self.temperature
-        most = lax.stop_gradient(jnp.max(r, (-3, -2, -1), keepdims=True))
-        weights = jnp.where(is_valid, jnp.exp(r - most), 0)
         axes = (-3, -2, -1)
+        r = r / self.temperature
+        # Frames that do not count must not be the largest: all others might vanish.
+        most = jnp.max(jnp.where(is_valid, r, -jnp.inf), axes, keepdims=True)
+        gaps = jnp.where(is_valid, r - lax.stop_gradient(most), -jnp.inf)
+        weights = jnp.exp(gaps)
         value = jnp.sum(weights * r, axes) / jnp.sum(weights, axes)
         value = value * self.temperature
         if self.reduction == "sum":
