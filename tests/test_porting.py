@@ -38,9 +38,19 @@ def run(code, x, y):
 
 def test_page_has_all_projects():
     names = " ".join(str(section.id) for section in SECTIONS)
-    for project in ("auraloss", "sot", "Descript", "EnCodec", "HiFi", "DDSP", "RAVE"):
+    for project in (
+        "auraloss",
+        "sot",
+        "Descript",
+        "EnCodec",
+        "HiFi",
+        "DDSP",
+        "RAVE",
+        "stoi",
+        "PMSQE",
+    ):
         assert project in names
-    assert len(SECTIONS) == 13
+    assert len(SECTIONS) == 15
 
 
 @pytest.mark.filterwarnings("ignore:.*mel bands are empty")

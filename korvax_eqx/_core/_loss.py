@@ -176,12 +176,14 @@ class AbstractWaveformLoss(AbstractLoss):
     A class defines `values`: one number for each signal. `scope` declares what that is:
     `"value"`, sums over samples, each on its own, for which XLA's loops keep nothing;
     `"signal"`, the default, a number of one signal; `"channels"`, of all signals along
-    the axis before the samples.
+    the axis before the samples. `least_samples` is how many samples it needs.
     """
 
     scope: ClassVar[Scope] = "signal"
     base_name: ClassVar[str] = "AbstractWaveformLoss"
     is_of_batch: ClassVar[bool] = False
+    # A signal of fewer samples is too short for the loss.
+    least_samples: ClassVar[int] = 1
 
     @abstractmethod
     def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:

@@ -199,7 +199,7 @@ def _is_long_enough(
         elif not step.makes_signals:
             n = step.frames_of(x, n)
     if all(step.makes_signals for step in steps):
-        return is_enough
+        return is_enough & (n >= term.loss.least_samples)
     return is_enough & (n >= term.loss.least_frames)
 
 

@@ -119,6 +119,7 @@ SPECTRAL_LOSSES = [
     Case("RelativeLoss-L1", lambda: ke.RelativeLoss("L1", 0.0)),
     Case("SpectralConvergenceLoss", lambda: ke.SpectralConvergenceLoss()),
     Case("CumulativeEnergyLoss", lambda: ke.CumulativeEnergyLoss()),
+    Case("PMSQELoss", lambda: ke.PMSQELoss(SAMPLE_RATE, "hann")),
     Case("Transport", lambda: ke.SpectralOptimalTransportLoss()),
     Case("Transport-p1", lambda: ke.SpectralOptimalTransportLoss(p=1)),
     Case("Transport-p1.5", lambda: ke.SpectralOptimalTransportLoss(p=1.5)),
@@ -286,6 +287,8 @@ LEVELS = [
     Case("SISDRLoss-relative", lambda: ke.SISDRLoss(eps_mode="relative")),
     Case("SDSDRLoss-relative", lambda: ke.SDSDRLoss(eps_mode="relative")),
     Case("L1SNRLoss", lambda: ke.L1SNRLoss()),
+    Case("STOILoss", lambda: ke.STOILoss(10000, n_frames=6)),
+    Case("STOILoss-extended", lambda: ke.STOILoss(8000, True, n_frames=6)),
     *(
         Case(
             f"TimeFrequencyLoss-{case.name}",
@@ -425,6 +428,7 @@ RECIPES = [
     Case("flamo_mss", lambda: recipes.flamo_mss(nfft=(256, 128))),
     Case("flamo_mss-magenta", lambda: recipes.flamo_mss(nfft=(256,), form="magenta")),
     Case("cel", lambda: recipes.cel(n_fft=256)),
+    Case("pmsqe", lambda: recipes.pmsqe(SAMPLE_RATE, gain_eq=False)),
     Case("l1snr_db", lambda: recipes.l1snr_db(l1_weight=0.2)),
     Case(
         "l1snr_db_stft",
@@ -725,6 +729,14 @@ OPTIONS = [
             lambda: ke.CumulativeEnergyLoss(("up", "down", "right", "left")),
         ),
     ),
+    Case(
+        "PMSQELoss-options",
+        _of_losses(
+            lambda: ke.PMSQELoss(SAMPLE_RATE, bark_eq=False),
+            lambda: ke.PMSQELoss(SAMPLE_RATE, gain_eq=False, eps=1e-6),
+        ),
+    ),
+    Case("PMSQELoss-16000", lambda: recipes.pmsqe()),
     Case("BatchRelativeLoss-L1", _of_losses(lambda: ke.BatchRelativeLoss("L1"))),
     Case(
         "MeanOverBins-weights",

@@ -255,6 +255,8 @@ def _value(part: Any) -> float:
     transform = ke.Spectrogram(64, 20)
     if isinstance(part, ke.PhaseLoss | ke.RealImaginary | ke.Magnitude):
         transform = ke.STFT(64, 20)
+    if isinstance(part, ke.PMSQELoss):
+        transform = ke.Spectrogram(256, 100)
     if isinstance(part, ke.AbstractLoss):
         return float(part(x, y, key=jax.random.key(0)))
     if isinstance(part, ke.AbstractSpectralLoss | ke.AbstractBatchLoss):

@@ -62,6 +62,7 @@ PEERS: dict[str, set[str]] = {
         "test_power_is_the_formula",
     },
     "test_scales_sums.py": {"test_scale_is_the_formula"},
+    "test_stoi.py": {"test_equals_pystoi"},
     "test_tables_fir.py": {
         "test_a_weighting_taps_equal_auraloss",
         "test_k_weighting_equals_pyloudnorm",
@@ -89,14 +90,24 @@ ELSEWHERE: dict[str, set[str]] = {
     "test_laws_protocol.py": {"test_repeated_use_keeps_no_memory"},
     "test_porting.py": {
         f"test_values_are_equal[{library}]"
-        for library in ("DDSP", "Descript Audio Codec", "EnCodec", "HiFi-GAN", "RAVE")
+        for library in (
+            "DDSP",
+            "Descript Audio Codec",
+            "EnCodec",
+            "HiFi-GAN",
+            "RAVE",
+            "asteroid: PMSQE",
+            "torch-stoi",
+        )
     },
+    "test_pmsqe.py": {"test_equals_asteroid", "test_tables_are_those_of_torch_pesq"},
     "test_recipes_energy.py": {"test_equals_flamo"},
     "test_saving_files.py": {
         "test_a_killed_save_leaves_the_old_file",
         "test_a_path_that_is_no_file_is_not_replaced",
         "test_permissions_and_links_are_kept",
     },
+    "test_stoi.py": {"test_equals_torch_stoi"},
 }
 
 HAS_PEERS = os.environ.get("KORVAX_EQX_PEERS") == "1"
