@@ -72,7 +72,9 @@ def intelligibility(
     values = _of_segments(a, b, n, extended)
     counts = is_within(values.shape[-1], count)
     total = jnp.sum(jnp.where(counts, values, 0), axis=-1)
-    return total / jnp.maximum(count, 1).astype(total.dtype)
+    # NaN of the estimate, which is in all of its samples, also if no frame is kept.
+    nothing = 0 * lax.stop_gradient(lax.index_in_dim(x, 0, axis=-1, keepdims=False))
+    return nothing + total / jnp.maximum(count, 1).astype(total.dtype)
 
 
 def least_samples(n: int) -> int:
@@ -86,7 +88,8 @@ def _is_loud(
     """Return which frames are valid and not too far below the loudest."""
     energy = jnp.sum(jnp.square(lax.stop_gradient(frames)), axis=-1)
     most = jnp.max(energy, axis=-1, keepdims=True)
-    is_loud = energy > most * 10 ** (-_RANGE_DB / 10)
+    # So that frames of NaN are kept.
+    is_loud = ~(energy <= most * 10 ** (-_RANGE_DB / 10))
     if n_samples is None:
         return is_loud
     return is_loud & is_within(energy.shape[-1], (n_samples - FRAME + HOP - 1) // HOP)
