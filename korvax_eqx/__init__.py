@@ -64,6 +64,7 @@ Losses on spectra:
         (L2)
     NormLoss: Frobenius norm of the difference, $\|S_x - S_y\|_F$, of a signal or of a
         frame
+    PMSQELoss: Perceptual metric for speech quality evaluation (PMSQE), after PESQ
     PhaseLoss: Mean of $|w(\varphi_x - \varphi_y)|$ (L1) or its square (L2) of complex
         spectra
     RelativeLoss: Mean of $|S_x - S_y|^p$ divided by the mean of $|S_y|^p$, for each
@@ -102,6 +103,7 @@ Losses on signals:
     SISDRLoss: Negated scale-invariant signal-to-distortion ratio of each signal, in dB
     SmoothMRSTFTLoss: Multi-resolution STFT loss of Schwär and Müller, smooth in pitch
     SNRLoss: Negated signal-to-noise ratio of each signal, in dB
+    STOILoss: Negated short-time objective intelligibility of speech, plain or extended
     SumLoss: Weighted sum of losses on signals, $L(x, y) = \sum_i w_i L_i(x, y)$
     TimeFrequencyLoss: Weighted sum of losses on one time-frequency transform of two
         signals
@@ -288,6 +290,7 @@ from .loss import NormLoss as NormLoss
 from .loss import PermutationInvariantLoss as PermutationInvariantLoss
 from .loss import PhaseLoss as PhaseLoss
 from .loss import PitchTransportLoss as PitchTransportLoss
+from .loss import PMSQELoss as PMSQELoss
 from .loss import RandomSubsetLoss as RandomSubsetLoss
 from .loss import RelativeLoss as RelativeLoss
 from .loss import SDSDRLoss as SDSDRLoss
@@ -298,6 +301,7 @@ from .loss import SpectralConvergenceLoss as SpectralConvergenceLoss
 from .loss import SpectralL1SNRLoss as SpectralL1SNRLoss
 from .loss import SpectralLevelLoss as SpectralLevelLoss
 from .loss import SpectralOptimalTransportLoss as SpectralOptimalTransportLoss
+from .loss import STOILoss as STOILoss
 from .loss import SumLoss as SumLoss
 from .loss import TimeFrequencyLoss as TimeFrequencyLoss
 from .loss import WaveformLoss as WaveformLoss

@@ -20,6 +20,7 @@ from ._losses._elementwise import ElementwiseLoss as ElementwiseLoss
 from ._losses._elementwise import elementwise_loss as elementwise_loss
 from ._losses._norm import NormLoss as NormLoss
 from ._losses._phase import PhaseLoss as PhaseLoss
+from ._losses._pmsqe import PMSQELoss as PMSQELoss
 from ._losses._relative import BatchRelativeLoss as BatchRelativeLoss
 from ._losses._relative import RelativeLoss as RelativeLoss
 from ._losses._spectral_convergence import (
@@ -50,6 +51,7 @@ from ._time_domain._loudness_ratio import LoudnessRatioLoss as LoudnessRatioLoss
 from ._time_domain._sd_sdr import SDSDRLoss as SDSDRLoss
 from ._time_domain._si_sdr import SISDRLoss as SISDRLoss
 from ._time_domain._snr import SNRLoss as SNRLoss
+from ._time_domain._stoi import STOILoss as STOILoss
 from ._time_domain._waveform import WaveformLoss as WaveformLoss
 from ._time_domain._wsdr import WSDRLoss as WSDRLoss
 from ._types import LossFn as LossFn

@@ -41,6 +41,7 @@ from ._recipes._parallel_wavegan import denoiser as denoiser
 from ._recipes._parallel_wavegan import hifigan_mel as hifigan_mel
 from ._recipes._parallel_wavegan import parallel_wavegan as parallel_wavegan
 from ._recipes._parallel_wavegan import parallel_wavegan_mel as parallel_wavegan_mel
+from ._recipes._pmsqe import pmsqe as pmsqe
 from ._recipes._rave import rave as rave
 from ._recipes._smooth import smooth_auraloss as smooth_auraloss
 from ._recipes._smooth import smooth_paper as smooth_paper

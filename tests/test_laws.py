@@ -97,6 +97,7 @@ DECLARED = {
     "has_parts",
     "is_of_batch",
     "least_frames",
+    "least_samples",
     "path",
     "samples_left",
     "scope",

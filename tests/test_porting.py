@@ -38,7 +38,17 @@ def run(code, x, y):
 
 def test_page_has_all_projects():
     names = " ".join(str(section.id) for section in SECTIONS)
-    for project in ("auraloss", "sot", "Descript", "EnCodec", "HiFi", "DDSP", "RAVE"):
+    for project in (
+        "auraloss",
+        "sot",
+        "Descript",
+        "EnCodec",
+        "HiFi",
+        "DDSP",
+        "RAVE",
+        "stoi",
+        "PMSQE",
+    ):
         assert project in names
     for project in ("torch-l1-snr", "torch-log-wmse", "sound-separation", "DCUNet"):
         assert project in names

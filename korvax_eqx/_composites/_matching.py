@@ -29,6 +29,7 @@ class Matching(eqx.Module):
     scope: ClassVar[Scope] = "channels"
     base_name: ClassVar[str] = "AbstractWaveformLoss"
     is_of_batch: ClassVar[bool] = False
+    least_samples: ClassVar[int] = 1
 
     def joined(self, ends: Reached) -> list[Float[Array, "*rows"]]:
         """Return the mean over sources of each term, in the best order."""
@@ -60,6 +61,7 @@ class OfOnePair(AbstractOfFunction):
     scope: ClassVar[Scope] = "signal"
     base_name: ClassVar[str] = "AbstractWaveformLoss"
     is_of_batch: ClassVar[bool] = False
+    least_samples: ClassVar[int] = 1
 
     def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
         if x.n_samples is not None:

@@ -192,12 +192,15 @@ class AbstractWaveformLoss(AbstractLoss):
     A class defines `values`: one number per signal. `scope` declares what that number
     depends on: `"signal"` (default), one signal; `"value"`, sums of a function of
     single samples, which need no memory for intermediate arrays; `"channels"`, all
-    signals along the axis before the samples.
+    signals along the axis before the samples. `least_samples` is how many samples the
+    loss needs.
     """
 
     scope: ClassVar[Scope] = "signal"
     base_name: ClassVar[str] = "AbstractWaveformLoss"
     is_of_batch: ClassVar[bool] = False
+    # A signal of fewer samples is too short for the loss.
+    least_samples: ClassVar[int] = 1
 
     @abstractmethod
     def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:

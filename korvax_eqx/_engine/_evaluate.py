@@ -216,7 +216,7 @@ def _is_long_enough(
     for other in term.inside:
         is_enough &= _is_long_enough(other, x, n)
     if all(step.makes_signals for step in steps):
-        return is_enough & (n > 0)
+        return is_enough & (n >= term.loss.least_samples)
     return is_enough & (n >= term.loss.least_frames)
 
 

@@ -21,6 +21,7 @@ from korvax_eqx._losses._cumulative_energy import CumulativeEnergyLoss
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._losses._norm import NormLoss
 from korvax_eqx._losses._phase import PhaseLoss
+from korvax_eqx._losses._pmsqe import PMSQELoss
 from korvax_eqx._losses._relative import BatchRelativeLoss, RelativeLoss
 from korvax_eqx._losses._spectral_convergence import (
     BatchSpectralConvergenceLoss,
@@ -72,6 +73,7 @@ from korvax_eqx._time_domain._loudness_ratio import LoudnessRatioLoss
 from korvax_eqx._time_domain._sd_sdr import SDSDRLoss
 from korvax_eqx._time_domain._si_sdr import SISDRLoss
 from korvax_eqx._time_domain._snr import SNRLoss
+from korvax_eqx._time_domain._stoi import STOILoss
 from korvax_eqx._time_domain._waveform import WaveformLoss
 from korvax_eqx._time_domain._wsdr import WSDRLoss
 from korvax_eqx._transforms._chroma import Chroma
@@ -109,6 +111,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "MelSpectrogram": MelSpectrogram,
         "NormLoss": NormLoss,
         "OneSidedPower": OneSidedPower,
+        "PMSQELoss": PMSQELoss,
         "PhaseLoss": PhaseLoss,
         "PitchTransportLoss": PitchTransportLoss,
         "Power": Power,
@@ -137,6 +140,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "SNRLoss": SNRLoss,
         "SISDRLoss": SISDRLoss,
         "SDSDRLoss": SDSDRLoss,
+        "STOILoss": STOILoss,
         "L1SNRLoss": L1SNRLoss,
         "WSDRLoss": WSDRLoss,
         "LoudnessRatioLoss": LoudnessRatioLoss,

@@ -132,6 +132,7 @@ SPECTRAL_LOSSES = [
         lambda: ke.SpectralConvergenceLoss(reference="estimate"),
     ),
     Case("CumulativeEnergyLoss", lambda: ke.CumulativeEnergyLoss()),
+    Case("PMSQELoss", lambda: ke.PMSQELoss(SAMPLE_RATE, "hann")),
     Case("Transport", lambda: ke.SpectralOptimalTransportLoss()),
     Case("Transport-p1", lambda: ke.SpectralOptimalTransportLoss(p=1)),
     Case("Transport-p1.5", lambda: ke.SpectralOptimalTransportLoss(p=1.5)),
@@ -332,6 +333,8 @@ LEVELS = [
     Case("WSDRLoss", lambda: ke.WSDRLoss(), n_channels=2),
     Case("LoudnessRatioLoss", lambda: ke.LoudnessRatioLoss(3400, 2, 0.4, 0.8)),
     Case("L1SNRLoss", lambda: ke.L1SNRLoss()),
+    Case("STOILoss", lambda: ke.STOILoss(10000, n_frames=6)),
+    Case("STOILoss-extended", lambda: ke.STOILoss(8000, True, n_frames=6)),
     *(
         Case(
             f"TimeFrequencyLoss-{case.name}",
@@ -489,6 +492,7 @@ RECIPES = [
     Case("flamo_edc", lambda: recipes.flamo_edc(clip=True)),
     Case("flamo_edr", lambda: recipes.flamo_edr(SAMPLE_RATE, nfft=256)),
     Case("cel", lambda: recipes.cel(n_fft=256)),
+    Case("pmsqe", lambda: recipes.pmsqe(SAMPLE_RATE, gain_eq=False)),
     Case("l1snr_db", lambda: recipes.l1snr_db(l1_weight=0.2)),
     Case(
         "l1snr_db_stft",
@@ -832,6 +836,14 @@ OPTIONS = [
             lambda: ke.CumulativeEnergyLoss(("up", "down", "right", "left")),
         ),
     ),
+    Case(
+        "PMSQELoss-options",
+        _of_losses(
+            lambda: ke.PMSQELoss(SAMPLE_RATE, bark_eq=False),
+            lambda: ke.PMSQELoss(SAMPLE_RATE, gain_eq=False, eps=1e-6),
+        ),
+    ),
+    Case("PMSQELoss-16000", lambda: recipes.pmsqe()),
     Case("BatchRelativeLoss-L1", _of_losses(lambda: ke.BatchRelativeLoss("L1"))),
     Case(
         "MeanOverBins-weights",

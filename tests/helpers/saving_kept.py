@@ -256,6 +256,8 @@ def _value(part: Any) -> float:
     of_complex = ke.PhaseLoss | ke.RealImaginary | ke.Magnitude | ke.PowerCompression
     if isinstance(part, of_complex):
         transform = ke.STFT(64, 20)
+    if isinstance(part, ke.PMSQELoss):
+        transform = ke.Spectrogram(256, 100)
     if isinstance(part, ke.AbstractLoss):
         return float(part(x, y, key=jax.random.key(0)))
     if isinstance(part, ke.AbstractSpectralLoss | ke.AbstractBatchLoss):

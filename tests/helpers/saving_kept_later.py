@@ -129,6 +129,11 @@ PARTS: dict[str, tuple[Callable[[], Any], float]] = {
     ),
     "SpectralL1SNRLoss": (lambda: ke.SpectralL1SNRLoss(), -12.28385),
     "SpectralLevelLoss": (lambda: ke.SpectralLevelLoss(lmin=-50.0), 0.003097193),
+    "PMSQELoss": (
+        lambda: ke.PMSQELoss(8000, ("tukey", 0.5), bark_eq=False, eps=1e-8),
+        0.0232514888,
+    ),
+    "STOILoss": (lambda: ke.STOILoss(2000, True, n_frames=9), -0.99242502),
     "WaveformLoss": (lambda: ke.WaveformLoss("L2"), 0.005834951),
     "ESRLoss": (lambda: ke.ESRLoss(), 0.01056249),
     "DCLoss": (lambda: ke.DCLoss(1e-6), 4.498596e-07),
@@ -236,6 +241,7 @@ RECIPES: dict[str, tuple[Callable[[], Any], float]] = {
     ),
     "flamo_edc": (lambda: recipes.flamo_edc(clip=True), 0.06308146093),
     "flamo_edr": (lambda: recipes.flamo_edr(8000, nfft=256), 0.1705036451),
+    "pmsqe": (lambda: recipes.pmsqe(8000, gain_eq=False), 0.008773157793663241),
     "l1snr_db": (lambda: recipes.l1snr_db(l1_weight=0.1), -8.29914246),
     "l1snr_db_stft": (
         lambda: recipes.l1snr_db_stft(**N_FFTS, use_regularization=True),

@@ -71,6 +71,7 @@ PEERS: dict[str, set[str]] = {
         "test_power_is_the_formula",
     },
     "test_scales_sums.py": {"test_scale_is_the_formula"},
+    "test_stoi.py": {"test_equals_pystoi"},
     "test_tables_fir.py": {
         "test_a_weighting_taps_equal_auraloss",
         "test_k_weighting_equals_pyloudnorm",
@@ -103,9 +104,10 @@ ELSEWHERE: dict[str, set[str]] = {
             *("DCUNet: weighted signal-to-distortion ratio", "DeepFilterNet"),
             *("Descript Audio Codec", "EnCodec", "GTCRN", "HiFi-GAN"),
             *("NeMo audio codec", "RAVE", "Stable Audio", "Vocos"),
-            "flamo: energy decay",
+            *("asteroid: PMSQE", "flamo: energy decay", "torch-stoi"),
         )
     },
+    "test_pmsqe.py": {"test_equals_asteroid", "test_tables_are_those_of_torch_pesq"},
     "test_recipes_energy.py": {
         "test_equals_flamo",
         "test_equals_flamo_edc",
@@ -117,6 +119,7 @@ ELSEWHERE: dict[str, set[str]] = {
         "test_a_path_that_is_no_file_is_not_replaced",
         "test_permissions_and_links_are_kept",
     },
+    "test_stoi.py": {"test_equals_torch_stoi"},
 }
 
 HAS_PEERS = os.environ.get("KORVAX_EQX_PEERS") == "1"

@@ -1,0 +1,27 @@
+"""Another sample rate, by products of blocks of the signal with a matrix."""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from korvax_eqx._tables._resampling import Resampler
+
+from ._frames import padded
+
+
+def resample(
+    x: Float[Array, "*rows n_samples"], resampler: Resampler, n_out: int
+) -> Float[Array, "*rows n_out"]:
+    """Return the first `n_out` samples at the other rate; beyond its ends x is 0."""
+    block, n_slots = resampler.block, resampler.n_blocks
+    n = -(-n_out // resampler.matrix.shape[1])
+    length = (n + n_slots - 1) * block
+    x = padded(x, resampler.left, length - resampler.left - x.shape[-1])
+    blocks = lax.reshape(x, (*x.shape[:-1], n + n_slots - 1, block))
+    y = jnp.zeros((), x.dtype)
+    for i in range(n_slots):
+        slot = lax.slice_in_dim(blocks, i, i + n, axis=-2)
+        part = jnp.asarray(resampler.matrix[i * block : (i + 1) * block], x.dtype)
+        y = y + jnp.matmul(slot, part, precision=lax.Precision.HIGHEST)
+    y = y.reshape(*x.shape[:-1], -1)
+    return lax.slice_in_dim(y, 0, n_out, axis=-1)
