@@ -41,6 +41,8 @@ Scales:
     OneSidedPower: Powers, of which those between 0 Hz and half the sample rate count
         twice
     Power: A power of each value: $S^p$, or $(S + \epsilon)^p$, or $\max(S, \epsilon)^p$
+    PowerCompression: Complex spectra with compressed magnitudes, $A^p e^{j\varphi}$,
+        phases kept
     PowerToDB: Powers in decibels: `10 log10(max(amin, S) / max(amin, ref))`
     RealImaginary: The real parts of all bins, then their imaginary parts: twice as many
         bins
@@ -70,6 +72,8 @@ Losses on spectra:
 
 Losses on signals:
 
+    ConsistencyLoss: STFT consistency $L(S, \mathrm{STFT}(\mathrm{STFT}^{-1}(S)))$ of
+        spectra
     DCLoss: Squared offset over power, $m^2 / (\frac1n \sum y^2 + \epsilon)$
     ESRLoss: Error-to-signal ratio $\sum (y - x)^2 / (\sum y^2 + \epsilon)$ of each
         signal
@@ -83,6 +87,8 @@ Losses on signals:
     MultiResolutionLoss: Weighted sum of losses on spectra, for each of several
         transforms
     PitchTransportLoss: Spectral optimal transport on power spectra of valid frames
+    PredictionLoss: A loss on signals, given a prediction of their spectra or of their
+        sub-bands
     RandomSubsetLoss: Some of several losses, drawn with `key`; on average their
         weighted sum
     SDSDRLoss: Negated scale-dependent signal-to-distortion ratio of each signal, in dB
@@ -207,6 +213,7 @@ from ._scales._mel import MelScale as MelScale
 from ._scales._mel import to_mel_scale as to_mel_scale
 from ._scales._one_sided_power import OneSidedPower as OneSidedPower
 from ._scales._power import Power as Power
+from ._scales._power_compression import PowerCompression as PowerCompression
 from ._scales._real_imaginary import RealImaginary as RealImaginary
 from ._scales._weighting import AWeighting as AWeighting
 from ._scales._weighting import BWeighting as BWeighting
@@ -241,6 +248,7 @@ from ._version import __version__ as __version__
 from .loss import BatchRelativeLoss as BatchRelativeLoss
 from .loss import BatchSpectralConvergenceLoss as BatchSpectralConvergenceLoss
 from .loss import BoundLoss as BoundLoss
+from .loss import ConsistencyLoss as ConsistencyLoss
 from .loss import CumulativeEnergyLoss as CumulativeEnergyLoss
 from .loss import DCLoss as DCLoss
 from .loss import ElementwiseLoss as ElementwiseLoss
@@ -255,6 +263,7 @@ from .loss import MultiResolutionLoss as MultiResolutionLoss
 from .loss import NormLoss as NormLoss
 from .loss import PhaseLoss as PhaseLoss
 from .loss import PitchTransportLoss as PitchTransportLoss
+from .loss import PredictionLoss as PredictionLoss
 from .loss import RandomSubsetLoss as RandomSubsetLoss
 from .loss import RelativeLoss as RelativeLoss
 from .loss import SDSDRLoss as SDSDRLoss

@@ -92,6 +92,7 @@ _UNOPTIMISED = {
     "test_losses_phase.py",
     "test_maps.py",
     "test_numerics_vqt.py",
+    "test_predictions.py",
     "test_recipes_laws.py",
     "test_recipes_separation.py",
     "test_recipes_smooth.py",

@@ -6,10 +6,12 @@ from typing import Any
 
 import equinox as eqx
 
+from korvax_eqx._composites._consistency import ConsistencyLoss
 from korvax_eqx._composites._mapped import MappedLoss
 from korvax_eqx._composites._mrstft import MRSTFTLoss
 from korvax_eqx._composites._multi_resolution import MultiResolutionLoss
 from korvax_eqx._composites._pitch_transport import PitchTransportLoss
+from korvax_eqx._composites._prediction import PredictionLoss
 from korvax_eqx._composites._random_subset import RandomSubsetLoss
 from korvax_eqx._composites._smooth_mrstft import SmoothMRSTFTLoss
 from korvax_eqx._composites._sum import SumLoss
@@ -45,6 +47,7 @@ from korvax_eqx._scales._mean_over_bins import MeanOverBins
 from korvax_eqx._scales._mel import MelScale
 from korvax_eqx._scales._one_sided_power import OneSidedPower
 from korvax_eqx._scales._power import Power
+from korvax_eqx._scales._power_compression import PowerCompression
 from korvax_eqx._scales._real_imaginary import RealImaginary
 from korvax_eqx._scales._weighting import (
     AWeighting,
@@ -82,6 +85,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "CWeighting": CWeighting,
         "Chain": Chain,
         "Chroma": Chroma,
+        "ConsistencyLoss": ConsistencyLoss,
         "CumulativeEnergyLoss": CumulativeEnergyLoss,
         "CumulativeSum": CumulativeSum,
         "DWeighting": DWeighting,
@@ -100,7 +104,9 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "PhaseLoss": PhaseLoss,
         "PitchTransportLoss": PitchTransportLoss,
         "Power": Power,
+        "PowerCompression": PowerCompression,
         "PowerToDB": PowerToDB,
+        "PredictionLoss": PredictionLoss,
         "RealImaginary": RealImaginary,
         "RelativeLoss": RelativeLoss,
         "STFT": STFT,

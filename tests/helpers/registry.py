@@ -140,6 +140,9 @@ COMPLEX_SCALES = [
     Case("RealImaginary", lambda: ke.RealImaginary()),
     Case("Magnitude", lambda: ke.Magnitude()),
     Case("Magnitude-floor", lambda: ke.Magnitude(1.0, 1e-6, floor_mode="add")),
+    Case("PowerCompression", lambda: ke.PowerCompression()),
+    Case("PowerCompression-clip", lambda: ke.PowerCompression(0.5, 1e-6)),
+    Case("PowerCompression-add", lambda: ke.PowerCompression(0.3, 1e-12, "add")),
 ]
 COMPLEX_LOSSES = [
     Case("PhaseLoss", lambda: ke.PhaseLoss()),
@@ -368,6 +371,7 @@ RECIPES = [
     Case("audiotools_mel", _recipe("audiotools_mel", 8000, (20, 10), (256, 64))),
     Case("dac_mel", _recipe("dac_mel", 8000, (5, 10), (64, 128))),
     Case("asteroid", _recipe("asteroid", (256, 64), (200, 64), (100, 32))),
+    Case("mp_senet", _recipe("mp_senet", 256, 64, 200)),
 ]
 # These are no means over a batch: `test_recipes_laws` has laws of their own.
 RECIPES_OF_BATCHES = [

@@ -253,8 +253,13 @@ def _value(part: Any) -> float:
     signals = [tone + level * (noise + np.cos(at)) for level in (0.2, 0.3)]
     x, y = (jnp.asarray(s.reshape(2, 2000), dtype) for s in signals)
     transform = ke.Spectrogram(64, 20)
-    if isinstance(part, ke.PhaseLoss | ke.RealImaginary | ke.Magnitude):
+    of_complex = ke.PhaseLoss | ke.RealImaginary | ke.Magnitude | ke.PowerCompression
+    if isinstance(part, of_complex):
         transform = ke.STFT(64, 20)
+    if isinstance(part, ke.ConsistencyLoss | ke.PredictionLoss):
+        is_own = isinstance(part, ke.ConsistencyLoss)
+        S = jnp.conj((part.transform_fn if is_own else part.step_fn)(x))
+        return float(part(S) if is_own else part(S, y))
     if isinstance(part, ke.AbstractLoss):
         return float(part(x, y, key=jax.random.key(0)))
     if isinstance(part, ke.AbstractSpectralLoss | ke.AbstractBatchLoss):
