@@ -78,6 +78,8 @@ Losses on spectra:
 
 Losses on signals:
 
+    ConsistencyLoss: STFT consistency $L(S, \mathrm{STFT}(\mathrm{STFT}^{-1}(S)))$ of
+        spectra
     DCLoss: Squared offset over power, $m^2 / (\frac1n \sum y^2 + \epsilon)$
     EnergyDecayLoss: Mean of $(D_x - D_y)^2$ (L2) or $|D_x - D_y|$ (L1) of decay curves,
         in dB
@@ -97,6 +99,8 @@ Losses on signals:
     PermutationInvariantLoss: A loss of several sources in the order of the targets
         that makes it least
     PitchTransportLoss: Spectral optimal transport on power spectra of valid frames
+    PredictionLoss: A loss on signals, given a prediction of their spectra or of their
+        sub-bands
     RandomSubsetLoss: Some of several losses, drawn with `key`; on average their
         weighted sum
     SDSDRLoss: Negated scale-dependent signal-to-distortion ratio of each signal, in dB
@@ -273,6 +277,7 @@ from ._version import __version__ as __version__
 from .loss import BatchRelativeLoss as BatchRelativeLoss
 from .loss import BatchSpectralConvergenceLoss as BatchSpectralConvergenceLoss
 from .loss import BoundLoss as BoundLoss
+from .loss import ConsistencyLoss as ConsistencyLoss
 from .loss import CumulativeEnergyLoss as CumulativeEnergyLoss
 from .loss import DCLoss as DCLoss
 from .loss import ElementwiseLoss as ElementwiseLoss
@@ -291,6 +296,7 @@ from .loss import PermutationInvariantLoss as PermutationInvariantLoss
 from .loss import PhaseLoss as PhaseLoss
 from .loss import PitchTransportLoss as PitchTransportLoss
 from .loss import PMSQELoss as PMSQELoss
+from .loss import PredictionLoss as PredictionLoss
 from .loss import RandomSubsetLoss as RandomSubsetLoss
 from .loss import RelativeLoss as RelativeLoss
 from .loss import SDSDRLoss as SDSDRLoss

@@ -1,5 +1,6 @@
 """The losses: classes, functions and the types of their parts."""
 
+from ._composites._consistency import ConsistencyLoss as ConsistencyLoss
 from ._composites._mapped import MappedLoss as MappedLoss
 from ._composites._mrstft import MRSTFTLoss as MRSTFTLoss
 from ._composites._mrstft import mrstft_loss as mrstft_loss
@@ -8,6 +9,7 @@ from ._composites._permutation_invariant import (
     PermutationInvariantLoss as PermutationInvariantLoss,
 )
 from ._composites._pitch_transport import PitchTransportLoss as PitchTransportLoss
+from ._composites._prediction import PredictionLoss as PredictionLoss
 from ._composites._random_subset import RandomSubsetLoss as RandomSubsetLoss
 from ._composites._smooth_mrstft import SmoothMRSTFTLoss as SmoothMRSTFTLoss
 from ._composites._smooth_mrstft import smooth_mrstft_loss as smooth_mrstft_loss

@@ -35,6 +35,7 @@ from ._recipes._l1_snr import l1snr_db_multi as l1snr_db_multi
 from ._recipes._l1_snr import l1snr_db_stft as l1snr_db_stft
 from ._recipes._log_wmse import log_wmse as log_wmse
 from ._recipes._mb_melgan import mb_melgan as mb_melgan
+from ._recipes._mp_senet import mp_senet as mp_senet
 from ._recipes._mrstft import mrstft as mrstft
 from ._recipes._nemo import nemo_codec as nemo_codec
 from ._recipes._parallel_wavegan import denoiser as denoiser

@@ -95,6 +95,7 @@ _UNOPTIMISED = {
     "test_maps.py",
     "test_numerics_vqt.py",
     "test_operators.py",
+    "test_predictions.py",
     "test_recipes_laws.py",
     "test_recipes_separation.py",
     "test_recipes_smooth.py",

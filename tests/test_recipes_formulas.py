@@ -181,6 +181,11 @@ CASES = {
             beta=7.0,
         ),
     ),
+    "mp_senet": (lambda: recipes.mp_senet(), originals.mp_senet),
+    "mp_senet-other": (
+        lambda: recipes.mp_senet(256, 64, 200, 0.5),
+        lambda x, y: originals.mp_senet(x, y, (256, 64, 200), 0.5),
+    ),
     "asteroid": (lambda: recipes.asteroid(), originals.asteroid),
     "asteroid-short-windows": (
         lambda: recipes.asteroid((64, 512), (48, 300), (16, 75), alpha=0.3),

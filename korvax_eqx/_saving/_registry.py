@@ -7,11 +7,13 @@ from typing import Any
 import equinox as eqx
 
 from korvax_eqx._composites._balancer import GradientBalancer
+from korvax_eqx._composites._consistency import ConsistencyLoss
 from korvax_eqx._composites._mapped import MappedLoss
 from korvax_eqx._composites._mrstft import MRSTFTLoss
 from korvax_eqx._composites._multi_resolution import MultiResolutionLoss
 from korvax_eqx._composites._permutation_invariant import PermutationInvariantLoss
 from korvax_eqx._composites._pitch_transport import PitchTransportLoss
+from korvax_eqx._composites._prediction import PredictionLoss
 from korvax_eqx._composites._random_subset import RandomSubsetLoss
 from korvax_eqx._composites._smooth_mrstft import SmoothMRSTFTLoss
 from korvax_eqx._composites._sum import SumLoss
@@ -96,6 +98,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "CWeighting": CWeighting,
         "Chain": Chain,
         "Chroma": Chroma,
+        "ConsistencyLoss": ConsistencyLoss,
         "CumulativeEnergyLoss": CumulativeEnergyLoss,
         "CumulativeSum": CumulativeSum,
         "DWeighting": DWeighting,
@@ -117,6 +120,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "Power": Power,
         "PowerCompression": PowerCompression,
         "PowerToDB": PowerToDB,
+        "PredictionLoss": PredictionLoss,
         "RealImaginary": RealImaginary,
         "RelativeLoss": RelativeLoss,
         "STFT": STFT,

@@ -290,6 +290,31 @@ def rave_objective(x, y, scales, n_bands=16, attenuation=100):
     return rave(x, y, scales) + rave(x_sub, y_sub, scales)
 
 
+def mp_senet(x, y, sizes=(400, 100, 400), p=0.3, S=None, weight=0.1):
+    """Of signals, or of the spectra `S` that `x` is made of, with their consistency."""
+    n_fft, hop, win_length = sizes
+    X, Y = (torch_stft(s, n_fft, hop, win_length) for s in (x, y))
+    X = X if S is None else S
+
+    def compressed(X):
+        return X * (power(X) + 1e-9) ** ((p - 1) / 2)
+
+    def wrapped(d):
+        return np.mean(np.abs(d - 2 * np.pi * np.round(d / (2 * np.pi))))
+
+    angles = [np.angle(X + 0.0), np.angle(Y + 0.0)]
+    total = 0.3 * wrapped(angles[0] - angles[1])
+    for axis in (-2, -1):
+        first, second = (np.diff(a, axis=axis) for a in angles)
+        total += 0.3 * wrapped(first - second)
+    total += 0.9 * l2(*((power(Z) + 1e-9) ** (p / 2) for Z in (X, Y)))
+    total += 0.1 * np.mean(power(compressed(X) - compressed(Y))) + 0.2 * l1(x, y)
+    if S is not None:
+        again = compressed(torch_stft(x, n_fft, hop, win_length))
+        total += weight * np.mean(power(compressed(S) - again))
+    return total
+
+
 def asteroid(x, y, sizes=None, alpha=1.0):
     """By the products of filters and signal, as a convolution would have them."""
     sizes = sizes or [(n, n, n // 2) for n in (2048, 1024, 512, 256, 128, 64, 32)]

@@ -415,6 +415,7 @@ RECIPES = [
     Case("audiotools_mel", _recipe("audiotools_mel", 8000, (20, 10), (256, 64))),
     Case("dac_mel", _recipe("dac_mel", 8000, (5, 10), (64, 128))),
     Case("asteroid", _recipe("asteroid", (256, 64), (200, 64), (100, 32))),
+    Case("mp_senet", _recipe("mp_senet", 256, 64, 200)),
 ]
 # These are no means over a batch: `test_recipes_laws` has laws of their own.
 RECIPES_OF_BATCHES = [

@@ -256,6 +256,10 @@ def _value(part: Any) -> float:
     of_complex = ke.PhaseLoss | ke.RealImaginary | ke.Magnitude | ke.PowerCompression
     if isinstance(part, of_complex):
         transform = ke.STFT(64, 20)
+    if isinstance(part, ke.ConsistencyLoss | ke.PredictionLoss):
+        is_own = isinstance(part, ke.ConsistencyLoss)
+        S = jnp.conj((part.transform_fn if is_own else part.step_fn)(x))
+        return float(part(S) if is_own else part(S, y))
     if isinstance(part, ke.PMSQELoss):
         transform = ke.Spectrogram(256, 100)
     if isinstance(part, ke.AbstractLoss):

@@ -102,6 +102,18 @@ PARTS: dict[str, tuple[Callable[[], Any], float]] = {
         lambda: ke.PhaseLoss(quantity="group_delay", prepend=True),
         0.04575052,
     ),
+    "ConsistencyLoss": (
+        lambda: ke.ConsistencyLoss(ke.STFT(64, 20), scale_fn=ke.Magnitude(0.3)),
+        0.03894528,
+    ),
+    "PredictionLoss": (
+        lambda: ke.PredictionLoss(
+            ke.TimeFrequencyLoss(ke.STFT(64, 20), ke.ElementwiseLoss()),
+            consistency=0.1,
+            consistency_scale=ke.Magnitude(0.3),
+        ),
+        2.560907,
+    ),
     "ElementwiseLoss-sum": (
         lambda: ke.ElementwiseLoss("L1", reduction="sum"),
         2504.705,
@@ -220,6 +232,7 @@ RECIPES: dict[str, tuple[Callable[[], Any], float]] = {
     "rave": (lambda: recipes.rave(), 1.94106369),
     "rave-bands": (lambda: recipes.rave((256, 64), n_bands=4), 1.50383397),
     "mb_melgan": (lambda: recipes.mb_melgan(), 0.477931056),
+    "mp_senet": (lambda: recipes.mp_senet(), 0.05398616496),
     "asteroid": (
         lambda: recipes.asteroid((64, 512), (48, 300), (16, 75), alpha=0.5),
         1881.84945,
