@@ -35,6 +35,7 @@ PEERS: dict[str, set[str]] = {
         "test_equals_torch_l1_snr",
         "test_equals_torchmetrics",
     },
+    "test_patterns.py": {"test_a_loss_with_learned_weights_in_flax_nnx"},
     "test_porting.py": {"test_values_are_equal"},
     "test_ratio_limits.py": {
         "test_equals_torch_l1_snr_of_squares",
