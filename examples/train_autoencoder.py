@@ -6,10 +6,10 @@
     python examples/train_autoencoder.py --loss saved.eqx         # by korvax_eqx.save
     python examples/train_autoencoder.py --resume outputs/autoencoder/checkpoint.eqx
 
-The folder `--out` gets `log.jsonl`, the loss and its terms at every step;
-`checkpoint.eqx`, from which `--resume` goes on as if nothing had happened, to the last
-bit; and at the end `reconstructions.png` and `reconstructions.wav`, of sounds that were
-held out. Ctrl-C (and SIGTERM, which clusters send) stops after the step at hand.
+It writes to the folder `--out`: `log.jsonl`, the loss and its terms at every step;
+`checkpoint.eqx`, from which `--resume` continues bit for bit as if never interrupted;
+and at the end `reconstructions.png` and `reconstructions.wav`, of held-out sounds.
+Ctrl-C (and SIGTERM, which clusters send) stops after the current step.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def train(
 
 
 def keep_log(path: Path, step: int) -> None:
-    """Cut what was logged after the checkpoint: those steps are taken again."""
+    """Remove log entries after the checkpoint: those steps are repeated."""
     lines = path.read_text().splitlines(keepends=True)[:step] if path.exists() else []
     path.write_text("".join(lines))
 
@@ -86,9 +86,9 @@ def in_brief(entry: dict[str, float]) -> str:
 
 
 def report(run: Checkpoint, sounds: Sounds, out: Path, count: int = 3) -> None:
-    """Draw and write sounds that the model has not seen, and what it makes of them."""
+    """Draw and write held-out sounds and their reconstructions."""
     settings = run.settings
-    # Longer than what it is trained on: convolutions take any length.
+    # Longer than the training excerpts: convolutions take any length.
     n_samples = 4 * settings.samples
     x = batch(sounds, settings.seed, 0, range(count), n_samples, HELD_OUT)
     z = np.asarray(jax.jit(jax.vmap(run.model))(x))
