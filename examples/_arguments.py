@@ -1,4 +1,4 @@
-"""Arguments of the examples' command lines, refused in one line if they are wrong."""
+"""Argument types of the examples' command lines; wrong values give one-line errors."""
 
 import argparse
 import math
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def whole(lowest: int) -> Callable[[str], int]:
-    """Return the type of whole numbers from `lowest` on."""
+    """Return the type of whole numbers of at least `lowest`."""
 
     def number(text: str) -> int:
         try:
@@ -35,7 +35,7 @@ def duration(text: str) -> float:
 
 
 def folder(text: str) -> Path:
-    """The type of folders that are there or can be made."""
+    """The type of folders that exist or can be created."""
     path = Path(text)
     for part in (path, *path.parents):
         if part.exists() and not part.is_dir():

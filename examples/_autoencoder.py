@@ -54,7 +54,7 @@ def open_loss(name: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a run is made of, besides its sounds and its loss."""
+    """The settings of a run, apart from its sounds and its loss."""
 
     seed: int = 0
     batch: int = 8
@@ -69,7 +69,7 @@ QUICK = Settings(batch=4, samples=2048, width=4, code=4)
 
 
 class Residual(eqx.Module):
-    """Adds two convolutions of its input to it."""
+    """Residual block of two convolutions."""
 
     wide: eqx.nn.Conv1d
     narrow: eqx.nn.Conv1d
@@ -84,7 +84,7 @@ class Residual(eqx.Module):
 
 
 class Autoencoder(eqx.Module):
-    """Strided convolutions to a code at a 64th of the rate, and back."""
+    """Strided convolutions down to a code at 1/64 of the rate, and back."""
 
     encoder: tuple[Any, ...]
     decoder: tuple[Any, ...]
@@ -128,7 +128,8 @@ class Autoencoder(eqx.Module):
 
 
 def make_optimiser(settings: Settings) -> optax.GradientTransformation:
-    """Adam; its rate depends on the step alone, so that a run may go on for longer."""
+    """Adam with a learning rate that depends only on the step, so runs can be
+    extended."""
     rise = optax.linear_schedule(0.0, settings.rate, 50)
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rise))
 
@@ -165,8 +166,8 @@ def parts_of(loss: Any) -> tuple[str, ...]:
 def make_step(settings: Settings) -> Callable[..., Any]:
     """Return the compiled step of training.
 
-    The loss is an argument and not part of what is trained: with nothing to hold it,
-    a learnable window, say, would make the loss small by becoming zero.
+    The loss is an argument, not part of what is trained: otherwise a learnable window,
+    for example, would minimise the loss by becoming zero.
     """
     optimiser, balancer = make_optimiser(settings), make_balancer(settings)
 

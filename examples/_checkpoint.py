@@ -1,7 +1,7 @@
 """Checkpoints: model, optimiser state, settings and loss in one file.
 
-One line of JSON that says what the run is (step, settings, sounds, the loss by
-`korvax_eqx.to_config`), then the arrays as Equinox writes them.
+One line of JSON describes the run (step, settings, sounds, and the loss by
+`korvax_eqx.to_config`). The arrays follow as Equinox writes them.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ class Checkpoint(NamedTuple):
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint: all of it or, if interrupted, nothing."""
+    """Write a checkpoint: completely, or not at all if interrupted."""
     header = {
         "format": FORMAT,
         "step": checkpoint.step,

@@ -1,4 +1,4 @@
-"""What is done to sounds, from hardly audible to ruinous: codecs, noise, filters."""
+"""Degradations of sounds, from hardly audible to ruinous: codecs, noise, filters."""
 
 import functools
 import io
@@ -22,7 +22,8 @@ NOT_JUDGED = ("-6 dB", "1 semitone up", "resampled to 44.1 kHz and back")
 
 
 def families() -> dict[str, dict[str, Degradation]]:
-    """Degradations by name, by family; in each, every one is worse than the last."""
+    """Return degradations by family and name; within a family each is worse than the
+    last."""
     part = functools.partial
     return {
         "MP3": {f"MP3 {r} kbit/s": part(mp3, rate=r) for r in (160, 96, 64, 40)},

@@ -1,4 +1,4 @@
-"""Objective measures of quality, from packages that may be installed or not.
+"""Objective measures of quality, from optional packages.
 
 pip install pesq pystoi visqol-python zimtohrli
 """

@@ -1,4 +1,4 @@
-"""The pictures that the pages show: small files, renewed only when asked for."""
+"""The pictures that the pages show: small files, updated only on request."""
 
 import argparse
 import io
@@ -26,7 +26,7 @@ def check(
     options: argparse.Namespace,
     free: tuple[str, ...] = ("out",),
 ) -> None:
-    """Refuse to renew pictures from anything but a full run as it is by default."""
+    """Only allow pictures of the pages to be updated by a full default run."""
     if not options.pictures:
         return
     for name, default in vars(parser.parse_args([])).items():
@@ -53,6 +53,6 @@ def save(figure: Any, path: Path, dpi: int = 110) -> None:
 
 
 def renew(*paths: Path) -> None:
-    """Let the pages show these pictures."""
+    """Copy these pictures to the pages."""
     for path in paths:
         shutil.copyfile(path, FOLDER / path.name)

@@ -1,8 +1,8 @@
-"""What the autoencoder trains on: the audio files of a folder, or made-up tunes.
+"""Training sounds of the autoencoder: the audio files of a folder, or generated tunes.
 
-Every example has a random generator of its own, made from the seed, the step and its
-place in the batch. So the order of the data is known from the step alone: a run that
-resumes, or one on several processes, sees the very sounds of one that does neither.
+Each example has its own random generator, made from the seed, the step and the position
+in the batch. So the data depend only on the step: a run that is resumed, or that uses
+several processes, sees the same sounds.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ class Sounds(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """Return a text that is another one for other sounds."""
+        """Return a text that identifies the sounds."""
         ...
 
 

@@ -125,7 +125,7 @@ def level(S: Float[Array, "bins frames"]) -> Float[Array, "1 frames"]:
 
 
 def transport_loss() -> ke.TimeFrequencyLoss:
-    """Compare the spectra's shapes by optimal transport, and the frames' levels."""
+    """Compare the shapes of spectra by optimal transport, and the levels of frames."""
     return ke.TimeFrequencyLoss(
         # Frames cut off by the edges would dominate the transport: valid ones only.
         ke.Spectrogram(2048, hop_length=256, center=False, power=1),
@@ -153,8 +153,8 @@ def bound_sum(names: list[str], target: Float[Array, " n_samples"]) -> ke.BoundL
 def make_optimiser(steps: int) -> optax.GradientTransformation:
     """Adam at a rate for each kind of parameter.
 
-    The noise is slower than the harmonics, whose place it would take otherwise. The
-    pitch waits for the amplitudes, then moves by about 0.6 cents a step.
+    The noise learns more slowly than the harmonics, which it would otherwise replace.
+    The pitch waits for the amplitudes, then moves by about 0.6 cents per step.
     """
 
     def adam(peak: float, wait: int = 0) -> optax.GradientTransformation:
@@ -240,10 +240,10 @@ def in_total(S: Float[Array, "bins frames"]) -> Float[Array, "1 frames"]:
 
 
 def measure(synth: Synth, target: Target) -> dict[str, float]:
-    """Return how far the sound is from its target, by measures that no loss has.
+    """Return the distance of the sound from its target, by measures that no loss uses.
 
-    Decibels end 80 dB below the target's loudest bin (band, frame). For scale: the
-    log-spectral distance of two takes of the same noise is 7.9 dB.
+    Decibels are limited to 80 dB below the target's loudest bin (band, frame). For
+    scale: the log-spectral distance of two takes of the same noise is 7.9 dB.
     """
     y, x = jnp.asarray(target.x), synth()
 
@@ -319,7 +319,7 @@ def draw(path: Path, target: Target, result: Synth, history: Terms, title: str) 
 
 
 def draw_difference(path: Path, target: Target, start: Synth, result: Synth) -> None:
-    """Draw the level of the synthesiser above and below the target, by the fit."""
+    """Draw the level difference between synthesiser and target, before and after."""
     figure, axes = plt.subplots(
         1, 2, figsize=(11, 3.8), sharey=True, layout="constrained"
     )

@@ -7,12 +7,12 @@
     python examples/train_autoencoder.py --loss sum --balance     # equal shares
     python examples/train_autoencoder.py --resume outputs/autoencoder/checkpoint.eqx
 
-The folder `--out` gets `log.jsonl`, the loss and its terms at every step;
-`checkpoint.eqx`, from which `--resume` goes on as if nothing had happened, to the last
-bit; and at the end `reconstructions.png` and `reconstructions.wav`, of sounds that were
-held out. With `--balance` every part of the loss has an equal share of the gradient,
-and `norms.png` shows what each part adds to it with and without that. Ctrl-C (and
-SIGTERM, which clusters send) stops after the step at hand.
+It writes to the folder `--out`: `log.jsonl`, the loss and its terms at every step;
+`checkpoint.eqx`, from which `--resume` continues bit for bit as if never interrupted;
+and at the end `reconstructions.png` and `reconstructions.wav`, of held-out sounds.
+With `--balance` every part of the loss has an equal share of the gradient, and
+`norms.png` shows what each part contributes with and without it. Ctrl-C (and SIGTERM,
+which clusters send) stops after the current step.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def train(
 
 
 def keep_log(path: Path, step: int) -> None:
-    """Cut what was logged after the checkpoint: those steps are taken again."""
+    """Remove log entries after the checkpoint: those steps are repeated."""
     lines = path.read_text().splitlines(keepends=True)[:step] if path.exists() else []
     path.write_text("".join(lines))
 
@@ -100,9 +100,9 @@ def in_brief(entry: dict[str, float]) -> str:
 
 
 def report(run: Checkpoint, sounds: Sounds, out: Path, count: int = 3) -> None:
-    """Draw and write sounds that the model has not seen, and what it makes of them."""
+    """Draw and write held-out sounds and their reconstructions."""
     settings = run.settings
-    # Longer than what it is trained on: convolutions take any length.
+    # Longer than the training excerpts: convolutions take any length.
     n_samples = 4 * settings.samples
     x = batch(sounds, settings.seed, 0, range(count), n_samples, HELD_OUT)
     z = np.asarray(jax.jit(jax.vmap(run.model))(x))

@@ -1,6 +1,6 @@
 """Train the autoencoder of `train_autoencoder.py` on many devices and processes.
 
-On the devices of one machine, or on four of its CPU's pretended ones:
+On the devices of one machine, or on four simulated CPU devices:
 
     python examples/train_distributed.py
     python examples/train_distributed.py --cpu-devices 4
@@ -17,11 +17,11 @@ or with an address and numbers, here two processes on one machine:
     python examples/train_distributed.py --coordinator 127.0.0.1:9876 \\
         --num-processes 2 --process-id 1 --cpu-devices 2
 
-The batch is cut over all devices; the model is on each. Nothing below averages
-gradients: the loss is a mean over the batch, so XLA adds what is needed, the sum of the
-parameters' gradients and of the loss itself. No signal leaves its device. The losses
-are those of one device but for rounding. Process 0 prints them, and leaves a
-`checkpoint.eqx` that `train_autoencoder.py --resume` takes.
+The batch is split over all devices, and each has a copy of the model. No code here
+averages gradients: the loss is a mean over the batch, so XLA inserts the sums of the
+gradients and of the loss. No signal leaves its device. The losses equal those of one
+device up to rounding. Process 0 prints them and writes a `checkpoint.eqx` that
+`train_autoencoder.py --resume` accepts.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from jax.sharding import PartitionSpec as P
 
 
 def connect(arguments: argparse.Namespace) -> None:
-    """Make the devices of all processes known to each; before any computation."""
+    """Connect all processes, so that each knows all devices; before any computation."""
     if arguments.cpu_devices is not None:
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", arguments.cpu_devices)
@@ -63,7 +63,7 @@ def train(arguments: argparse.Namespace) -> None:
         )
     mesh = jax.make_mesh((n_devices,), ("data",), axis_types=(AxisType.Auto,))
     cut, everywhere = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
-    # Every device makes the same model from the seed: nothing needs sending.
+    # Every device makes the same model from the seed, so nothing is sent.
     make = jax.jit(start, static_argnums=0, out_shardings=everywhere)
     model, state = make(settings)
     step_fn = make_step(settings)

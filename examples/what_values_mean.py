@@ -1,10 +1,10 @@
-"""Which `log_eps` for `MRSTFTLoss`, and what a value of it means.
+"""Which `log_eps` for `MRSTFTLoss`, and what its values mean.
 
 Sounds are degraded in known ways: MP3, Opus, noise, low-pass, clipping, -6 dB, a
-semitone up. Printed are the loss of each, by the constant in the logarithm; how well
-the losses agree with measures of quality (PESQ, STOI, ViSQOL, Zimtohrli: the packages
-that are installed); and how often pitch is found by its gradient. Written are the
-tables as CSV, and pictures.
+semitone up, resampling. It prints the loss of each, by `log_eps`; how well the losses
+agree with measures of quality (those of PESQ, STOI, ViSQOL and Zimtohrli that are
+installed); and how often the gradient finds the pitch. It writes the tables as CSV, and
+a picture. `recipes.mrstft()` is the recommended setting that came out of it.
 
     python examples/what_values_mean.py
     python examples/what_values_mean.py --sounds speech *.wav --sounds music *.ogg
@@ -51,7 +51,7 @@ Table2D = Float[np.ndarray, "sounds degradations"]
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Sounds, what was done to them, and the values of losses and judges for each.
+    """Sounds, their degradations, and the values of losses and judges for each.
 
     A judge's rating is NaN where it does not apply.
     """
@@ -75,12 +75,12 @@ class Study:
 
 
 def by_eps(eps: Sequence[str]) -> dict[str, Losses]:
-    """Return `MRSTFTLoss` for each constant, everything else as it is by default."""
+    """Return `MRSTFTLoss` for each `log_eps`, with the defaults otherwise."""
     return {e: (ke.MRSTFTLoss(log_eps=float(e)),) for e in eps}
 
 
 def variants() -> dict[str, Losses]:
-    """Return what one may do instead: other logarithms beside the linear term."""
+    """Return alternatives: other logarithmic terms beside the linear term."""
     linear = ke.MRSTFTLoss(w_log=0)
 
     def log(eps: float, **options) -> Losses:
@@ -227,7 +227,7 @@ def sines(log_eps: str) -> list[float]:
 
 
 def print_meaning(study: Study, console: Console) -> None:
-    """One line a degradation: what it costs, and how it is rated."""
+    """One line per degradation: its values and its rating."""
     console.print(
         f"What MRSTFTLoss(log_eps={PARITY}) and MRSTFTLoss(log_eps={BETTER}) are for a "
         "sound and what became of it, by the kind of sound; 0 is identical."
@@ -258,7 +258,7 @@ def print_meaning(study: Study, console: Console) -> None:
 
 
 def print_agreements(scores: list[Agreement], console: Console) -> None:
-    """One line a loss, one column a kind of sounds and judge."""
+    """One line per loss, one column per kind of sound and judge."""
     console.print(
         "a / b: a is Spearman's rank correlation of the loss with the measure of "
         "quality, 1 for the same order; b the pairs that the measure clearly tells "

@@ -2,22 +2,22 @@ r"""Audio losses for JAX, as Equinox modules: compose once, use anywhere.
 
 Signal maps:
 
-    AWeightingFilter: A-weights signals: `n_taps` symmetric taps, fitted to the curve at
-        `sr`
+    AWeightingFilter: A-weighting as a filter with `n_taps` symmetric taps, for signals
+        sampled at `sr`
     ChannelMix: Linear combinations of channels: $y_i = \sum_j M_{ij} x_j$
-    FIRFilter: A filter of finite impulse response, as long as its input
+    FIRFilter: FIR filter; the output is as long as the input
     GradientScale: Returns signals as they are; their gradient is multiplied by a number
-    KWeightingFilter: K-weights signals: the filter before loudness in ITU-R BS.1770
-        (EBU R 128)
-    MidSide: Two channels to their sum and difference: `(left + right, left - right)`
+    KWeightingFilter: K-weighting: the filter of loudness meters in ITU-R BS.1770 (EBU R
+        128)
+    MidSide: Sum and difference of two channels: `(left + right, left - right)`
     PQMF: Sub-bands: a pseudo-quadrature-mirror filter bank, critically sampled
     PreEmphasis: Raises high frequencies: $y_n = x_n - c\,x_{n-1}$, where $x_{-1} = 0$
 
 Transforms:
 
-    Chroma: Chromagram $C |X|^p$: the energy of each pitch class, whatever its octave
+    Chroma: Chromagram $C |X|^p$: the energy of each pitch class, summed over octaves
     CQT: Constant-Q transform: logarithmically spaced bins of constant relative width
-    MelSpectrogram: Mel spectrogram $M |X|^p$: a `Spectrogram`, then a `MelScale`
+    MelSpectrogram: Mel spectrogram $M |X|^p$: a `Spectrogram` followed by a `MelScale`
     MFCC: Mel-frequency cepstral coefficients: $L\,D\,s(M |X|^p)$
     Spectrogram: Spectrogram $|X|^p$ of the short-time Fourier transform $X$
     STFT: Short-time Fourier transform: the complex spectra of windowed frames
@@ -28,25 +28,25 @@ Scales:
     AmplitudeToDB: Amplitudes in decibels: `20 log10(max(amin, |S|) / max(amin, |ref|))`
     AWeighting: Adds the A-weighting of each bin to a spectrum in dB: `S + A(f)`
     BWeighting: Adds the B-weighting of each bin to a spectrum in dB: `S + B(f)`
-    Chain: Applies several scales in the order given: the first one sees the spectrum
-    CumulativeSum: The sum of all bins up to each one, or of all frames up to each one
+    Chain: Applies several scales in the order given, starting with the first
+    CumulativeSum: Cumulative sum over bins, or over frames
     CWeighting: Adds the C-weighting of each bin to a spectrum in dB: `S + C(f)`
-    Difference: Each frame less the one before it, or each bin less the one below it
+    Difference: Difference to the previous frame, or to the bin below
     DWeighting: Adds the D-weighting of each bin to a spectrum in dB: `S + D(f)`
-    Identity: Returns spectra as they are, complex ones too
+    Identity: Returns spectra unchanged, also complex ones
     Log: The logarithm $\log_b(\mathrm{floor}(\mathrm{factor} \cdot S))$
-    Magnitude: The magnitude of each value to a power, $|X|^p$: what a `Spectrogram`
-        takes
-    MeanOverBins: The mean over bins, one value a frame: $\frac1n \sum_k w_k S_k$
-    MelScale: Sums FFT bins into bands with triangular weights: `mel = M S`
-    OneSidedPower: Powers, of which those between 0 Hz and half the sample rate count
-        twice
+    Magnitude: Magnitude of complex spectra to a power: $|X|^p$, the last step of a
+        `Spectrogram`
+    MeanOverBins: Mean over bins, one value per frame: $\frac1n \sum_k w_k S_k$
+    MelScale: FFT bins summed into mel bands with triangular weights: `mel = M S`
+    OneSidedPower: Powers of a one-sided spectrum; bins between 0 Hz and half the rate
+        count twice
     Power: A power of each value: $S^p$, or $(S + \epsilon)^p$, or $\max(S, \epsilon)^p$
     PowerCompression: Complex spectra with compressed magnitudes, $A^p e^{j\varphi}$,
         phases kept
     PowerToDB: Powers in decibels: `10 log10(max(amin, S) / max(amin, ref))`
-    RealImaginary: The real parts of all bins, then their imaginary parts: twice as many
-        bins
+    RealImaginary: The real parts of all bins, followed by the imaginary parts: twice
+        the bins
     SpectralCentroid: The centre of mass of each frame in Hz, $\sum_k f_k S_k / \sum_k
         S_k$
     SpectralFlatness: The geometric mean over the arithmetic mean of each frame's bins
@@ -64,15 +64,15 @@ Losses on spectra:
         (L2)
     NormLoss: Frobenius norm of the difference, $\|S_x - S_y\|_F$, of a signal or of a
         frame
-    PMSQELoss: Perceptual metric for speech quality evaluation (PMSQE), after PESQ
     PhaseLoss: Mean of $|w(\varphi_x - \varphi_y)|$ (L1) or its square (L2) of complex
         spectra
+    PMSQELoss: Perceptual metric for speech quality evaluation (PMSQE), after PESQ
     RelativeLoss: Mean of $|S_x - S_y|^p$ divided by the mean of $|S_y|^p$, for each
         signal
     SpectralConvergenceLoss: Spectral convergence $\|S_y - S_x\|_F / (\|S_y\|_F +
         \epsilon)$
-    SpectralL1SNRLoss: Mean absolute error over mean absolute target, in dB
-    SpectralLevelLoss: Penalty of a wrong level, $\lambda |L_x - L_y|$ in dB, of spectra
+    SpectralL1SNRLoss: Mean absolute error over mean absolute target of spectra, in dB
+    SpectralLevelLoss: Penalty for a wrong level of spectra: $\lambda |L_x - L_y|$ in dB
     SpectralOptimalTransportLoss: Optimal transport between the spectra of each frame,
         along frequency
 
@@ -85,31 +85,31 @@ Losses on signals:
         in dB
     ESRLoss: Error-to-signal ratio $\sum (y - x)^2 / (\sum y^2 + \epsilon)$ of each
         signal
-    L1SNRLoss: Ratio of mean absolute error and mean absolute target, in dB
-    LevelLoss: Penalty of a wrong level, $\lambda |L_x - L_y|$ in dB, for each signal
+    L1SNRLoss: Mean absolute error over mean absolute target, in dB
+    LevelLoss: Penalty for a wrong level of each signal: $\lambda |L_x - L_y|$ in dB
     LogCoshLoss: Mean over samples of $\ln(\cosh(a (x - y)) + \epsilon)/a$
-    LogWMSELoss: Logarithm of the filtered squared error, relative to a mixture's
-        filtered power
+    LogWMSELoss: Log of the mean squared filtered error, relative to the filtered power
+        of a mixture
     LoudnessRatioLoss: Loudness of the difference over the target's, in dB, where it is
         heard most
-    MappedLoss: A loss on signals that are mapped before, $L(m(x), m(y))$
+    MappedLoss: A loss after a signal map: $L(m(x), m(y))$
     MRSTFTLoss: Multi-resolution STFT loss (also: multi-scale spectral loss)
-    MultiResolutionLoss: Weighted sum of losses on spectra, for each of several
-        transforms
-    PermutationInvariantLoss: A loss of several sources in the order of the targets
-        that makes it least
+    MultiResolutionLoss: Weighted sum of losses on spectra over several transforms
+    PermutationInvariantLoss: A loss of several sources in the order of the targets that
+        makes it least
     PitchTransportLoss: Spectral optimal transport on power spectra of valid frames
     PredictionLoss: A loss on signals, given a prediction of their spectra or of their
         sub-bands
-    RandomSubsetLoss: Some of several losses, drawn with `key`; on average their
-        weighted sum
+    RandomSubsetLoss: A random subset of losses, drawn with `key`; the expectation is
+        their weighted sum
     SDSDRLoss: Negated scale-dependent signal-to-distortion ratio of each signal, in dB
     SISDRLoss: Negated scale-invariant signal-to-distortion ratio of each signal, in dB
-    SmoothMRSTFTLoss: Multi-resolution STFT loss of Schwär and Müller, smooth in pitch
+    SmoothMRSTFTLoss: Multi-resolution STFT loss of Schwär and Müller, which is smooth
+        in pitch
     SNRLoss: Negated signal-to-noise ratio of each signal, in dB
     STOILoss: Negated short-time objective intelligibility of speech, plain or extended
-    SumLoss: Weighted sum of losses on signals, $L(x, y) = \sum_i w_i L_i(x, y)$
-    TimeFrequencyLoss: Weighted sum of losses on one time-frequency transform of two
+    SumLoss: Weighted sum of losses on signals: $L(x, y) = \sum_i w_i L_i(x, y)$
+    TimeFrequencyLoss: Weighted sum of losses on one time-frequency transform of both
         signals
     WaveformLoss: Mean over samples of $|x - y|$ (L1) or $(x - y)^2$ (L2)
     WSDRLoss: Negated cosines of a source and of the rest, weighted by their energies
@@ -123,23 +123,24 @@ Training with several losses:
 
 Bases to extend:
 
-    AbstractBatchLoss: Two spectra to one number that is no mean over the leading axes
-    AbstractFramesTransform: Signals to spectra, frame by frame, of signals that may end
-        early
+    AbstractBatchLoss: Two spectra to one number that is not a mean over the leading
+        axes
+    AbstractFramesTransform: A transform that knows where its frames and bins lie, like
+        all of the library's
     AbstractLoss: Two signals to one number, averaged over the leading axes
-    AbstractScale: Spectra to spectra: a change of magnitude, of bins or of both
-    AbstractSignalMap: Signals to signals: what may come before a transform or a loss
+    AbstractScale: Spectra to spectra: a change of magnitude, of bins, of frames
+    AbstractSignalMap: Signals to signals, before a transform or a loss
     AbstractSpectralLoss: Two spectra to one number, averaged over the leading axes
     AbstractTransform: Signals to spectra
-    AbstractWaveformLoss: A loss on signals in the time domain, which is a mean over
+    AbstractWaveformLoss: Base of losses in the time domain, which are means over
         signals
 
 What flows through a loss, and what it is made of:
 
-    Framing: Where the frames of a transform lie
-    Signals: Signals of one batch, which may end before the array does
-    Spectra: Spectra of one batch, bins along the last axis, as an FFT leaves them
-    Term: One term of a loss: a path that both signals take, and a loss at its end
+    Framing: Position of frames: frame t begins at sample `t * hop_length - left`
+    Signals: A batch of signals, which may be padded
+    Spectra: A batch of spectra with bins along the last axis, as an FFT returns them
+    Term: One term of a loss: a path that both signals take, and the loss at its end
     Terms: The weighted terms of a loss by name, which add up to it
 
 Functions:
@@ -151,8 +152,8 @@ Functions:
     C_weighting: Return the C-weighting curve (IEC 61672-1) in dB
     cepstral_coefficients: Return the first `n_cc` cepstral coefficients of a
         spectrogram
-    check_scope: Test on examples, at several levels, whether a part is what its
-        `scope` says
+    check_scope: Test a part of your own on examples: its `scope`, and its support of
+        lengths
     cqt: Apply `CQT` to `x`; `pad_kwargs` are arguments of `jax.numpy.pad`
     cqt_frequencies: Return the frequencies of constant-Q bins: `fmin 2^((k + tuning) /
         B)`
@@ -160,31 +161,31 @@ Functions:
     db_to_amplitude: Convert decibels to amplitudes: `ref 10^(S_db / 20)`
     db_to_power: Convert decibels to powers: `ref 10^(S_db / 10)`
     fft_frequencies: Return the frequencies of the FFT bins: `k sr / n_fft`
-    from_config: Return the loss of a config that `to_config` or a user wrote
+    from_config: Return the loss described by a config that `to_config` or a user wrote
     hz_to_mel: Convert frequencies to the mel scale
     istft: Apply `STFT.inverse` to `x`; `n_fft=None` is `2 * (n_bins - 1)`
-    load: Load what `save` wrote: an object that equals the saved one
+    load: Load an object that `save` wrote
     mel_filterbank: Return a bank of triangular filters, evenly spaced on the mel scale
     mel_frequencies: Return frequencies that are evenly spaced in mels, both ends
         included
-    mel_spectrogram: Apply `spectrogram` to `x`, then `to_mel_scale`; the arguments are
-        theirs
+    mel_spectrogram: Apply `spectrogram` to `x`, then `to_mel_scale`, with their
+        arguments
     mel_to_hz: Convert mels to frequencies: the inverse of `hz_to_mel`
     mfcc: Apply `mel_spectrogram` to `x`, then `cepstral_coefficients`
     power_to_db: Convert powers to decibels: `10 log10(max(amin, S) / max(amin, |ref|))`
-    save: Save a loss, its configuration and its parameters, to a file
+    save: Save a loss to a file: its configuration and its parameters
     spectrogram: Apply `Spectrogram` to `x`; `pad_kwargs` are arguments of
         `jax.numpy.pad`
     stft: Apply `STFT` to `x`; `pad_kwargs` are arguments of `jax.numpy.pad`
     to_config: Return the class and the constructor arguments of a loss as plain values
-    to_mel_scale: Sum FFT bins into mel bands: `MelScale` with these arguments,
-        applied to `S`
+    to_mel_scale: Sum FFT bins into mel bands: `MelScale` with these arguments, applied
+        to `S`
     vqt: Apply `VQT` to `x`; `pad_kwargs` are arguments of `jax.numpy.pad`
 
 Modules:
 
     loss: The losses: classes, functions and the types of their parts
-    plot: Pictures of spectrograms, of differences and of losses, with matplotlib
+    plot: Pictures of spectrograms, differences and losses, with matplotlib
     recipes: The field's losses, each under the name of the project that it reproduces
 """
 

@@ -11,24 +11,19 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._compile import compiled
 from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._core._steps import AbstractScale
-from korvax_eqx._data import Spectra, Term
+from korvax_eqx._data import Spectra, Term, Terms
 from korvax_eqx._data._term import is_off
 from korvax_eqx._engine._devices import keep_rows
-from korvax_eqx._engine._evaluate import Terms, evaluate
-from korvax_eqx._engine._plan import (
-    active,
-    is_equal,
-    steps_of,
-    tree_of,
-    unique_names,
-)
+from korvax_eqx._engine._evaluate import evaluate
+from korvax_eqx._engine._piece import each_value
+from korvax_eqx._engine._plan import active, is_equal, steps_of, tree_of
+from korvax_eqx._engine._report import reported
 from korvax_eqx._engine._walk import compared
 from korvax_eqx._keys import check_key
 from korvax_eqx._maps._pqmf import PQMF
 from korvax_eqx._platform import compiling_here
 from korvax_eqx._repr import constructor_call
 from korvax_eqx._scales._identity import Identity
-from korvax_eqx._static import Fixed
 from korvax_eqx._transforms._inverse import check_invertible
 from korvax_eqx._transforms._stft import STFT
 
@@ -130,8 +125,7 @@ class PredictionLoss(eqx.Module):
         with checks.owned_by(_OWNER):
             if isinstance(self.step_fn, STFT):
                 check_invertible(self.step_fn, self.step_fn.window_part[0])
-        value, terms, names = _evaluated(self, prediction, y, key)
-        return value, dict(zip(names.value, terms, strict=True))
+        return _evaluated(self, prediction, y, key)
 
     def __repr__(self) -> str:
         return constructor_call(self)
@@ -157,7 +151,7 @@ def _only_step(loss: AbstractLoss) -> STFT | PQMF:
 @compiled
 def _evaluated(
     loss: PredictionLoss, P: Any, y: Any, key: Any
-) -> tuple[Float[Array, ""], list[Float[Array, ""]], Fixed]:
+) -> tuple[Float[Array, ""], Terms]:
     with jax.named_scope(f"korvax_eqx.{_OWNER}"), compiling_here():
         y = checks.signal(_OWNER, "y", y)
         step: Any = loss.step_fn
@@ -178,26 +172,29 @@ def _evaluated(
             if own
         ]
         outside = [t for t, own in zip(terms, is_inside, strict=True) if not own]
-        found: Terms = {}
+        found: dict[str, list[Array]] = {}
         if inside and isinstance(step, STFT):
             found.update(_on_spectra(inside, P, target))
         elif inside:
-            found.update(evaluate(inside, P, target, None, "both")[1])
+            _, values = evaluate(inside, P, target, None, "both")
+            found.update(zip((t.name for t in inside), values, strict=True))
         if outside:
             x = step.inverse(P, y.shape[-1])
-            found.update(evaluate(outside, x, y, None, "both")[1])
-        names = [term.name for term in terms]
-        values = [found[name] for name in names]
+            _, values = evaluate(outside, x, y, None, "both")
+            found.update(zip((t.name for t in outside), values, strict=True))
+        each = [found[term.name] for term in terms]
         if not is_off(loss.consistency):
             own = ConsistencyLoss(step, None, loss.consistency_scale)
-            weight = jnp.asarray(loss.consistency).astype(y.dtype)
-            values.append(weight * own(P, y.shape[-1]).astype(y.dtype))
-            names = unique_names([*names, "consistency"])
-        return sum(values, jnp.zeros((), y.dtype)), values, Fixed(tuple(names))
+            terms = [*terms, Term((), own, loss.consistency, "consistency")]
+            each.append([own(P, y.shape[-1]).astype(y.dtype)])
+        log = reported(terms, each, loss.loss.has_parts)
+        return sum(log.values(), jnp.zeros((), y.dtype)), log
 
 
-def _on_spectra(terms: list[Term], P: Array, target: Array) -> Terms:
-    """Return the terms of the rest of their paths, which begin with spectra."""
+def _on_spectra(
+    terms: list[Term], P: Array, target: Array
+) -> dict[str, list[Float[Array, ""]]]:
+    """Return unweighted terms by name, given the rest of paths, from spectra on."""
     tree = tree_of(list(enumerate(terms)))
 
     def columns(S_x: Array, S_y: Array) -> dict[int, tuple[Array, ...]]:
@@ -210,9 +207,8 @@ def _on_spectra(terms: list[Term], P: Array, target: Array) -> Terms:
     values = {}
     for end, term in zip(tree.all_ends(), terms, strict=True):
         means = tuple(jnp.mean(c) for c in found[end.number])
-        value = end.loss.finish(means) if end.loss.is_of_batch else means[0]
-        value = value * jnp.asarray(end.weight).astype(value.dtype)
+        value = each_value(end, means)
         if end.gate is not None:
-            value = jnp.where(end.gate, value, jnp.zeros_like(value))
+            value = [jnp.where(end.gate, v, jnp.zeros_like(v)) for v in value]
         values[term.name] = value
     return values

@@ -16,14 +16,16 @@ _OWNER = "SpectralL1SNRLoss"
 
 
 class SpectralL1SNRLoss(AbstractSpectralLoss):
-    r"""$D = 10 \log_{10} \frac{\mathrm{mean}|S_x - S_y| + \epsilon}
-    {\mathrm{mean}|S_y| + \epsilon}$ in dB, for each signal.
+    r"""Mean absolute error over mean absolute target of spectra, in dB.
 
-    Smaller is better; it is negative if the error is smaller than the target. For
-    complex spectra it is $D$ of the real parts plus $D$ of the imaginary parts, the
-    distance of Watcharasupat and Lerch (2024), "A stem-agnostic single-decoder system
-    for music source separation beyond four stems", ISMIR, as in torch-l1-snr. The
-    derivative of the absolute value at 0 is 0.
+    $$D = 10 \log_{10} \frac{\mathrm{mean}|S_x - S_y| + \epsilon}
+      {\mathrm{mean}|S_y| + \epsilon}$$
+
+    for each signal. Smaller is better; it is negative if the error is smaller than the
+    target. For complex spectra it is $D$ of the real parts plus $D$ of the imaginary
+    parts, the distance of Watcharasupat and Lerch (2024), "A stem-agnostic
+    single-decoder system for music source separation beyond four stems", ISMIR, as in
+    torch-l1-snr. The derivative of the absolute value at 0 is 0.
     """
 
     eps: float = eqx.field(static=True)
