@@ -39,9 +39,10 @@ def bigvgan(
     logarithms too, not magnitudes. Not reproduced: resolutions beyond the shortest of
     the lists are left out there, here that is refused. Not offered: `match_stride`,
     which reshapes signals to their length before padding there and fails; other
-    distances than L1; `weight`, which is not used. Compared with a NumPy
-    version of the formula in float64: values agree within 1e-16, slopes with its
-    central differences within 6e-8.
+    distances than L1; `weight`, which is not used. Measured
+    against it, whose tables are in float32, with ours in float64: values agree within
+    3e-9 and gradients within 5e-6; with a NumPy version of the formula in float64,
+    values agree within 1e-16.
 
     **Arguments:**
 
