@@ -186,7 +186,7 @@ def make_step(settings: Settings) -> Callable[..., Any]:
             (value, terms), gradient = both(z, x)
         else:
             terms, gradients = loss.part_gradients(z, x)
-            value = sum(terms.values())
+            value = sum(terms.values(), jnp.zeros(()))
             gradient, balance = balancer.update(gradients, balance)
             norms = norms_of(gradients, terms, balance)
         (of_model,) = pull_back(gradient)

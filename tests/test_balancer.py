@@ -194,10 +194,11 @@ def test_learns_with_weights_that_change_and_is_saved(tmp_path: Any) -> None:
         return eqx.apply_updates(model, updates), opt_state, state, terms
 
     run = model, optimiser.init(model), balancer.init()
-    first = None
+    first = terms = None
     for _ in range(60):
         *run, terms = step(*run, balancer)
         first = terms if first is None else first
+    assert terms is not None and first is not None
     assert terms.parts.unweighted["wave"] < 0.2 * first.parts.unweighted["wave"]
     path = tmp_path / "state.eqx"
     eqx.tree_serialise_leaves(path, run)

@@ -286,8 +286,8 @@ def _part_gradients(
             own = [terms[i] for i in numbers]
 
             def value(x: Any, own: Any = own) -> tuple[Array, list[list[Array]]]:
-                _, some, *rest = _prepared(loss, x, y, lengths, key)
-                return evaluate(alone(own), some, *rest, "both")
+                _, *arguments = _prepared(loss, x, y, lengths, key)
+                return evaluate(alone(own), *arguments, wants="both")
 
             gradient, found = jax.grad(value, has_aux=True)(x)
             values.update(zip(numbers, found, strict=True))

@@ -56,7 +56,9 @@ def _total_jvp(fn, wants_columns, primals, tangents):
     pairs = zip(
         (*shared_grads, *row_grads), (*some_tangents[0], *some_tangents[1]), strict=True
     )
-    change = sum((_inner(g, t) for g, t in pairs), jnp.zeros_like(value))
+    # A leaf may have another precision than the signals.
+    changes = (_inner(g, t).astype(value.dtype) for g, t in pairs)
+    change = sum(changes, jnp.zeros_like(value))
     change = change / n_rows_of(fn, rows).astype(change.dtype)
     if fn.is_of_batch and wrt.shared:
         # Weights, and what else makes terms of means.

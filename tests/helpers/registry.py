@@ -248,6 +248,13 @@ COMPOSITES = [
     Case("SumLoss", lambda: ke.SumLoss([_small(), ke.PitchTransportLoss(256, 100)])),
     Case("SumLoss-weights", lambda: ke.SumLoss(_named(), [0.5, 0, 2.0])),
     Case("SumLoss-nested", _nested),
+    Case(
+        "SumLoss-monitor",
+        lambda: ke.SumLoss(
+            {"small": _small()},
+            monitor={"wave": ke.WaveformLoss(), "stft": ke.MRSTFTLoss((64,), (256,))},
+        ),
+    ),
     Case("RandomSubsetLoss", lambda: ke.RandomSubsetLoss(_named(), 2), draws=True),
     Case(
         "SumLoss-draws",
