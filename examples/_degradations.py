@@ -16,8 +16,7 @@ Signal = Float[np.ndarray, " n_samples"]
 Degradation = Callable[[Signal], Signal]
 
 # Left out of the agreement with measures of quality: the measures used here align
-# levels, none is made for another pitch, and all of them rate a resampled sound as
-# they rate the original.
+# levels, none is made for another pitch, and resampling is inaudible.
 NOT_JUDGED = ("-6 dB", "1 semitone up", "resampled to 44.1 kHz and back")
 
 
