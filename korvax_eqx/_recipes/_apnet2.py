@@ -54,8 +54,10 @@ def apnet2(
     there, is 0 and left out, as are those of its discriminators. APNet, before it, has
     negated cosines in place of $|w(\cdot)|$. A bin that is nearly 0 has a phase that is
     noise, with a derivative of the reciprocal of its magnitude, and counts as much as
-    every other. Measured against both projects' functions in float64: values agree
-    within 2e-16 and gradients within 3e-13.
+    every other. The frame about the first sample is symmetric and its spectrum real:
+    where signs differ there, rounding decides for the sign of the slope. Measured
+    against both projects' functions in float64: values agree within 2e-16 and gradients
+    within 3e-13.
 
     **Arguments:**
 
