@@ -49,7 +49,7 @@ def rave(
     targets is divided by 0; here by the machine epsilon. The target is the first
     argument there, here the second. Not offered: `num_mels`, whose bands sum complex
     bins. Measured against it, with windows in float64: in float64 values agree within
-    2e-16 and gradients within 4e-12.
+    2e-16 and gradients within 4e-12; with 16 bands, in float32 values within 4e-7.
 
     **Arguments:**
 
