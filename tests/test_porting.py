@@ -57,6 +57,8 @@ def test_page_has_all_projects():
         assert project in names
     for project in ("DeepFilterNet", "GTCRN"):
         assert project in names
+    for project in ("RAVE with its sub-bands", "Multi-band MelGAN", "MP-SENet"):
+        assert project in names
 
 
 @pytest.mark.filterwarnings("ignore:.*mel bands are empty")

@@ -33,9 +33,9 @@ class PQMF(AbstractSignalMap):
     MRSTFTLoss())`. `inverse` makes signals of bands.
 
     The defaults are those of multi-band MelGAN and are tuned for 4 bands; their
-    reconstruction is 60 dB or more. Source: kan-bayashi/ParallelWaveGAN at 8674037,
-    `layers/pqmf.py`, where a batch of shape (B, 1, n_samples) becomes (B, n_bands,
-    ...). Nguyen (1994), "Near-perfect-reconstruction pseudo-QMF banks", IEEE
+    reconstruction of noise is good to 64 dB. Source: kan-bayashi/ParallelWaveGAN at
+    8674037, `layers/pqmf.py`, where a batch of shape (B, 1, n_samples) becomes (B,
+    n_bands, ...). Nguyen (1994), "Near-perfect-reconstruction pseudo-QMF banks", IEEE
     Trans. Signal Process. 42(1); Lin and Vaidyanathan (1998), "A Kaiser window approach
     for the design of prototype filters", IEEE Signal Process. Lett. 5(6).
     """

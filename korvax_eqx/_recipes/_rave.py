@@ -49,7 +49,8 @@ def rave(
     the original divides by 0, this loss by the machine epsilon. The original takes the
     target first, this loss second. Not offered: `num_mels`, which sums complex bins
     into bands. Measured against it with windows in float64: in float64, values agree
-    within 2e-16 and gradients within 4e-12.
+    within 2e-16 and gradients within 4e-12; with 16 bands, in float32 values within
+    4e-7.
 
     **Arguments:**
 
