@@ -72,9 +72,9 @@ def intelligibility(
     values = _of_segments(a, b, n, extended)
     counts = is_within(values.shape[-1], count)
     total = jnp.sum(jnp.where(counts, values, 0), axis=-1)
-    # NaN of the estimate, which is in all of its samples, also if no frame is kept.
-    nothing = 0 * lax.stop_gradient(lax.index_in_dim(x, 0, axis=-1, keepdims=False))
-    return nothing + total / jnp.maximum(count, 1).astype(total.dtype)
+    # NaN, which is in all samples of its signal, also if no frame is kept.
+    first = lax.index_in_dim(lax.stop_gradient(x + y), 0, axis=-1, keepdims=False)
+    return 0 * first + total / jnp.maximum(count, 1).astype(total.dtype)
 
 
 def least_samples(n: int) -> int:
