@@ -39,8 +39,11 @@ def at_peak_1(x: Float[Array, "*rows n_samples"]) -> Float[Array, "*rows n_sampl
 
     Of a function that no factor changes the derivative is right all the same.
     """
-    peak = jnp.max(jnp.abs(lax.stop_gradient(x)), axis=-1, keepdims=True)
+    constant = lax.stop_gradient(x)
+    peak = jnp.max(jnp.abs(constant), axis=-1, keepdims=True)
     peak = in_range(jnp.where(is_negligible(peak), 0, peak))
+    # XLA's maximum for CPU passes over NaN.
+    peak = peak + jnp.sum(0 * constant, axis=-1, keepdims=True)
     return x * reciprocal_or_zero(peak)
 
 
