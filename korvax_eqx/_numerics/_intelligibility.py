@@ -39,8 +39,11 @@ def at_peak_1(x: Float[Array, "*rows n_samples"]) -> Float[Array, "*rows n_sampl
 
     Of a function that no factor changes the derivative is right all the same.
     """
-    peak = jnp.max(jnp.abs(lax.stop_gradient(x)), axis=-1, keepdims=True)
+    constant = lax.stop_gradient(x)
+    peak = jnp.max(jnp.abs(constant), axis=-1, keepdims=True)
     peak = in_range(jnp.where(is_negligible(peak), 0, peak))
+    # XLA's maximum for CPU passes over NaN.
+    peak = peak + jnp.sum(0 * constant, axis=-1, keepdims=True)
     return x * reciprocal_or_zero(peak)
 
 
@@ -72,9 +75,9 @@ def intelligibility(
     values = _of_segments(a, b, n, extended)
     counts = is_within(values.shape[-1], count)
     total = jnp.sum(jnp.where(counts, values, 0), axis=-1)
-    # NaN of the estimate, which is in all of its samples, also if no frame is kept.
-    nothing = 0 * lax.stop_gradient(lax.index_in_dim(x, 0, axis=-1, keepdims=False))
-    return nothing + total / jnp.maximum(count, 1).astype(total.dtype)
+    # NaN, which is in all samples of its signal, also if no frame is kept.
+    first = lax.index_in_dim(lax.stop_gradient(x + y), 0, axis=-1, keepdims=False)
+    return 0 * first + total / jnp.maximum(count, 1).astype(total.dtype)
 
 
 def least_samples(n: int) -> int:
