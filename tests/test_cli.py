@@ -349,7 +349,7 @@ def call(capsys, monkeypatch, folder, *args):
     ("args", "texts"),
     [
         (("ref.wav", "text.wav"), ["text.wav: cannot be read as audio"]),
-        (("ref.wav", "."), ["is a directory"]),
+        (("ref.wav", "."), ["one is a folder and one is not"]),
         (("ref.wav", "empty.wav"), ["empty.wav: the file has no samples"]),
         (("ref.wav", "cut.flac"), ["cut.flac: the file is damaged"]),
         (("ref.wav", "cut.flac", "--start", "1.5"), ["cut.flac: the file is damaged"]),
