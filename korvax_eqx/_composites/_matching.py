@@ -1,4 +1,4 @@
-"""Matching the sources of estimates with those of targets, for several terms at once."""
+"""Matching the sources of estimates with those of targets, for several terms."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NoReturn
@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._core._steps import Scope
 from korvax_eqx._data import Signals, Spectra, Term
-from korvax_eqx._engine._plan import End, active, parts_of
 from korvax_eqx._engine._piece import weighted
+from korvax_eqx._engine._plan import End, active, parts_of
 from korvax_eqx._engine._walk import Data, values_of
 from korvax_eqx._messages import refuse
 from korvax_eqx._names import AbstractOfFunction, name_of, snake_name
@@ -80,9 +80,7 @@ class OfOnePair(AbstractOfFunction):
             )
 
 
-def pairwise_terms(
-    owner: str, loss: Any, key: PRNGKeyArray | None
-) -> tuple[Term, ...]:
+def pairwise_terms(owner: str, loss: Any, key: PRNGKeyArray | None) -> tuple[Term, ...]:
     """Return the terms of a loss that compares two signals at a time.
 
     **Raises:** `ValueError` for one that does not.
@@ -93,6 +91,8 @@ def pairwise_terms(
     for term in terms:
         if term.target is not None:
             _refuse(owner, loss, "it has its target already, which `bind` was given")
+        if term.inside:
+            _refuse(owner, loss, "it orders sources itself")
         for part in parts_of(term):
             name = name_of(part)
             if part.scope == "channels":
@@ -127,7 +127,7 @@ def _constant(tree: Any) -> Any:
 
 
 def _pairs(x: Data, y: Data) -> tuple[Data, Data]:
-    """Return all pairs of sources: an axis of estimates, and after it one of targets."""
+    """Return all pairs of sources: an axis of estimates, then one of targets."""
     return _repeated(x, 0), _repeated(y, 1)
 
 
