@@ -18,6 +18,7 @@ NUMBERS = {
     "loss_landscape": {"--n": ["0", "8"], "--steps": ["0"]},
     "gradient_direction": {"--n": ["0", "1"]},
     "sound_match": {"--steps": ["0"], "--seed": []},
+    "train_separation": {"--epochs": ["0"]},
     "train_autoencoder": {"--steps": ["0"], "--every": ["0"]},
     "train_distributed": {
         "--num-processes": ["0"],

@@ -48,6 +48,8 @@ DIFFERENT = [
         "MappedLoss-ChannelMix",
         "MappedLoss-KWeightingFilter",
         "MappedLoss-MidSide",
+        "PermutationInvariantLoss",
+        "PermutationInvariantLoss-SISDR",
         "PitchTransportLoss",
         "RandomSubsetLoss",
         "SISDRLoss",
@@ -239,7 +241,8 @@ def test_terms_and_parts_add_up_and_have_names(case):
         value = case.callable()(x, y)
         total, terms = loss.with_terms(x, y, **keywords)
         assert type(terms) is dict
-        names = [term.name for term in active(loss.terms(**keywords))]
+        terms_in_use = active(loss.terms(**keywords))
+        names = [name for term in terms_in_use for name in term.labels]
         assert len(set(names)) == len(names) and list(terms) == names
         assert all(name and term.shape == () for name, term in terms.items())
         close(total, value, 1e-12)
@@ -255,7 +258,7 @@ def test_terms_and_parts_add_up_and_have_names(case):
 
 def has_parts(loss):
     """Whether a loss has parts or resolutions, after which its terms are called."""
-    if isinstance(loss, ke.MappedLoss):
+    if isinstance(loss, ke.MappedLoss | ke.PermutationInvariantLoss):
         return has_parts(loss.loss)
     sums = ke.SumLoss, ke.RandomSubsetLoss
     kinds = (*sums, ke.MultiResolutionLoss, ke.MRSTFTLoss, ke.SmoothMRSTFTLoss)

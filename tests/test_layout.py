@@ -63,7 +63,7 @@ ROOMS = (
     "__main__",
 )
 # What may be missing, and is imported where it is used.
-OPTIONAL = {"matplotlib", "rich", "soundfile", "jax_tqdm"}
+OPTIONAL = {"matplotlib", "optax", "rich", "soundfile", "jax_tqdm"}
 
 
 class Import(NamedTuple):

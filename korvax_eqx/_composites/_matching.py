@@ -95,6 +95,8 @@ def pairwise_terms(owner: str, loss: Any, key: PRNGKeyArray | None) -> tuple[Ter
     for term in terms:
         if term.target is not None:
             _refuse(owner, loss, "it has its target already, which `bind` was given")
+        if term.inside:
+            _refuse(owner, loss, "it orders sources itself")
         for part in parts_of(term):
             name = name_of(part)
             if part.scope == "channels":

@@ -46,6 +46,9 @@ EVERYTHING = ke.SumLoss(
         "wave": ke.WaveformLoss(),
         "sdr": ke.SISDRLoss(),
         "sides": ke.MappedLoss(ke.MidSide(), stft()),
+        "sources": ke.PermutationInvariantLoss(
+            ke.SumLoss({"stft": stft(), "sdr": ke.SISDRLoss()})
+        ),
         "loudness": ke.MappedLoss(ke.KWeightingFilter(16000), ke.WaveformLoss("L2")),
         "batch": spectral(ke.BatchSpectralConvergenceLoss()),
     }

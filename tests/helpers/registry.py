@@ -209,6 +209,11 @@ def _named() -> dict[str, ke.AbstractLoss]:
     }
 
 
+def _of_sources() -> ke.PermutationInvariantLoss:
+    losses = {"stft": ke.MRSTFTLoss((64,), (256,)), "wave": ke.WaveformLoss()}
+    return ke.PermutationInvariantLoss(ke.SumLoss(losses, [0.5, 2.0]))
+
+
 def _nested() -> ke.SumLoss:
     inner = ke.SumLoss([_small(), ke.MRSTFTLoss((64,), (256,), w_sc=0.5)], [2.0, 0.5])
     mapped = ke.MappedLoss(ke.PreEmphasis(), inner)
@@ -245,6 +250,7 @@ COMPOSITES = [
             resolution_weights=[2.0, 1.0],
         ),
     ),
+    Case("PermutationInvariantLoss", _of_sources, n_channels=2),
     Case("SumLoss", lambda: ke.SumLoss([_small(), ke.PitchTransportLoss(256, 100)])),
     Case("SumLoss-weights", lambda: ke.SumLoss(_named(), [0.5, 0, 2.0])),
     Case("SumLoss-nested", _nested),
@@ -342,6 +348,11 @@ LEVELS = [
     Case("L1SNRLoss", lambda: ke.L1SNRLoss()),
     Case("STOILoss", lambda: ke.STOILoss(10000, n_frames=6)),
     Case("STOILoss-extended", lambda: ke.STOILoss(8000, True, n_frames=6)),
+    Case(
+        "PermutationInvariantLoss-SISDR",
+        lambda: ke.PermutationInvariantLoss(ke.SISDRLoss()),
+        n_channels=3,
+    ),
     *(
         Case(
             f"TimeFrequencyLoss-{case.name}",
@@ -605,6 +616,13 @@ LEARNABLE = [
         "ChannelMix",
         lambda: ke.MappedLoss(ke.ChannelMix(_array(0.5, 0.3, 0.2)[None]), _small()),
         n_channels=3,
+    ),
+    Case(
+        "PermutationInvariantLoss",
+        lambda: ke.PermutationInvariantLoss(
+            ke.SumLoss([_small(), ke.WaveformLoss()], _array(0.5, 2.0))
+        ),
+        n_channels=2,
     ),
     Case(
         "STFT",

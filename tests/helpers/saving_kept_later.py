@@ -196,6 +196,10 @@ PARTS: dict[str, tuple[Callable[[], Any], float]] = {
     # The config has the losses as pairs, those above as dictionaries, as before 0.3.
     "SumLoss-pairs": (lambda: ke.SumLoss(parts(), weights(2)), 5.646448),
     "MappedLoss": (lambda: ke.MappedLoss(ke.MidSide(), ke.SumLoss(parts())), 25.4087),
+    "PermutationInvariantLoss": (
+        lambda: ke.PermutationInvariantLoss(ke.SumLoss(parts())),
+        5.6796217,
+    ),
     "RandomSubsetLoss": (
         lambda: ke.RandomSubsetLoss(parts(), 1, [1.0, 0.5]),
         0.1326976,
