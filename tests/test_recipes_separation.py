@@ -108,7 +108,7 @@ def test_joined_channels_by_the_formula():
         assert relative_error(ke.L1SNRLoss(joined=True)(x, y), expected) < 1e-12
         level = ke.LevelLoss(delta_lambda=0.0, joined=True)
         assert relative_error(level(x, y), penalty) < 1e-12
-        lengths = [N, N // 3]
+        lengths = [N, N // 2]
         for loss in (
             recipes.l1snr_db(joined=True),
             recipes.l1snr_db_multi(joined=True),
