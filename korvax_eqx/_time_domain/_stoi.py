@@ -86,11 +86,11 @@ class STOILoss(AbstractWaveformLoss):
                 f"frames: {self.least_samples} samples are needed, {n} were given. "
                 "Pad the signal, or choose a smaller `n_frames`."
             )
-        signals, n_samples = (at_peak_1(x.x), at_peak_1(y.x)), y.n_samples
+        a, b, n_samples = at_peak_1(x.x), at_peak_1(y.x), y.n_samples
         if self.sr != RATE:
             table = resampler(_OWNER, self.sr, RATE)
             n_out = resampled_length(n, self.sr, RATE)
-            signals = tuple(resample(s, table, n_out) for s in signals)
+            a, b = (resample(s, table, n_out) for s in (a, b))
             if n_samples is not None:
                 n_samples = resampled_length(n_samples, self.sr, RATE)
-        return -intelligibility(*signals, n_samples, self.n_frames, self.extended)
+        return -intelligibility(a, b, n_samples, self.n_frames, self.extended)
