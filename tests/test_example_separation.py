@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
+from promotion import usual_promotion
 
 import korvax_eqx as ke
 
@@ -19,10 +21,11 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.fixture
-def examples(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Import a module of the examples by its name."""
+def examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Import a module of the examples by its name; types as for whoever runs it."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    return importlib.import_module
+    with usual_promotion():
+        yield importlib.import_module
 
 
 def write_sounds(folder: Path, count: int) -> None:
