@@ -240,9 +240,9 @@ def test_terms_and_parts_add_up_and_have_names(case):
         loss, keywords = case.make(), case.keywords
         value = case.callable()(x, y)
         total, terms = loss.with_terms(x, y, **keywords)
-        assert type(terms) is dict
+        assert type(terms) is ke.Terms
         terms_in_use = active(loss.terms(**keywords))
-        names = [name for term in terms_in_use for name in term.labels]
+        names = [one.name for term in terms_in_use for one in term.logged]
         assert len(set(names)) == len(names) and list(terms) == names
         assert all(name and term.shape == () for name, term in terms.items())
         close(total, value, 1e-12)
