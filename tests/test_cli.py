@@ -404,8 +404,9 @@ def call(capsys, monkeypatch, folder, *args):
         (
             ("voice.wav", "voice.wav", "--loss", "mrstf"),
             [
-                "neither a name (mrstft, korvax, smooth, pitch, mel, convergence, or a "
-                "recipe: see --list) nor a file that exists. Did you mean `mrstft`?"
+                "neither a name (mrstft, korvax, smooth, pitch, mel, convergence, "
+                "si_sdr, snr, or a recipe: see --list) nor a file that exists. Did you "
+                "mean `mrstft`?"
             ],
         ),
         (("voice.wav", "voice.wav", "--loss", "damaged.eqx"), ["damaged.eqx"]),

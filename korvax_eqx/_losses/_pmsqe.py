@@ -62,7 +62,7 @@ class PMSQELoss(AbstractSpectralLoss):
 
     def __init__(
         self,
-        sr: int = 16000,
+        sr: float = 16000,
         window: Any = "sqrt_hann",
         *,
         bark_eq: bool = True,
@@ -82,7 +82,9 @@ class PMSQELoss(AbstractSpectralLoss):
         **Raises:** `ValueError` for an argument outside these rules, and in a call for
         spectra of another number of bins.
         """
-        self.sr = checks.one_of(_OWNER, "sr", sr, RATES)
+        # Rates of files are floats.
+        is_whole = isinstance(sr, float) and sr.is_integer()
+        self.sr = checks.one_of(_OWNER, "sr", int(sr) if is_whole else sr, RATES)
         if not isinstance(window, str | float | int | tuple | list):
             checks.refuse(_OWNER, "window", "be a window's name or a tuple", window)
         self.window = freeze(window)

@@ -8,12 +8,12 @@ from korvax_eqx._transforms._spectrogram import Spectrogram
 
 
 def pmsqe(
-    sample_rate: int = 16000, *, bark_eq: bool = True, gain_eq: bool = True
+    sample_rate: float = 16000, *, bark_eq: bool = True, gain_eq: bool = True
 ) -> TimeFrequencyLoss:
     r"""asteroid's `SingleSrcPMSQE`, of signals: a loss after PESQ for speech.
 
     $0.1\,D + 0.0309\,D_A$, the symmetric and the asymmetric disturbance of loudness;
-    see [`PMSQELoss`][]. Its spectra are powers of frames of 32 ms that lie wholly
+    see `PMSQELoss`. Its spectra are powers of frames of 32 ms that lie wholly
     inside the signal, every 16 ms, with the root of a Hann window. asteroid returns a
     vector, one value a signal: `jax.vmap(pmsqe())(x, y)`.
 
