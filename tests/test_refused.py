@@ -30,7 +30,7 @@ PAD_MODES = (
     "'minimum', 'reflect', 'symmetric', 'wrap'. Got 'zeros'."
 )
 PADDING = "be 'torch', 'same', 'end', None or two non-negative integers. Got "
-NORMALIZED = "be one of False, True, 'window', 'frame_length'. Got "
+NORMALIZED = "be one of False, True, 'window', 'frame_length', 'sum'. Got "
 
 # Of each class: arguments that are right, and for every argument what it refuses, as
 # (argument, value, the message after "must"). Messages that go on, in SciPy's words,
@@ -248,11 +248,17 @@ CLASSES: dict[type, tuple[dict[str, Any], list[tuple[str, Any, str]]]] = {
         [
             ("metric", "L3", "be one of 'L1', 'L2'. Got 'L3'."),
             ("reduction", "none", "be one of 'mean', 'sum'. Got 'none'."),
+            ("factor_under", -1.0, "be non-negative. Got -1.0."),
+            ("factor_over", float("inf"), REAL + "inf."),
         ],
     ),
     ke.SpectralConvergenceLoss: (
         {},
-        [("eps", -1.0, "be non-negative. Got -1.0."), ("eps", "0", REAL + "'0'.")],
+        [
+            ("eps", -1.0, "be non-negative. Got -1.0."),
+            ("eps", "0", REAL + "'0'."),
+            ("reference", "x", "be one of 'target', 'estimate'. Got 'x'."),
+        ],
     ),
     ke.SpectralOptimalTransportLoss: (
         {},
@@ -496,7 +502,12 @@ CLASSES: dict[type, tuple[dict[str, Any], list[tuple[str, Any, str]]]] = {
     ),
     ke.SumLoss: (
         {"losses": {"a": ke.PitchTransportLoss(), "b": abs}},
-        [*PARTS, *PART_WEIGHTS],
+        [
+            *PARTS,
+            *PART_WEIGHTS,
+            ("monitor", [], "hold at least one loss. Got []."),
+            ("monitor", {"monitor": {"a": abs}}, "have names that none of ..."),
+        ],
     ),
     ke.RandomSubsetLoss: (
         {"losses": {"a": ke.PitchTransportLoss(), "b": abs}},

@@ -36,8 +36,8 @@ from korvax_eqx._saving._registry import CLASSES, NOT_SAVED
 # ------------------------------------------------------------------- every class
 
 
-# What flows through a loss: no part of it.
-FLOWS = {ke.Signals, ke.Spectra, ke.Term}
+# What flows through a loss or a training: no part of a loss.
+FLOWS = {ke.BalancerState, ke.Signals, ke.Spectra, ke.Term}
 
 
 def test_every_public_class_can_be_named_in_a_file():
