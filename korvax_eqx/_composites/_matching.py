@@ -31,25 +31,31 @@ class Matching(eqx.Module):
     is_of_batch: ClassVar[bool] = False
     least_samples: ClassVar[int] = 1
 
-    def joined(self, ends: Reached) -> list[Float[Array, "*rows"]]:
-        """Return the mean over sources of each term, in the best order."""
+    def joined(self, ends: Reached, axis: int) -> list[Float[Array, "*rows"]]:
+        """Return the mean over sources of each term, in the best order.
+
+        `axis` is that of the sources. Maps inside may have put others behind it.
+        """
         # Which target belongs to each estimate: targets are rarely differentiated, and
         # so they are put in order.
-        targets = jnp.argsort(self.order(ends), axis=-1)
+        targets = jnp.argsort(self.order(ends, axis), axis=-1)
         values = []
         for end, x, y in ends:
-            (value,) = values_of(end, x, _taken(y, targets))
-            values.append(_gated(end, jnp.mean(value, axis=-1)))
+            (value,) = values_of(end, x, _taken(y, targets, axis))
+            values.append(_gated(end, _mean_from(value, axis)))
         return values
 
-    def order(self, ends: Reached) -> Int[Array, "*rows n_sources"]:
+    def order(self, ends: Reached, axis: int) -> Int[Array, "*rows n_sources"]:
         """Return the number of the estimate that belongs to each target."""
         costs: Any = 0.0
         for reached in ends:
             end, x, y = _constant(reached)
             if end.is_monitored:
                 continue
-            (value,) = values_of(end, *_pairs(x, y))
+            # All pairs: an axis of estimates, then one of targets.
+            pairs = _repeated(x, axis, axis + 1), _repeated(y, axis, axis)
+            (value,) = values_of(end, *pairs)
+            value = _mean_from(value, axis + 2)
             costs = costs + weighted(_gated(end, value), end.weight)
         return least_cost(costs)
 
@@ -130,29 +136,25 @@ def _constant(tree: Any) -> Any:
     return eqx.combine(jax.lax.stop_gradient(arrays), rest)
 
 
-def _pairs(x: Data, y: Data) -> tuple[Data, Data]:
-    """Return all pairs of sources: an axis of estimates, then one of targets."""
-    return _repeated(x, 0), _repeated(y, 1)
+def _mean_from(value: Array, axis: int) -> Array:
+    return jnp.mean(value, axis=tuple(range(axis, value.ndim)))
 
 
-def _repeated(data: Data, before: int) -> Data:
-    """Repeat what each source has along a new axis after that of sources, or before."""
+def _repeated(data: Data, axis: int, new_axis: int) -> Data:
+    """Repeat what each source has along a new axis, as often as there are sources."""
 
-    def fn(array: Array, n_own: int) -> Array:
-        axis = array.ndim - n_own - before
-        n_sources = array.shape[array.ndim - n_own - 1]
-        shape = (*array.shape[:axis], n_sources, *array.shape[axis:])
-        return jnp.broadcast_to(jnp.expand_dims(array, axis), shape)
+    def fn(array: Array) -> Array:
+        shape = (*array.shape[:new_axis], array.shape[axis], *array.shape[new_axis:])
+        return jnp.broadcast_to(jnp.expand_dims(array, new_axis), shape)
 
     return _changed(data, fn)
 
 
-def _taken(data: Data, numbers: Int[Array, "*rows n_sources"]) -> Data:
+def _taken(data: Data, numbers: Int[Array, "*rows n_sources"], axis: int) -> Data:
     """Return other sources in place of each, given their numbers."""
 
-    def fn(array: Array, n_own: int) -> Array:
-        axis = array.ndim - n_own - 1
-        index = numbers.reshape(*numbers.shape, *(1,) * n_own)
+    def fn(array: Array) -> Array:
+        index = numbers.reshape(*numbers.shape, *(1,) * (array.ndim - numbers.ndim))
         taken = array
         for number in range(array.shape[axis]):
             # A gather is slow on CPU, and its transpose is on accelerators, too.
@@ -163,12 +165,12 @@ def _taken(data: Data, numbers: Int[Array, "*rows n_sources"]) -> Data:
     return _changed(data, fn)
 
 
-def _changed(data: Data, fn: Callable[[Array, int], Array]) -> Data:
-    """Apply a function to arrays, given how many axes of them are no rows."""
+def _changed(data: Data, fn: Callable[[Array], Array]) -> Data:
+    """Apply a function to all arrays."""
     if isinstance(data, Signals):
         n = data.n_samples
-        return Signals(fn(data.x, 1), None if n is None else fn(n, 0))
+        return Signals(fn(data.x), None if n is None else fn(n))
     n, order = data.n_frames, data.order
-    n = None if n is None else fn(n, 0)
-    order = None if order is None else fn(order, 2)
-    return Spectra(fn(data.S, 2), n, data.n_whole, order)
+    n = None if n is None else fn(n)
+    order = None if order is None else fn(order)
+    return Spectra(fn(data.S), n, data.n_whole, order)

@@ -44,7 +44,7 @@ class RowOrder(RowFunction):
         signals, _, n_samples = self.terms.layout.events(rows)
         x, y = (Signals(s, lengths_for(s, n_samples)) for s in signals)
         (end,) = self.terms.skeleton.filled(shared).all_ends()
-        return (end.loss.order(inside_of(end, x, y)),), ()
+        return (end.loss.order(inside_of(end, x, y), x.x.ndim - 2),), ()
 
 
 @compiled

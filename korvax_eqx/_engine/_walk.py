@@ -43,7 +43,8 @@ def values_of(end: End, x: Data, y: Data) -> tuple[Array, ...]:
     if isinstance(x, Spectra) and isinstance(y, Spectra):
         x, y = x.cut(), y.cut()
     if end.inside is not None:
-        return tuple(end.loss.joined(inside_of(end, x, y)))
+        axis = main_array(x).ndim - (2 if isinstance(x, Signals) else 3)
+        return tuple(end.loss.joined(inside_of(end, x, y), axis))
     if end.loss.is_of_batch:
         return tuple(end.loss.sums(x, y))
     values = jnp.asarray(end.loss.values(x, y))
