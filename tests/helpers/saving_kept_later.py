@@ -52,6 +52,10 @@ PARTS: dict[str, tuple[Callable[[], Any], float]] = {
         lambda: ke.ChannelMix(weights(4).reshape(2, 2)),
         0.7991412,
     ),
+    "GradientBalancer": (
+        lambda: ke.GradientBalancer({"a": 1.0, "b": 0.5}, 2.0, 0.9, per_item=False),
+        0.02801557,
+    ),
     "GradientScale": (lambda: ke.GradientScale(0.5), 0.6443587),
     "Chroma": (lambda: ke.Chroma(SR, 512, hop_length=100), 0.1766922),
     "Spectrogram-framing": (
