@@ -125,8 +125,8 @@ def test_gradient_descent_makes_a_signal_more_intelligible():
     first, gradient = both(x, y)
     for _ in range(20):
         x = x - 0.5 * jnp.linalg.norm(x) * gradient / jnp.linalg.norm(gradient) / 10
-        value, gradient = both(x, y)
-    assert value < first - 0.05
+        _, gradient = both(x, y)
+    assert both(x, y)[0] < first - 0.05
 
 
 @pytest.mark.parametrize(

@@ -286,8 +286,8 @@ def _part_gradients(
             own = [terms[i] for i in numbers]
 
             def value(x: Any, own: Any = own) -> tuple[Array, list[list[Array]]]:
-                _, *arguments = _prepared(loss, x, y, lengths, key)
-                return evaluate(alone(own), *arguments, wants="both")
+                _, a, b, ends = _prepared(loss, x, y, lengths, key)
+                return evaluate(alone(own), a, b, ends, "both")
 
             gradient, found = jax.grad(value, has_aux=True)(x)
             values.update(zip(numbers, found, strict=True))
