@@ -78,7 +78,8 @@ def test_more_noise_is_worse(extended):
     pairs = [speech_like(0.9, 16000, 4, snr) for snr in (np.inf, 20, 5, -5, -15)]
     x, y = (jnp.asarray(np.array(s), jnp.float32) for s in zip(*pairs, strict=True))
     values = np.asarray(jax.vmap(loss)(x, y))
-    assert np.all(np.diff(values) > 0.02)
+    # Plain STOI hardly falls above 20 dB; rounding is below 1e-5.
+    assert np.all(np.diff(values) > 1e-3) and np.all(np.diff(values[1:]) > 0.02)
     assert abs(values[0] + 1) < 1e-4 and values[-1] > -0.5
 
 
