@@ -4,6 +4,7 @@ What they make is a composite, which stands above the classes that have the oper
 it says here how to make one.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -35,6 +36,10 @@ class AbstractOperand(eqx.Module):
 
     # NumPy's scalars would multiply element by element.
     __array_ufunc__: ClassVar[None] = None
+
+    @abstractmethod
+    def terms(self, *, key: Any = None) -> tuple[Any, ...]:
+        """Return the terms, which a sum weights."""
 
     def __add__(self, other: Any) -> Any:
         return _sum_of((self, 1), (other, 1)) if callable(other) else NotImplemented
