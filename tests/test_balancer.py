@@ -252,3 +252,18 @@ def test_refuses_other_gradients() -> None:
 def test_eight_devices(name: str) -> None:
     failure = outcomes("balanced.py")[name]
     assert failure is None, failure
+
+
+def test_the_gradient_of_a_weight():
+    """Of two shares w / (w + v) and v / (w + v) of gradients of norm 1."""
+    a, b = np.arange(1.0, 5.0), np.array([2.0, -1.0, 0.5, 3.0])
+    v, w = 0.5, 0.7
+
+    def first(weight):
+        balancer = ke.GradientBalancer({"a": weight, "b": v}, per_item=False)
+        gradients = {"a": jnp.asarray(a, jnp.float32), "b": jnp.asarray(b, jnp.float32)}
+        return balancer.update(gradients, balancer.init())[0][0]
+
+    expected = a[0] / np.linalg.norm(a) - b[0] / np.linalg.norm(b)
+    expected *= v / (v + w) ** 2
+    np.testing.assert_allclose(jax.grad(first)(jnp.array(w)), expected, rtol=1e-5)
