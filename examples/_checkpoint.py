@@ -5,13 +5,11 @@ One line of JSON describes the run (step, settings, sounds, and the loss by
 """
 
 import dataclasses
-import json
-import os
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
+from _archive import read, write
 from _autoencoder import Autoencoder, Settings, start
 
 import korvax_eqx as kx
@@ -41,29 +39,19 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "fingerprint": checkpoint.fingerprint,
         "loss": kx.to_config(checkpoint.loss),
     }
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb") as file:
-        file.write(json.dumps(header).encode() + b"\n")
-        eqx.tree_serialise_leaves(file, (checkpoint.model, checkpoint.state))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    write(path, header, (checkpoint.model, checkpoint.state))
 
 
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint."""
-    try:
-        with open(path, "rb") as file:
-            header = json.loads(file.readline())
-            if header.pop("format", None) != FORMAT:
-                raise ValueError("it has another format")
-            settings = header.pop("settings")
-            settings["balance"] = tuple(settings.get("balance", ()))
-            settings = Settings(**settings)
-            loss = kx.from_config(header.pop("loss"))
-            # Shapes and dtypes, computing nothing.
-            like = eqx.filter_eval_shape(start, settings)
-            model, state = eqx.tree_deserialise_leaves(file, like)
-    except (OSError, ValueError, TypeError, RuntimeError, AttributeError) as error:
-        sys.exit(f"Cannot resume from {str(path)!r}: {error}")
-    return Checkpoint(**header, settings=settings, loss=loss, model=model, state=state)
+    header, (model, state) = read(path, FORMAT, _arrays)
+    return Checkpoint(**header, model=model, state=state)
+
+
+def _arrays(header: dict[str, Any]) -> Any:
+    """Return the shapes of the arrays, and make objects of what the header says."""
+    settings = header["settings"]
+    settings["balance"] = tuple(settings.get("balance", ()))
+    header["settings"] = Settings(**settings)
+    header["loss"] = kx.from_config(header["loss"])
+    return eqx.filter_eval_shape(start, header["settings"])

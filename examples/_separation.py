@@ -2,9 +2,6 @@
 
 import dataclasses
 import functools
-import json
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from _archive import read, write
 from jaxtyping import Array, Float
 
 import korvax_eqx as kx
@@ -20,8 +18,6 @@ import korvax_eqx as kx
 FORMAT = "korvax_eqx separation checkpoint 1"
 FRAMES = {"nperseg": 1024, "noverlap": 768}  # harmonics are told apart
 N_BINS = 513
-# What reading a damaged checkpoint raises.
-_DAMAGED = (OSError, ValueError, TypeError, RuntimeError, AttributeError, KeyError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +39,7 @@ QUICK = Settings(batch=2, samples=8192, steps=3, held_out=4, width=8, dilations=
 
 def make_loss() -> kx.PermutationInvariantLoss:
     """Return the objective: which output is which voice is not said."""
-    losses = {"sdr": kx.SISDRLoss(), "stft": kx.MRSTFTLoss(log_eps=1e-2)}
+    losses = {"sdr": kx.SISDRLoss(), "stft": kx.recipes.mrstft()}
     weighted = kx.SumLoss(losses, {"sdr": 1.0, "stft": 1.0})
     return kx.PermutationInvariantLoss(weighted)
 
@@ -155,30 +151,21 @@ class Checkpoint(NamedTuple):
 
 
 def save(path: Path, run: Checkpoint) -> None:
-    """Write a checkpoint: all of it or, if interrupted, nothing."""
+    """Write a checkpoint: completely, or not at all if interrupted."""
     header = {"format": FORMAT, **run._asdict()}
     model, state = header.pop("model"), header.pop("state")
     header["settings"] = dataclasses.asdict(run.settings)
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb") as file:
-        file.write(json.dumps(header).encode() + b"\n")
-        eqx.tree_serialise_leaves(file, (model, state))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    write(path, header, (model, state))
 
 
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint."""
-    try:
-        with open(path, "rb") as file:
-            header = json.loads(file.readline())
-            if header.pop("format", None) != FORMAT:
-                raise ValueError("it has another format")
-            own = header.pop("settings")
-            settings = Settings(**{**own, "dilations": tuple(own["dilations"])})
-            like = eqx.filter_eval_shape(start, settings)
-            model, state = eqx.tree_deserialise_leaves(file, like)
-        return Checkpoint(**header, settings=settings, model=model, state=state)
-    except _DAMAGED as error:
-        sys.exit(f"Cannot resume from {str(path)!r}: {error}")
+    header, (model, state) = read(path, FORMAT, _arrays)
+    return Checkpoint(**header, model=model, state=state)
+
+
+def _arrays(header: dict[str, Any]) -> Any:
+    """Return the shapes of the arrays, and make settings of what the header says."""
+    own = header["settings"]
+    header["settings"] = Settings(**{**own, "dilations": tuple(own["dilations"])})
+    return eqx.filter_eval_shape(start, header["settings"])

@@ -71,12 +71,7 @@ def apnet2(
     **Raises:** `ValueError` for an argument outside these rules.
     """
     sizes, bands = (n_fft, hop_size, win_size), (num_mels, fmin, meloss)
-    weights = {
-        "w_amplitude": w_amplitude,
-        "w_phase": w_phase,
-        "w_spectrum": w_spectrum,
-        "w_mel": w_mel,
-    }
+    weights = (w_amplitude, w_phase, w_spectrum, w_mel)
     return _losses("apnet2", sampling_rate, sizes, bands, weights, floor=1e-9)
 
 
@@ -103,12 +98,7 @@ def freev(
     Arguments, conventions and measured differences are those of `apnet2`.
     """
     sizes, bands = (n_fft, hop_size, win_size), (num_mels, fmin, meloss)
-    weights = {
-        "w_amplitude": w_amplitude,
-        "w_phase": w_phase,
-        "w_spectrum": w_spectrum,
-        "w_mel": w_mel,
-    }
+    weights = (w_amplitude, w_phase, w_spectrum, w_mel)
     return _losses("freev", sampling_rate, sizes, bands, weights, floor=0.0)
 
 
@@ -117,15 +107,16 @@ def _losses(
     sampling_rate: Any,
     sizes: tuple[Any, Any, Any],
     bands: tuple[Any, Any, Any],
-    weights: dict[str, Any],
+    weights: tuple[Any, Any, Any, Any],
     *,
     floor: float,
 ) -> AbstractLoss:
     renamed = {"sr": "sampling_rate", "n_mels": "num_mels", "fmax": "meloss"}
     renamed |= {"hop_length": "hop_size", "win_length": "win_size"}
     with checks.owned_by(owner, **renamed):
+        names = ("w_amplitude", "w_phase", "w_spectrum", "w_mel")
         w_amplitude, w_phase, w_spectrum, w_mel = (
-            weight_of(owner, name, weight) for name, weight in weights.items()
+            weight_of(owner, *pair) for pair in zip(names, weights, strict=True)
         )
         n_fft, hop_size, win_size = sizes
         framing: dict[str, Any] = {"pad_mode": "reflect", "padding": "torch"}
