@@ -64,3 +64,20 @@ def address(text: str) -> str:
     if text != "auto" and not 0 < int(port) < 2**16:
         raise argparse.ArgumentTypeError(f"a port is from 1 to 65535. Got {port:.40}.")
     return text
+
+
+def parse_run(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Add `--resume` and `--quick`, and parse. A resumed run stays in its folder."""
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="go on from here: with its settings, loss and sounds, in its folder",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a tiny model for a few steps, to try it"
+    )
+    arguments = parser.parse_args()
+    if arguments.resume is not None:
+        arguments.out = arguments.resume.parent
+    return arguments

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
-from _arguments import folder, whole
+from _arguments import folder, parse_run, whole
 from _autoencoder import (
     LOSSES,
     QUICK,
@@ -204,24 +204,13 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=folder, default=Path("outputs/autoencoder"))
     parser.add_argument(
-        "--resume",
-        type=Path,
-        metavar="CHECKPOINT",
-        help="go on from here: with its settings, loss and sounds, in its folder",
-    )
-    parser.add_argument(
         "--balance",
         action="store_true",
         help="give every part of the loss an equal share of the gradient",
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="a tiny model for a few steps, to try it"
-    )
-    arguments = parser.parse_args()
+    arguments = parse_run(parser)
     if arguments.steps is None:
         arguments.steps = 20 if arguments.quick else 1500
-    if arguments.resume is not None:
-        arguments.out = arguments.resume.parent
     return arguments
 
 

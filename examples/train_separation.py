@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
-from _arguments import folder, whole
+from _arguments import folder, parse_run, whole
 from _separation import (
     QUICK,
     Checkpoint,
@@ -174,20 +174,9 @@ def parse_arguments() -> argparse.Namespace:
         "--epochs", type=whole(1), help="in all (default: 12, quick: 2)"
     )
     parser.add_argument("--out", type=folder, default=Path("outputs/separation"))
-    parser.add_argument(
-        "--resume",
-        type=Path,
-        metavar="CHECKPOINT",
-        help="go on from here: with its settings and sounds, in its folder",
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="a tiny model for a few steps, to try it"
-    )
-    arguments = parser.parse_args()
+    arguments = parse_run(parser)
     if arguments.epochs is None:
         arguments.epochs = 2 if arguments.quick else 12
-    if arguments.resume is not None:
-        arguments.out = arguments.resume.parent
     return arguments
 
 
