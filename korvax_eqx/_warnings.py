@@ -75,6 +75,17 @@ def warn_weights_by_position(owner: str, names: Sequence[str]) -> None:
     )
 
 
+def warn_recompiled(owner: str, times: int, before: str, after: str) -> None:
+    """Warn of a schedule of a number that is part of the compiled program."""
+    _warn(
+        owner,
+        f"it was compiled again {times} times in a row, each time for a new value of "
+        f"one number, the last time {after} after {before}. Python numbers are part "
+        "of the compiled program. Give a weight or parameter that changes while you "
+        f"train as a JAX array, `jnp.array({after})`.",
+    )
+
+
 # While internal parts are made, and files are loaded, nobody has written anything.
 _is_quiet: contextvars.ContextVar[bool] = contextvars.ContextVar("quiet", default=False)
 
@@ -108,5 +119,6 @@ def _warn(owner: str, message: str) -> None:
 
 
 def _is_inside(module: str) -> bool:
-    """Whether a module is ours, or one of those that call our constructors."""
-    return module.split(".")[0] in ("korvax_eqx", "equinox", "jaxtyping", "contextlib")
+    """Whether a module is ours, or one of those through which we are called."""
+    root = module.split(".")[0]
+    return root in ("korvax_eqx", "equinox", "jaxtyping", "contextlib", "jax")

@@ -22,6 +22,7 @@ from korvax_eqx._static import Fixed
 
 from ._losses import check_values
 from ._operators import AbstractOperand
+from ._recompiled import notice_compiled
 from ._steps import Scope
 
 
@@ -245,6 +246,7 @@ def _checked(
 def _evaluated(
     loss: AbstractLoss, x: Any, y: Any, lengths: Any, key: Any, wants: Fixed
 ) -> tuple[Float[Array, ""], Terms]:
+    notice_compiled(_name(loss), loss, x)
     with jax.named_scope(f"korvax_eqx.{_name(loss)}"):
         terms, x, y, lengths = _prepared(loss, x, y, lengths, key)
         value, values = evaluate(terms, x, y, lengths, wants.value)
