@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import jax
 from jax.core import Tracer
 
 from korvax_eqx._static import has_plain_callables
@@ -32,7 +33,7 @@ def notice_compiled(owner: str, loss: Any, x: Any) -> None:
     """
     if not isinstance(x, Tracer) or has_plain_callables((loss,)):
         return  # Nothing is compiled.
-    written = repr(loss)
+    written = str(jax.tree.structure(loss))
     text = (*_FLOAT.split(written), x.shape, x.dtype)
     numbers = tuple(_FLOAT.findall(written))
     if text != _run.text:

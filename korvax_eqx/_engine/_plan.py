@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import equinox as eqx
@@ -56,7 +57,7 @@ class Branch(eqx.Module):
     def all_ends(self) -> list[End]:
         """Return the ends here and further on, in the order of their terms."""
         ends = [e for branch in self.branches for e in branch.all_ends()]
-        return sorted([*self.ends, *ends], key=lambda end: end.number)
+        return sorted([*self.ends, *ends], key=attrgetter("number"))
 
     def all_steps(self) -> list[Any]:
         own = [] if self.step is None else [self.step]
