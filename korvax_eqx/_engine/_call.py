@@ -19,7 +19,7 @@ from jax.interpreters import ad, batching, mlir
 
 from korvax_eqx._platform import compiling_for
 
-from ._devices import aligned, is_disabled, on_mesh_of, places
+from ._devices import aligned, is_disabled, on_mesh_of, places, works_for
 from ._functions import Arrays, RowFunction, Wrt
 from ._loop import over_rows
 from ._varying import equally_varying
@@ -327,7 +327,7 @@ def _batch(
 
 def _lowering(name: str) -> Any:
     def run(*arrays: Array, call: Call, placed: ClosedJaxpr | None) -> list[Array]:
-        if placed is not None:
+        if placed is not None and works_for(name, arrays):
             return jaxpr_as_fun(placed)(*arrays)
         with compiling_for(name):
             return call.run(*arrays)

@@ -739,6 +739,19 @@ def check_operations_one_by_one_on_explicit_axes() -> None:
                 agree(jax.value_and_grad(loss)(*arrays), (value, gradient), 1e-10)
 
 
+def check_the_platform_compiled_for_decides() -> None:
+    """What is broken on TPUs is not in a program for one, made anywhere."""
+    operations = {AxisType.Auto: "CustomSPMD", AxisType.Explicit: "all_reduce"}
+    for kind, operation in operations.items():
+        mesh = make_mesh(kind)
+        args = WINDOW, put(X, mesh, "data"), put(Y, mesh, "data")
+        traced = jax.jit(mapped).trace(*args)
+        for platform in ("cpu", "tpu"):
+            text = traced.lower(lowering_platforms=(platform,)).as_text()
+            works = kind is AxisType.Explicit or platform == "cpu"
+            assert (operation in text) == works, text
+
+
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_numpy_dtype_promotion", "strict")
