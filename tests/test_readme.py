@@ -1,8 +1,10 @@
 """The code of the README runs: the first example, and each section by itself."""
 
+import inspect
 import re
 from pathlib import Path
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import promotion
@@ -72,6 +74,21 @@ def test_first_example_prints_what_it_says(capsys):
     np.testing.assert_allclose(printed[0], said[0], rtol=1e-3, atol=5e-3)
     np.testing.assert_allclose(np.log(printed), np.log(said), atol=0.7)
     assert printed[2] < printed[0] / 10
+
+
+def test_the_table_of_parts_has_every_class():
+    """And no other: a new one is named there."""
+    (table,) = re.findall(r"^\| signal maps (?s:.*?)\n\n", README, re.MULTILINE)
+    named = set(re.findall(r"`(\w+)`", table))
+    elsewhere = {ke.BalancerState, ke.BoundLoss, ke.Framing, ke.Signals, ke.Spectra}
+    elsewhere |= {ke.Term, ke.Terms}
+    public = {
+        name
+        for name, value in vars(ke).items()
+        if inspect.isclass(value) and issubclass(value, eqx.Module)
+        if not inspect.isabstract(value) and value not in elsewhere
+    }
+    assert named == public
 
 
 def test_learnable_windows_start_from_those_that_have_names():

@@ -14,9 +14,9 @@ def mrstft(*, full_scale: float = 1.0) -> MRSTFTLoss:
     The six resolutions and both terms are the defaults of `MRSTFTLoss`; only `log_eps`
     differs. With the default, 1e-7, a bin that holds nothing but the rounding noise of
     a 16-bit file counts as much as the loudest partial. With 1e-2, degraded sounds are
-    ordered more like four objective measures of quality order them: the mean rank
-    correlation is 0.92, against 0.80 with 1e-7, on speech, music and drums with a peak
-    of 0.5.
+    ordered more like two objective measures of quality, ViSQOL and Zimtohrli, order
+    them: the mean rank correlation is 0.92, against 0.80 with 1e-7, on speech, music
+    and drums with a peak of 0.5. With PESQ, on speech, it is 0.79 against 0.43.
 
     For sounds with a peak near 0.5, 0 is identical, below 0.2 is mild, and above 1 is
     plainly worse.
