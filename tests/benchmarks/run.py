@@ -194,6 +194,18 @@ def memory(report: Report, shape: tuple[int, ...], batches: tuple[int, int]) -> 
     report.values("six resolutions, memory", more, "five resolutions", fewer, "MB")
 
 
+def memory_of_one_signal(report: Report, n_samples: int) -> None:
+    """A signal that is cut into segments, and a loss that needs all of it."""
+    x = jax.ShapeDtypeStruct((1, n_samples), jnp.float32)
+    losses = (ke.MRSTFTLoss(), korvax.loss.mrstft_loss, ke.MRSTFTLoss(w_sc=1.0))
+    ours, theirs, whole = (
+        temporary_bytes(jax.value_and_grad(loss), x, x) / 1e6 for loss in losses
+    )
+    name = f"mrstft (1, {n_samples}), value and gradient, temporary memory"
+    report.values(name, ours, "korvax", theirs, "MB")
+    report.values(name, ours, "with spectral convergence", whole, "MB")
+
+
 def transport(report: Report, shape: tuple[int, int, int]) -> None:
     keys = jax.random.split(jax.random.key(1))
     S_x, S_y = (jnp.abs(jax.random.normal(key, shape)) ** 2 for key in keys)
@@ -449,6 +461,7 @@ def main() -> None:
     mrstft(report, [long] if quick else [(8, 1, 65536), long])
     floor(report, long)
     memory(report, long, (2, 8) if quick else (8, 512))
+    memory_of_one_signal(report, 200_000 if quick else 26_000_000)
     transport(report, (1, 257, 20) if quick else (8, 1025, 129))
     others(report, long)
     transforms(report, (2, 8192) if quick else (32, 44100))
