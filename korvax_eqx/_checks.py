@@ -16,9 +16,9 @@ from korvax_eqx._messages import refuse as refuse
 from korvax_eqx._static import is_leaf as is_learnable
 from korvax_eqx._static import static_or_leaf
 
-# Sizes and positions are 32-bit integers to JAX, which may end the process for others.
+# JAX takes sizes and positions as 32-bit integers; larger ones may crash the process.
 _LARGEST_INT = 2**31 - 1
-# A last axis of at most so many entries that is not the longest holds channels.
+# A last axis of at most this size, and shorter than another, is taken for channels.
 _MOST_CHANNELS = 8
 
 
@@ -155,9 +155,9 @@ def number_or_leaf(owner: str, argument: str, value: Any) -> Any:
 
 
 def signal_type(owner: str, argument: str, x: Any) -> None:
-    """Check that `x` is an array, of a dtype that JAX has.
+    """Check that `x` is an array of a dtype that JAX supports.
 
-    This is checked before `jax.jit`, which would refuse others in words of its own.
+    This is checked before `jax.jit`, which would raise an error of its own.
     """
     if not isinstance(x, jax.Array | np.ndarray):
         raise ValueError(
@@ -166,15 +166,16 @@ def signal_type(owner: str, argument: str, x: Any) -> None:
         )
     if not is_jax_dtype(x.dtype):
         raise ValueError(
-            f"`{named(owner)}`: `{argument}` must have a dtype that JAX has. Got "
-            f"{describe(x)}. Convert it, `{argument}.astype('float32')`."
+            f"`{named(owner)}`: `{argument}` must have a dtype that JAX supports. "
+            f"Got {describe(x)}. Convert it, `{argument}.astype('float32')`."
         )
 
 
 def is_jax_dtype(dtype: Any) -> bool:
     """Whether JAX can hold the values of a dtype, perhaps rounded to 32 bits.
 
-    No longer floats, texts, dates, objects or records, and no foreign byte order.
+    It cannot hold longer floats, strings, dates, objects or records, or values in
+    another byte order than the machine's.
     """
     is_bits = any(jnp.issubdtype(dtype, kind) for kind in (jnp.number, jnp.bool_))
     if jnp.issubdtype(dtype, jax.dtypes.extended):  # such as random keys
@@ -186,8 +187,8 @@ def is_jax_dtype(dtype: Any) -> bool:
 def signal(owner: str, argument: str, x: Any) -> jax.Array:
     """Check one signal; return it as a float32 or float64 array.
 
-    float16 and bfloat16 are computed in float32: their range and precision do not
-    carry a power spectrum.
+    float16 and bfloat16 are converted to float32: their range and precision are too
+    small for a power spectrum.
     """
     signal_type(owner, argument, x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
@@ -211,7 +212,7 @@ def signal(owner: str, argument: str, x: Any) -> jax.Array:
 
 
 def _samples_last(owner: str, argument: str, x: Any) -> None:
-    """Refuse a signal whose last axis looks like channels, as soundfile reads it."""
+    """Raise if the last axis looks like channels, as in audio read by soundfile."""
     is_known = all(isinstance(size, int) for size in x.shape)
     if not is_known or x.shape[-1] > _MOST_CHANNELS:
         return
@@ -227,24 +228,24 @@ def _samples_last(owner: str, argument: str, x: Any) -> None:
     raise ValueError(
         f"`{named(owner)}`: `{argument}` must have its samples in the last axis, i.e. "
         f"shape (*channels, n_samples). Got {describe(x)}, which looks like channels "
-        f"last. Pass `{transposed}`; to signals as short as that, append zeros."
+        f"last. Pass `{transposed}`. If signals really are that short, append zeros."
     )
 
 
 def wider(a: Any, b: Any) -> Any:
-    """Return the wider dtype of two of `signal`'s, also under strict promotion."""
+    """Return the wider of two float dtypes, also under strict promotion."""
     return max(jnp.dtype(a), jnp.dtype(b), key=lambda dtype: dtype.itemsize)
 
 
 def pair(owner: str, x: Any, y: Any) -> None:
-    """Check that an estimate and its target have one shape: nothing broadcasts."""
+    """Check that an estimate and its target have the same shape."""
     for array in (x, y):
         is_array = isinstance(array, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
         if not is_array or not is_jax_dtype(array.dtype):
             raise ValueError(
                 f"`{named(owner)}`: the estimate and the target must be JAX or NumPy "
-                f"arrays of a dtype that JAX has. Got {describe(array)}. Convert them, "
-                "`jnp.asarray(..., 'float32')`."
+                f"arrays of a dtype that JAX supports. Got {describe(array)}. Convert "
+                "them, `jnp.asarray(..., 'float32')`."
             )
     shape_x, shape_y = jnp.shape(x), jnp.shape(y)
     if shape_x != shape_y:
@@ -256,10 +257,10 @@ def pair(owner: str, x: Any, y: Any) -> None:
 
 
 def lengths(owner: str, value: Any, x: Any) -> jax.Array | None:
-    """Check the lengths of the signals of a padded batch; return them for each.
+    """Check the lengths of the signals of a padded batch; return one for each signal.
 
-    Values are checked where they are known, i.e. outside of a transformation; within
-    one, a length beyond the array ends with it, and one below 0 is 0.
+    Values are checked where they are known, i.e. outside of transformations. Inside,
+    they are clipped to between 0 and the length of the array.
     """
     if value is None:
         return None
@@ -271,7 +272,7 @@ def lengths(owner: str, value: Any, x: Any) -> jax.Array | None:
         rule = "hold integers, numbers of samples"
         refuse(owner, "lengths", rule, value, f"Convert it: `{way}`.")
     try:
-        is_right = jnp.broadcast_shapes(value.shape, lead) == lead  # or of symbols
+        is_right = jnp.broadcast_shapes(value.shape, lead) == lead  # maybe symbolic
     except ValueError:
         is_right = False
     if not is_right:
@@ -284,8 +285,8 @@ def lengths(owner: str, value: Any, x: Any) -> jax.Array | None:
             rule = f"be between 0 and the number of samples, {n_samples}"
             outside = known[(known < 0) | (known > n_samples)]
             refuse(owner, "lengths", rule, int(outside[0]))
-    most = n_samples if isinstance(n_samples, int) else _LARGEST_INT  # in `export`
-    if isinstance(value, jax.Array) and value.dtype.itemsize >= 4:  # may not fit
+    most = n_samples if isinstance(n_samples, int) else _LARGEST_INT  # symbolic
+    if isinstance(value, jax.Array) and value.dtype.itemsize >= 4:  # may exceed int32
         value = jnp.clip(value, 0, jnp.asarray(most, value.dtype))
     return jnp.broadcast_to(jnp.clip(jnp.asarray(value, jnp.int32), 0, most), lead)
 
@@ -296,7 +297,7 @@ def scale_input(
     """Check spectra; return them in single or double precision.
 
     They need a bin axis and a frame axis, and to be real unless `takes_complex`.
-    `bins_last` tells that the two are exchanged, as they are inside of the library.
+    `bins_last` says that the bins are the last axis, as they are inside the library.
     """
     spectrum_type(owner, S, takes_complex=takes_complex, bins_last=bins_last)
     if S.ndim < 2 or S.size == 0:
@@ -314,7 +315,7 @@ def scale_input(
 def spectrum_type(
     owner: str, S: Any, *, takes_complex: bool = True, bins_last: bool = False
 ) -> None:
-    """Check that spectra are an array of floats, of a dtype that JAX has."""
+    """Check that spectra are an array of floats, of a dtype that JAX supports."""
     kind = jnp.inexact if takes_complex else jnp.floating
     rule = "floats" if takes_complex else "real floats"
     is_array = isinstance(S, jax.Array | np.ndarray) and is_jax_dtype(S.dtype)

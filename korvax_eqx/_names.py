@@ -1,4 +1,4 @@
-"""What parts are called in a log and in messages."""
+"""Names of parts in logs and in messages."""
 
 import difflib
 import re
@@ -11,7 +11,7 @@ from korvax_eqx._static import Function, PartialFunction
 
 
 class AbstractOfFunction(eqx.Module):
-    """A part that is a function of the user's, and is called what that is called."""
+    """A part that wraps a user's function, and has its name."""
 
     fn: eqx.AbstractVar[Callable[..., Any]]
 
@@ -40,10 +40,10 @@ def snake_name(part: Any) -> str:
 
 
 def did_you_mean(name: Any, names: Iterable[str]) -> str:
-    """Return a question for the name that was meant, "" if none is like it.
+    """Return a suggestion for a misspelled name, "" if no name is similar.
 
-    What has the same first word is meant rather than what has the same last one:
-    `hop_sizes` is `hop_lengths`, not `fft_sizes`.
+    A name with the same first word is preferred to one with the same last word: for
+    `hop_sizes` it is `hop_lengths`, not `fft_sizes`.
     """
     if not isinstance(name, str):
         return ""

@@ -1,8 +1,8 @@
-"""The platform that a program is compiled for, and all that differs between them.
+"""The platform that a program is compiled for, and everything that depends on it.
 
-A program is traced for one platform at a time, when it is lowered for it: what a
-process started with says nothing about that (compiling for a GPU on a machine without
-one, `jax.default_device`, `jax.export` for several platforms).
+A program is traced for one platform at a time, when it is lowered for it. The default
+backend of the process need not be that platform: a program may be compiled for a GPU on
+a machine without one, under `jax.default_device`, or by `jax.export` for several.
 """
 
 import contextlib
@@ -15,37 +15,39 @@ import jax
 
 @dataclasses.dataclass(frozen=True)
 class Platform:
-    """What suits a platform.
+    """The settings that suit a platform.
 
     **Attributes:**
 
-    - `samples`: of the signals in a piece of a loss. On CPU the spectra of a piece
-        should stay in the cache: of 1 to 16 signals of 44100 samples, pieces of 1 and 2
-        were fastest, and memory grows with the piece. On accelerators pieces bound the
-        memory and nothing else: each makes the host wait.
-    - `dense_samples`: the same for frames that overlap six times or more; measured on
-        CPU for auraloss's resolutions, a quarter of the time of value and gradient.
-    - `signal_samples`: the same where no spectra are made. XLA plans an FFT at every
-        call: on CPU one of 8 signals takes hardly longer than one of 2.
-    - `transform_samples`: of a transform on its own: of 1, 2, 4 and 8 signals of 44100
-        samples, pieces of 4 were fastest on CPU.
-    - `masses`: of spectra whose transport is computed at a time. On CPU the temporary
-        buffers near malloc's 32 MB above, from where on page faults double the time.
+    - `samples`: number of samples in a piece of a loss. On CPU the spectra of a piece
+        should stay in the cache: for signals of 44100 samples, pieces of 1 and 2
+        signals were the fastest of 1 to 16, and memory grows with the piece. On
+        accelerators pieces only limit the memory: the host waits for each of them.
+    - `dense_samples`: the same for frames that overlap six times or more. On CPU this
+        saves a quarter of the time of value and gradient for auraloss's resolutions.
+    - `signal_samples`: the same for losses without spectra. Larger, because XLA plans
+        an FFT at every call: on CPU, 8 signals take hardly longer than 2.
+    - `transform_samples`: the same for a transform on its own. For signals of 44100
+        samples on CPU, pieces of 4 signals were the fastest of 1, 2, 4 and 8.
+    - `masses`: number of spectral values whose transport is computed at a time. With
+        more, the temporary buffers on CPU approach malloc's threshold of 32 MB, above
+        which page faults double the time.
     - `in_turn`: whether the transforms of a loss are evaluated one after another, each
-        in a conditional: the memory of all is that of the largest one, and spectra stay
-        in the cache. A GPU's host waits for every conditional.
+        in a conditional. The loss then takes the memory of its largest transform, and
+        spectra stay in the cache. Not on GPU, where the host waits for a conditional.
     - `in_blocks`: whether long gradients are written in blocks of samples. XLA's code
-        for CPU computes, for every sample, its frame and its place in it: in blocks
-        that no hop cuts, once a block.
-    - `scans`: whether cumulative sums are loops. XLA's for CPU goes over the array once
-        for every power of two of its length.
-    - `joins_mel`: whether a mel matrix is one product. On CPU it is several, of the
-        bins that its bands need.
-    - `keeps_order`: whether the sign of a difference of logarithms is that of what they
-        are of. The logarithms are then read once, and XLA for GPU writes the gradient
-        in the loop that adds up the values.
-    - `dft`: `"cpu"`: XLA's FFT for sizes of small prime factors, products and pairs for
-        others; `"fft"`: XLA's FFT for all; `"products"`: real matrix products.
+        for CPU computes, for every sample, its frame and its position in the frame. In
+        blocks that no hop cuts, it does so once per block.
+    - `scans`: whether cumulative sums are loops. XLA's own, on CPU, passes over the
+        array once for every power of two of its length.
+    - `joins_mel`: whether a mel filter bank is one matrix product. On CPU it is
+        several, each over the bins that its bands need.
+    - `keeps_order`: whether the sign of a difference of logarithms is taken from their
+        arguments. The logarithms are then read once, and XLA for GPU writes the
+        gradient in the loop that adds up the values.
+    - `dft`: `"cpu"`: XLA's FFT for sizes with small prime factors, and for others
+        matrix products or complex FFTs of two real frames; `"fft"`: XLA's FFT for all;
+        `"products"`: real matrix products.
     """
 
     samples: int
@@ -91,11 +93,11 @@ PLATFORMS = {
         keeps_order=False,
         dft="cpu",
     ),
-    # About 70 bytes of temporary memory a sample: 2.3 GB.
+    # About 70 bytes of temporary memory per sample: 2.3 GB.
     "gpu": _accelerator(2**25, "fft"),
     "tpu": _accelerator(2**24, "products"),
 }
-# Where operations run one by one, as they are: nothing is cut, joined or rewritten.
+# For operations that run one by one: nothing is split, joined or rewritten.
 EAGER = dataclasses.replace(_accelerator(2**62, "fft"), keeps_order=False)
 
 _target: contextvars.ContextVar[Platform]
@@ -103,7 +105,7 @@ _target = contextvars.ContextVar("target", default=EAGER)
 
 
 def target() -> Platform:
-    """Return the platform that is traced for."""
+    """Return the platform that the current trace is for."""
     return _target.get()
 
 
@@ -119,10 +121,10 @@ def compiling_for(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def compiling_here() -> Iterator[None]:
-    """Trace for the platform that the process computes on, unless one is known.
+    """Trace for the default backend of the process, unless the platform is known.
 
-    For scales and losses of spectra called on their own, which are operations of JAX
-    and traced before it is known what they are compiled for.
+    For scales and losses on spectra that are called on their own: they are plain JAX
+    operations, and are traced before their platform is known.
     """
     name = jax.default_backend()
     if target() is not EAGER or name not in PLATFORMS:

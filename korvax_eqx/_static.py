@@ -1,12 +1,12 @@
-"""Configuration and parameters: what is part of the structure, what is a leaf.
+"""Configuration, which is static, and parameters, which are pytree leaves.
 
 Rule of the library: strings, numbers, tuples and NumPy arrays are configuration
 (static, hashable, comparable); a `jax.Array` is a parameter (a pytree leaf).
 
 A field that holds one kind only is an `eqx.field(static=True)`. Where either may be
 given, `static_or_leaf` keeps a JAX array as it is and turns everything else into an
-equal value of a class that JAX takes for structure: `loss.w_log` is a float to the
-user, and no leaf to JAX.
+equal value of a static pytree class: `loss.w_log` is a float to the user, and has no
+leaves to JAX.
 """
 
 import functools
@@ -68,14 +68,14 @@ class StaticArray(np.ndarray):
         return np.asarray(self)[index]
 
     def __hash__(self) -> int:  # pyright: ignore
-        # For the hash of a module, which is made of those of its fields.
+        # Modules hash their fields.
         return hash(_Contents(self))
 
     def __repr__(self) -> str:
         return repr(np.asarray(self))
 
     def __reduce__(self) -> Any:
-        # By its bytes: NumPy's own pickles are in the byte order of the machine.
+        # As bytes: NumPy's own pickles are in the byte order of the machine.
         return _from_bytes, (self.dtype, self.shape, self.tobytes())
 
     def __deepcopy__(self, memo: Any) -> "StaticArray":
@@ -90,9 +90,9 @@ def _from_bytes(dtype: np.dtype, shape: tuple[int, ...], data: bytes) -> StaticA
 
 
 class _Contents:
-    """What makes a static array equal to another: the hash is taken when asked for.
+    """Compares and hashes a static array by its contents.
 
-    Not kept, as hashes of bytes differ from process to process.
+    The hash is not cached, as hashes of bytes differ from process to process.
     """
 
     __slots__ = ("array",)
@@ -131,13 +131,13 @@ class NamedParts(dict[str, Any]):
         return hash(frozenset(self.items()))
 
     def __setitem__(self, name: str, value: Any) -> None:
-        raise TypeError("Parts of a loss are not assigned: make another loss.")
+        raise TypeError("Parts of a loss cannot be assigned: make another loss.")
 
     def __delitem__(self, name: str) -> None:
-        raise TypeError("Parts of a loss are not deleted: make another loss.")
+        raise TypeError("Parts of a loss cannot be deleted: make another loss.")
 
     def __reduce__(self) -> Any:
-        # As a whole: copies and pickles of dictionaries are filled item by item.
+        # Otherwise `copy` and `pickle` would fill the dictionary item by item.
         return NamedParts, (dict(self),)
 
 
@@ -185,8 +185,8 @@ def freeze(value: Any) -> Any:
 def static_or_leaf(value: Any) -> Any:
     """Keep a `jax.Array` as a leaf; make everything else static configuration.
 
-    `None` has no leaves as it is. A value of any other kind is returned as it is: the
-    checks of the class that it is given to refuse it.
+    `None`, which has no leaves anyway, and values of any other type are returned
+    unchanged. The latter are rejected by the checks of the class they are given to.
     """
     if isinstance(value, (jax.Array, *STATIC_TYPES)):
         return value
@@ -208,12 +208,12 @@ def static_or_leaf(value: Any) -> Any:
 
 
 def is_leaf(value: Any) -> bool:
-    """Whether `value` is a parameter (a JAX array) and no configuration."""
+    """Whether `value` is a parameter (a JAX array), not configuration."""
     return isinstance(value, jax.Array)
 
 
 def items_of(value: Any) -> Sequence[Any] | None:
-    """Return what a list, tuple or any other sequence holds; `None` for no sequence."""
+    """Return the items of a list, tuple or other sequence; `None` for anything else."""
     if isinstance(value, str | bytes) or not isinstance(value, Sequence):
         return None
     return tuple(value)
@@ -238,10 +238,10 @@ class _Held(eqx.Module):
 
 
 class PartialFunction(eqx.Module):
-    """A `functools.partial` that equals another of the same function and arguments.
+    """A `functools.partial` that is compared by its function and arguments.
 
     `functools.partial` objects compare by identity, so each new one would compile
-    again. Arrays among the arguments follow the rule: JAX arrays are leaves.
+    again. JAX arrays among the arguments are leaves, as everywhere.
     """
 
     fn: Callable[..., Any]
@@ -275,7 +275,7 @@ def _is_hashable(value: Any) -> bool:
 
 
 def as_module(fn: Any) -> Any:
-    """Make any callable a pytree without leaves other than its JAX arrays."""
+    """Turn any callable into a pytree whose only leaves are its JAX arrays."""
     if isinstance(fn, eqx.Module | jax.tree_util.Partial):
         return fn
     if isinstance(fn, functools.partial):
@@ -293,6 +293,6 @@ def is_plain_callable(node: Any) -> bool:
 
 
 def has_plain_callables(tree: Any) -> bool:
-    """Whether a tree holds functions that it does not know the inside of."""
+    """Whether a tree holds plain functions, whose contents are unknown."""
     nodes = jax.tree.leaves(tree, is_leaf=is_plain_callable)
     return any(map(is_plain_callable, nodes))

@@ -1,4 +1,4 @@
-"""Warnings of what is allowed but almost always a mistake."""
+"""Warnings about settings that are allowed but almost always a mistake."""
 
 import contextlib
 import contextvars
@@ -12,7 +12,7 @@ from korvax_eqx._checks import named, owned_by
 
 
 def warn_hop_longer_than_window(owner: str, hop_length: int, win_length: int) -> None:
-    """Warn of frames that leave samples between them out."""
+    """Warn when the hop skips samples."""
     if hop_length > win_length:
         _warn(
             owner,
@@ -26,7 +26,7 @@ def warn_hop_longer_than_window(owner: str, hop_length: int, win_length: int) ->
 def warn_hops_longer_than_windows(
     owner: str, hop_lengths: Sequence[int], win_lengths: Sequence[int]
 ) -> None:
-    """Warn once, of the first of several resolutions that leave samples out."""
+    """Warn once, for the first of several resolutions whose hop skips samples."""
     for hop_length, win_length in zip(hop_lengths, win_lengths, strict=True):
         if hop_length > win_length:
             warn_hop_longer_than_window(owner, hop_length, win_length)
@@ -34,22 +34,22 @@ def warn_hops_longer_than_windows(
 
 
 def warn_fmax_above_nyquist(owner: str, fmax: float | None, sr: float) -> None:
-    """Warn of bands above the highest frequency that there is."""
+    """Warn of bands above the Nyquist frequency."""
     if fmax is not None and fmax > sr / 2:
         _warn(
             owner,
-            f"`fmax` = {fmax:g} Hz is above half the sample rate, {sr / 2:g} Hz: there "
-            "is nothing in the bands beyond. Use `fmax=None` for half the sample rate.",
+            f"`fmax` = {fmax:g} Hz is above half the sample rate, {sr / 2:g} Hz: the "
+            "bands above that are empty. Use `fmax=None` for half the sample rate.",
         )
 
 
 def warn_empty_bands(owner: str, corners: np.ndarray, sr: float, n_fft: int) -> None:
-    """Warn of mel bands that no FFT bin lies in.
+    """Warn of mel bands that contain no FFT bin.
 
-    **Arguments:** `corners`: the ends of the triangles, ascending, in Hz, of which
-    band m uses m to m + 2; shape `(n_mels + 2,)`.
+    **Arguments:** `corners`: corner frequencies of the triangles, ascending, in Hz,
+    shape `(n_mels + 2,)`. Band m extends from corner m to corner m + 2.
     """
-    # The bin is strictly between the ends of a triangle, which is zero there.
+    # A triangle is zero at both ends, so a bin must lie strictly between them.
     spacing = sr / n_fft
     first = np.floor(corners[:-2] / spacing) + 1
     last = np.minimum(np.ceil(corners[2:] / spacing) - 1, n_fft // 2)
@@ -65,18 +65,18 @@ def warn_empty_bands(owner: str, corners: np.ndarray, sr: float, n_fft: int) -> 
 
 
 def warn_weights_by_position(owner: str, names: Sequence[str]) -> None:
-    """Warn of a config of which sorting the keys may have moved the weights."""
+    """Warn of a config whose weights are wrong if its keys were sorted."""
     _warn(
         owner,
-        f"the weights are by position and the names of the losses, {', '.join(names)}, "
-        "in alphabetical order: if the keys of this config were sorted, the weights "
-        'belong to other losses now. Write the weights by name, {"pairs": '
-        f'[["{names[0]}", ...], ...]}}, or the losses in this form.',
+        f"the weights are by position, and the losses, {', '.join(names)}, are in "
+        "alphabetical order. If the keys of this config were sorted, the weights now "
+        'belong to the wrong losses. Write the weights by name, {"pairs": '
+        f'[["{names[0]}", ...], ...]}}, or write the losses in this form.',
     )
 
 
 def warn_recompiled(owner: str, times: int, before: str, after: str) -> None:
-    """Warn of a schedule of a number that is part of the compiled program."""
+    """Warn if a number that is part of the compiled program keeps changing."""
     _warn(
         owner,
         f"it was compiled again {times} times in a row, each time for a new value of "
@@ -86,13 +86,14 @@ def warn_recompiled(owner: str, times: int, before: str, after: str) -> None:
     )
 
 
-# While internal parts are made, and files are loaded, nobody has written anything.
+# True while the library makes its own parts or loads files: the user did not write
+# these settings.
 _is_quiet: contextvars.ContextVar[bool] = contextvars.ContextVar("quiet", default=False)
 
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Issue no warnings of configurations: the user has been warned, or is not here."""
+    """Issue no warnings about settings that the user did not write just now."""
     token = _is_quiet.set(True)
     try:
         yield
@@ -102,13 +103,13 @@ def without_warnings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def remade(owner: str, **renamed: str) -> Iterator[None]:
-    """Make a part of an object that exists: `owned_by` it, and without warnings."""
+    """Make a part of an existing object: errors name that object; no warnings."""
     with owned_by(owner, **renamed), without_warnings():
         yield
 
 
 def _warn(owner: str, message: str) -> None:
-    """Warn at the line of the user's that makes the object."""
+    """Warn at the line of the user's code that makes the object."""
     if _is_quiet.get():
         return
     owner = named(owner)
@@ -119,6 +120,6 @@ def _warn(owner: str, message: str) -> None:
 
 
 def _is_inside(module: str) -> bool:
-    """Whether a module is ours, or one of those through which we are called."""
+    """Whether a module is ours, or of a library that may call ours."""
     root = module.split(".")[0]
     return root in ("korvax_eqx", "equinox", "jaxtyping", "contextlib", "jax")

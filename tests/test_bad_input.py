@@ -70,7 +70,7 @@ def test_dtypes_that_jax_does_not_have(dtype):
     for call in calls(x):
         with pytest.raises(ValueError) as error:
             call()
-        assert "must have a dtype that JAX has. Got an array " in str(error.value)
+        assert "must have a dtype that JAX supports. Got an array " in str(error.value)
         assert ".astype('float32')`." in str(error.value)
 
 
@@ -119,7 +119,7 @@ def test_channels_last_are_refused_with_the_transposition(shape, remedy):
             f"`{type(transform).__name__}`: `x` must have its samples in the last "
             f"axis, i.e. shape (*channels, n_samples). Got an array float32"
             f"{list(shape)}, which looks like channels last. Pass "
-            f"`{remedy.format('x')}`; to signals as short as that, append zeros."
+            f"`{remedy.format('x')}`. If signals really are that short, append zeros."
         )
     for loss in LOSSES:
         for call in (lambda loss=loss: loss(x, x), lambda loss=loss: loss.bind(x)):
@@ -411,8 +411,8 @@ def test_highest_frequencies_above_nyquist():
         assert one_warning(lambda fmax=fmax: warn("Owner", fmax, 8000)) is None
     warning = one_warning(lambda: warn("Owner", 4000.5, 8000))
     assert str(warning.message) == (
-        "`Owner`: `fmax` = 4000.5 Hz is above half the sample rate, 4000 Hz: there is "
-        "nothing in the bands beyond. Use `fmax=None` for half the sample rate."
+        "`Owner`: `fmax` = 4000.5 Hz is above half the sample rate, 4000 Hz: the bands "
+        "above that are empty. Use `fmax=None` for half the sample rate."
     )
 
 

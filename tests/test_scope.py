@@ -191,7 +191,7 @@ def test_check_scope_accepts(part, given):
 
 @pytest.mark.parametrize("part, given", WRONG, ids=name)
 def test_check_scope_refuses(part, given):
-    with pytest.raises(ValueError, match="is not what its `scope`"):
+    with pytest.raises(ValueError, match="does not behave as its `scope` declares"):
         ke.check_scope(part, *given())
 
 

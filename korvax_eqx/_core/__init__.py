@@ -1,1 +1,1 @@
-"""The kinds of parts of a loss, as bases to extend."""
+"""Base classes of the parts of a loss."""

@@ -88,8 +88,8 @@ class AbstractLoss(AbstractOperand):
         """Return the loss and its weighted terms by name, which add up to it.
 
         The arguments are those of a call. The terms are a dictionary in the order of
-        the loss. From the same pass it also has them unweighted, `terms.unweighted`,
-        and grouped by part, `terms.parts`: see `Terms`. Taking the terms along for
+        the loss. It also holds the unweighted terms, `terms.unweighted`, and the terms
+        by part, `terms.parts`, from the same pass: see `Terms`. Returning the terms for
         logging costs nothing: `jax.value_and_grad(loss.with_terms, has_aux=True)`.
         Differentiating the terms themselves costs another pass.
         """
@@ -105,10 +105,10 @@ class AbstractLoss(AbstractOperand):
     ) -> Terms:
         """Return what each part adds to the loss, to weight parts yourself.
 
-        The parts of a `SumLoss`, the resolutions of a multi-resolution loss, otherwise
-        the terms. The arguments are those of a call. Differentiating a combination of
-        parts costs about a third more than the gradient of a call; weights inside the
-        loss, as a JAX array, cost nothing extra.
+        These are the parts of a `SumLoss`, the resolutions of a multi-resolution loss,
+        or otherwise the terms. The arguments are those of a call. Differentiating a
+        combination of parts costs about a third more than the gradient of a call;
+        weights inside the loss, as a JAX array, cost nothing extra.
         """
         return _called(self, x, y, lengths, key, "terms")[1].parts
 
@@ -120,11 +120,12 @@ class AbstractLoss(AbstractOperand):
         lengths: Int[ArrayLike, "..."] | None = None,
         key: PRNGKeyArray | None = None,
     ) -> tuple[Terms, dict[str, Float[Array, "*channels n_samples"]]]:
-        """Return the terms, and the gradient for `x` of each part on its own.
+        """Return the terms, and the gradient of each part with respect to `x`.
 
-        A part is taken without its weight, as `terms.parts.unweighted` of `with_terms`
-        has its value. For `GradientBalancer`. The arguments are those of a call; it
-        costs what the gradients of the parts cost one after another.
+        The gradient is that of the unweighted part, whose value is in
+        `terms.parts.unweighted` of `with_terms`. `GradientBalancer` uses it. The
+        arguments are those of a call. The cost is that of the gradients of the parts,
+        one after another.
         """
         arguments = _checked(self, x, y, lengths, key)
         terms, gradients = _part_gradients(self, *arguments, key)
@@ -214,7 +215,7 @@ class AbstractWaveformLoss(AbstractLoss):
         return (Term((), self, name=snake_name(self)),)
 
     def check(self, x: Any, values: Array) -> None:
-        """Check the result of `values` of a user's class."""
+        """Check what `values` of a user's class returned."""
         check_values(self, x, values)
 
 
@@ -313,16 +314,16 @@ def _lengths(name: str, terms: Any, y: Any, lengths: Any) -> Any:
         )
     if y is not None and bound and len(bound) == len(terms):
         raise ValueError(
-            f"`{name}`: it has its target already, which `bind` was given. Call it "
-            "with the estimate alone, `loss(x)`."
+            f"`{name}`: the target must be given once. Got it in `bind` and in the "
+            "call. Call the bound loss with the estimate alone, `loss(x)`."
         )
     if not bound:
         return lengths
     own = bound[0].lengths
     if lengths is not None or any(kept.lengths is not own for kept in bound):
         raise ValueError(
-            f"`{name}`: `lengths` are those of the targets, the same for all parts. "
-            "Give them to `bind`, once."
+            f"`{name}`: `lengths` must be given to `bind`, not to the call, and be the "
+            "same for all bound targets."
         )
     return own
 

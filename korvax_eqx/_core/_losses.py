@@ -55,7 +55,7 @@ class AbstractSpectralLoss(eqx.Module):
         return _compared(self, *_checked(self, S_x, S_y))
 
     def check(self, x: Any, values: Array) -> None:
-        """Check the result of `values` of a user's class."""
+        """Check what `values` of a user's class returned."""
         check_values(self, x, values)
 
     def __repr__(self) -> str:

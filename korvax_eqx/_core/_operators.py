@@ -1,7 +1,7 @@
-"""`+`, `-`, `*` and `/` of losses, which make a sum.
+"""The operators `+`, `-`, `*` and `/` of losses, which return a `SumLoss`.
 
-What they make is a composite, which stands above the classes that have the operators:
-it says here how to make one.
+`SumLoss` is defined in a higher layer, which this module does not import. That layer
+registers here how to make one.
 """
 
 from abc import abstractmethod
@@ -12,13 +12,13 @@ import equinox as eqx
 import jax
 import numpy as np
 
-# Losses and their weights, in order, to their sum.
+# A function from pairs of a loss and its weight to their sum.
 Summed = Callable[[Sequence[tuple[Any, Any]]], Any]
 _makers: list[Summed] = []
 
 
 def makes_sums(maker: Summed) -> Summed:
-    """Let operators make what `maker` returns."""
+    """Register the function that the operators call to make a sum."""
     _makers.append(maker)
     return maker
 
@@ -28,13 +28,13 @@ def _sum_of(*pairs: tuple[Any, Any]) -> Any:
 
 
 class AbstractOperand(eqx.Module):
-    """What has the operators: `a + 0.5 * b` is a `SumLoss`.
+    """Base class with the operators: `a + 0.5 * b` is a `SumLoss`.
 
-    Both sides of `+` and `-` are losses on signals, of which one may be a function;
-    `*` and `/` take a number or a JAX scalar. Anything else is Python's `TypeError`.
+    `+` and `-` take losses on signals, one of which may be a function. `*` and `/` take
+    a number or a JAX scalar. Anything else raises `TypeError`.
     """
 
-    # NumPy's scalars would multiply element by element.
+    # Otherwise NumPy scalars on the left would multiply element by element.
     __array_ufunc__: ClassVar[None] = None
 
     @abstractmethod
@@ -45,7 +45,7 @@ class AbstractOperand(eqx.Module):
         return _sum_of((self, 1), (other, 1)) if callable(other) else NotImplemented
 
     def __radd__(self, other: Any) -> Any:
-        if type(other) is int and other == 0:  # `sum` starts with it
+        if type(other) is int and other == 0:  # `sum` starts with 0
             return self
         return _sum_of((other, 1), (self, 1)) if callable(other) else NotImplemented
 

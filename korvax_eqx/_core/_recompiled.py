@@ -10,7 +10,7 @@ from korvax_eqx._static import has_plain_callables
 from korvax_eqx._warnings import warn_recompiled
 
 _FLOAT = re.compile(r"-?\d+(?:\.\d*(?:e[+-]?\d+)?|e[+-]?\d+)")
-# A comparison of a few settings compiles as often; a schedule goes on.
+# Comparing a few settings compiles a few times as well; a schedule goes on.
 _MOST = 8
 
 
@@ -27,9 +27,9 @@ _run = _Run()
 
 
 def notice_compiled(owner: str, loss: Any, x: Any) -> None:
-    """Warn if the last programs differ in one number of the loss, always the same.
+    """Warn if the last programs all differ in the same number of the loss.
 
-    To be called when a loss is traced, which takes a hundred times as long.
+    Called when a loss is traced, which takes a hundred times as long as this.
     """
     if not isinstance(x, Tracer) or has_plain_callables((loss,)):
         return  # Nothing is compiled.
@@ -42,7 +42,7 @@ def notice_compiled(owner: str, loss: Any, x: Any) -> None:
     pairs = enumerate(zip(_run.numbers, numbers, strict=True))
     places = tuple(i for i, (before, after) in pairs if before != after)
     if not places:
-        return  # Another transformation of the same loss.
+        return  # The same loss under another transformation.
     is_longer = len(places) == 1 and places == _run.places
     _run.length = _run.length + 1 if is_longer else 1
     if _run.length == _MOST:

@@ -1,4 +1,4 @@
-"""Tests whether the `scope` that a part declares is right."""
+"""A test of whether a part declares the right `scope`."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -67,13 +67,13 @@ def check_scope(
                 got, expected, rtol=0, atol=rtol * scale, equal_nan=True
             ):
                 raise ValueError(
-                    f"`{type(part).__name__}` is not what its `scope`, {part.scope!r}, "
-                    f"says: with the arrays times {level:g}, {what}."
+                    f"`{type(part).__name__}` does not behave as its `scope` declares, "
+                    f"{part.scope!r}: with the arrays times {level:g}, {what}."
                 )
 
 
 def _results(part: Any, data: list[Any]) -> list[Array]:
-    """Return the results of a part, cut to what is valid."""
+    """Return the results of a part, with zeros in frames beyond the end."""
     if isinstance(part, AbstractBatchLoss):
         return list(part.sums(*data))
     if isinstance(part, AbstractSpectralLoss | AbstractWaveformLoss):
@@ -105,10 +105,10 @@ def _lengths(part: Any, data: list[Any]) -> _Pairs:
         for got, expected in zip(
             _results(part, padded), _results(part, alone), strict=True
         ):
-            if got.ndim > n_rows:  # no loss: the others are beyond the end
+            if got.ndim > n_rows:  # not a loss: drop what lies beyond the end
                 along = got.ndim - (2 if makes_spectra else 1)
                 got = jax.lax.slice_in_dim(got, 0, expected.shape[along], axis=along)
-            yield got, expected, "signals that end early give another result than alone"
+            yield got, expected, "padded signals give another result than unpadded ones"
 
 
 def _scopes(part: Any, data: list[Any]) -> _Pairs:
@@ -122,11 +122,12 @@ def _scopes(part: Any, data: list[Any]) -> _Pairs:
             part.apply(Spectra(spectra.S[..., i : i + 1, :])).S for i in range(n_frames)
         ]
         together = part.apply(spectra).S
-        yield jnp.concatenate(each, -2), together, "a frame gives another result alone"
+        alone = jnp.concatenate(each, -2)
+        yield alone, together, "a frame gives another result on its own"
         if part.scope == "value":
             values = spectra.S.reshape(-1, 1, 1)
             alone = part.apply(Spectra(values)).S.reshape(spectra.S.shape)
-            yield alone, together, "a value gives another result alone"
+            yield alone, together, "a value gives another result on its own"
         return
     cut = n_frames // 3
     halves = [

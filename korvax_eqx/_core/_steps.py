@@ -49,8 +49,7 @@ class AbstractStep(eqx.Module):
         return (self,)
 
     def framing(self) -> Framing | None:
-        """Return where the frames lie, if each depends only on the samples of one
-        frame.
+        """Return where the frames lie, if each depends only on its own samples.
 
         Long signals can then be cut into segments. `None`: unknown.
         """
@@ -58,7 +57,7 @@ class AbstractStep(eqx.Module):
 
     @abstractmethod
     def check(self, data: Any, out: Any) -> None:
-        """Check the result of `apply` of a user's class."""
+        """Check what `apply` of a user's class returned."""
 
     def __repr__(self) -> str:
         return constructor_call(self)
@@ -82,7 +81,7 @@ class AbstractSignalMap(AbstractStep):
         """Return the mapped signals, zero beyond their ends."""
 
     def samples_left(self, n_samples: Count) -> Count:
-        """Return how long signals of these lengths are after the map: as long."""
+        """Return the lengths of signals after the map; by default unchanged."""
         return n_samples
 
     def __call__(

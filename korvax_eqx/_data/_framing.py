@@ -13,8 +13,8 @@ class Framing:
     **Arguments:**
 
     - `hop_length`, `frame_length`: samples.
-    - `left`, `right`: number of padded samples at most; zeros follow after those on the
-        right.
+    - `left`, `right`: largest number of samples padded on each side by `pad_mode`; on
+        the right, zeros may follow these.
     - `pad_mode`: how to pad, a mode of `jax.numpy.pad`.
     """
 
@@ -30,7 +30,7 @@ class Framing:
 
     @property
     def is_dense(self) -> bool:
-        """Whether frames overlap so much that their spectra are much larger."""
+        """Whether frames overlap so much that spectra are much larger than signals."""
         return self.frame_length >= 6 * self.hop_length
 
     def samples(self, n_frames: int) -> int:

@@ -1,4 +1,4 @@
-"""Results for a target, kept so that they are computed once."""
+"""Results for a bound target, kept so that they are computed only once."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from jaxtyping import Array, Inexact, Int
 
 
 class Kept(eqx.Module):
-    """Targets after the path of some terms.
+    """Targets to which the path of some terms was already applied.
 
     **Attributes:**
 

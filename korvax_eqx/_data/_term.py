@@ -31,8 +31,9 @@ class Term(eqx.Module):
         the part can be logged on its own.
     - `is_monitored`: whether the term is only reported, and adds nothing to the loss
         and its gradient.
-    - `inside`: terms that `loss` joins: it gets both signals at the end of the path of
-        each, and returns a value for each. Their weighted sum is the value of the term.
+    - `inside`: terms that `loss` joins. It gets estimate and target at the end of the
+        path of each, and returns a value for each. Their weighted sum is the value of
+        this term.
     """
 
     path: tuple[Any, ...]
@@ -63,7 +64,7 @@ class Term(eqx.Module):
         )
 
     def part_of(self, name: str, weight: Any = 1.0) -> "Term":
-        """Return the term as part of a sum, with a name in front and times a weight."""
+        """Return the term as part of a sum, its name prefixed and its weight scaled."""
         full = f"{name}/{self.name}" if self.name else name
         return self._with(
             name=full,
@@ -76,15 +77,15 @@ class Term(eqx.Module):
 
     @property
     def _counting_weight(self) -> Any:
-        """The weight, 0 for a term that is only monitored: it adds nothing."""
+        """The weight; 0 for a term that is only monitored, which adds nothing."""
         return 0.0 if self.is_monitored else self.weight
 
     def part_alone(self) -> "Term":
-        """Return the term with its weight within the part alone."""
+        """Return the term with only its weight within its part."""
         return self._with(weight=self.weight_in_part)
 
     def monitored(self) -> "Term":
-        """Return the term, which is reported only."""
+        """Return the term as one that is only reported."""
         return self._with(is_monitored=True)
 
     def after(self, *steps: Any) -> "Term":
@@ -104,7 +105,7 @@ class Term(eqx.Module):
         return self._with(name=name)
 
     def against(self, target: Any) -> "Term":
-        """Return the term with a target that already took its path."""
+        """Return the term with a bound target, which already took its path."""
         return self._with(target=target)
 
     def _with(self, **fields: Any) -> "Term":

@@ -17,13 +17,12 @@ class Terms(dict[str, Any]):
     in it was computed in the same pass as the loss:
 
     - `terms.unweighted`: the terms without any weight, e.g. an SI-SDR in dB;
-    - `terms.parts`: one entry for each part, e.g. of a `SumLoss`, or for each
-        resolution of a loss of several; of other losses the terms themselves;
-    - `terms.parts.unweighted`: what each part would be on its own, as if it had been
-        called with these signals: with the weights inside of it, without its weight in
-        the sum.
+    - `terms.parts`: one entry for each part of a `SumLoss`, or for each resolution of a
+        multi-resolution loss; for other losses, the terms themselves;
+    - `terms.parts.unweighted`: the value that each part would return if called on its
+        own, i.e. with the weights inside it, but without its weight in the sum.
 
-    What is only monitored (`SumLoss(..., monitor=...)`) is 0 here, and has its value
+    A term that is only monitored (`SumLoss(..., monitor=...)`) is 0 here; its value is
     in `unweighted`.
 
     **Arguments:**
@@ -67,7 +66,7 @@ def _flatten_with_keys(terms: Terms) -> tuple[Any, Any]:
 def _unflatten(names: tuple[str, ...], children: Any) -> Terms:
     *values, unweighted, parts = children
     terms = Terms(dict(zip(names, values, strict=True)), {}, parts)
-    terms.unweighted = unweighted  # as it is: JAX puts anything into its trees
+    terms.unweighted = unweighted  # not converted: JAX may put any object into a tree
     return terms
 
 

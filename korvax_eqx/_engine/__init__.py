@@ -1,1 +1,1 @@
-"""Evaluating terms on signals: the only place that knows memory, devices, platforms."""
+"""Evaluates terms on signals, and deals with memory, devices and platforms."""

@@ -1,4 +1,4 @@
-"""A transform, or a signal map, on its own."""
+"""Evaluating a transform or a signal map on its own."""
 
 import dataclasses
 import functools
@@ -21,16 +21,16 @@ from ._segments import Segments, padded_at_ends
 from ._walk import step_on
 
 _LOCAL = ("value", "frame")
-# Samples of the shortest signal that some platform cuts.
+# Length in samples of the shortest signal that any platform cuts into segments.
 _LONG = 4 * min(platform.transform_samples for platform in PLATFORMS.values())
 
 
 @dataclasses.dataclass(frozen=True)
 class RowPath(RowFunction):
-    """Signals to what a path makes of them; spectra in the public order of axes.
+    """Apply a path to signals; spectra have the public order of axes.
 
-    With a framing it is that of segments of long signals: the first step pads nothing
-    itself, and a segment at an end is padded by so many samples before and after.
+    With a `framing`, rows are segments of long signals: the first step does not pad,
+    and the first and last segment are padded by `before` and `after` samples.
     """
 
     skeleton: Skeleton
@@ -67,7 +67,7 @@ class RowPath(RowFunction):
             data = step_on(step, data)
         if not self.is_spectral:
             return (data.x,), ()
-        # Turned while the piece is in the cache, and not all spectra at the end.
+        # Transposed here, while the piece is in the cache.
         return (jnp.swapaxes(data.S, -1, -2),), ()
 
     def padding(self, before: int, after: int) -> "RowPath":
@@ -90,13 +90,13 @@ class RowPath(RowFunction):
 def spectra_of(
     step: Any, x: Float[Array, "*channels n_samples"]
 ) -> Inexact[Array, "*channels n_bins n_frames"]:
-    """Return what a transform makes of signals, evaluated in pieces of the batch."""
+    """Return the spectra of signals, evaluated in pieces of the batch."""
     return _along(step.path, x, True)
 
 
 @dataclasses.dataclass(frozen=True)
 class RowInverse(RowFunction):
-    """Spectra, as flat rows of real and of imaginary parts, to their signals."""
+    """Invert spectra, given as flat rows of real and of imaginary parts."""
 
     skeleton: Skeleton
     n_bins: int
@@ -133,7 +133,7 @@ def inverse_of(
 def signals_of(
     step: Any, x: Float[Array, "*channels n_samples"]
 ) -> Float[Array, "*channels_out n_samples_out"]:
-    """Return what a signal map makes of signals, evaluated in pieces of the batch."""
+    """Return the mapped signals, evaluated in pieces of the batch."""
     if step.scope in ("channels", "batch"):
         return step_on(step, Signals(x)).x  # pyright: ignore
     return _along(step.path, x, False)
@@ -142,14 +142,14 @@ def signals_of(
 def _along(path: tuple[Any, ...], x: Array, is_spectral: bool) -> Array:
     n, n_samples = len(path), x.shape[-1]
     if isinstance(n_samples, int) and n_samples >= _LONG:
-        # What needs all frames of a signal follows, so that it may be cut before.
+        # Steps that need all frames are applied below, so that the rest may be cut.
         scopes = [step.scope for step in path[1:]]
         n = 1 + next((i for i, s in enumerate(scopes) if s not in _LOCAL), n - 1)
     skeleton, shared = take_arrays(path[:n])
     fn = RowPath(skeleton, is_spectral)
     if skeleton.is_hashable:
         (out,), _ = call_rows(fn, shared, (whole_samples(x),))
-    else:  # it holds what only the user knows
+    else:  # it holds an unhashable object of the user's
         (out,), _ = fn(shared, (x,))
     if n == len(path):
         return out

@@ -1,10 +1,10 @@
-"""A function of rows as one operation of JAX, which is the only primitive there is.
+"""A JAX primitive that applies a row function, the only primitive of the library.
 
-It buys four things that nothing else in JAX gives together: what it computes is traced
-when it is lowered, for the platform that it is lowered for; `jax.vmap` folds the mapped
-axis into the rows; its derivative is a function of rows again, so that it is evaluated
-in pieces too; and it costs nothing to trace where nobody uses it, so that the terms of
-a loss are differentiable for whoever differentiates them, and free for all others.
+It has four properties that nothing else in JAX combines. The row function is traced at
+lowering, for the platform that it is lowered for. `jax.vmap` folds the mapped axis into
+the rows. The derivative is a row function again, so it is evaluated in pieces too.
+Unused results cost no tracing: the terms of a loss are differentiable, and cost nothing
+if nobody differentiates them.
 """
 
 import dataclasses
@@ -33,17 +33,17 @@ class Call:
 
     - `fn`: the row function.
     - `n_shared`: how many of the arrays are shared; the others are rows, of shape
-        `(*lead, ...)`, where a leading axis of size 1 is the same for all. The first
-        has one axis of its own.
+        `(*lead, ...)`, where leading axes of size 1 are broadcast. The first has one
+        axis after the leading ones.
     - `n_sums`: how many of the outputs are sums.
-    - `levels`: one entry for each leading axis, outermost first, that is no axis of a
-        batch but one of independent calls, made by `jax.vmap`. It says which of the
-        shared arrays have that axis, too. Sums have all of them.
-    - `base`: of the change of another call, which is linear: that call, the number of
-        its rows, and what changes. The arrays are its shared ones, their changes, its
-        rows, their changes.
-    - `is_back`: whether it is the transpose of that: changes of sums follow the shared
-        arrays, and those of row outputs the rows.
+    - `levels`: the outer leading axes that `jax.vmap` made of independent calls, which
+        must not be summed over like those of a batch. Each entry says which shared
+        arrays have that axis too. Sums have all these axes.
+    - `base`: if this is the JVP of another call: that call, the number of its rows, and
+        what it is differentiated with respect to. The arrays are its shared arrays,
+        their tangents, its rows, their tangents.
+    - `is_back`: whether this is the transpose of that JVP: cotangents of sums follow
+        the shared arrays, and cotangents of row outputs follow the rows.
     - `is_share`: whether the rows are one device's share of a batch.
     """
 
@@ -91,7 +91,7 @@ class Call:
         return [jax.ShapeDtypeStruct(s, d) for s, d in zip(shapes, dtypes, strict=True)]
 
     def run(self, *arrays: Array) -> list[Array]:
-        """Compute outputs and sums of the rows that are here."""
+        """Compute the outputs and sums of the given rows."""
         shared, rows = self.split(arrays)
         run = functools.partial(over_rows, self.fn, self.is_share)
         for level in reversed(self.levels):
@@ -100,7 +100,7 @@ class Call:
         return [*outputs, *sums]
 
     def local(self, *arrays: Array) -> list[Array]:
-        """`run` as one operation, on the device that it is called on."""
+        """`run` as one operation, on the current device."""
         return rows_p.bind(*arrays, call=self, placed=None)
 
     def bind(self, *arrays: Array) -> list[Array]:
@@ -126,19 +126,19 @@ class Call:
         return Call(fn, n_shared, len(wrt.shared), levels, base, True)
 
     def transposed(self) -> "Call":
-        """Return the transpose of a change, or the change of which this is one."""
-        assert self.base is not None, "only a change is linear"
+        """Return the transpose of a JVP, or the JVP that this is the transpose of."""
+        assert self.base is not None, "only a JVP is linear"
         call, n_rows, wrt = self.base
         if not self.is_back:
             return call.cotangent(n_rows, wrt)
-        # The changes are the sums of this one, which have an axis for each level.
+        # The tangents are the sums of this call, which have an axis for each level.
         levels = ((*level, *[True] * len(wrt.shared)) for level in call.levels)
         return dataclasses.replace(call.tangent(n_rows, wrt), levels=tuple(levels))
 
     def mapped(self, is_mapped: tuple[bool, ...]) -> "Call":
         """Return the call under one more `jax.vmap`, given which arrays it maps."""
         has_level = self.levels or self.n_sums or any(is_mapped) or self.fn.mixes_rows
-        # Otherwise: one more leading axis, and nothing tells them apart.
+        # Otherwise the mapped axis is one more leading axis of the batch.
         return self._with_level(is_mapped) if has_level else self
 
     def _with_level(self, is_mapped: tuple[bool, ...]) -> "Call":
@@ -150,7 +150,7 @@ class Call:
 
 
 def call_rows(fn: RowFunction, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
-    """`fn` of all rows, in pieces, where they are: one differentiable operation.
+    """Apply `fn` to all rows, in pieces, on their devices: a differentiable operation.
 
     **Arguments:**
 
@@ -177,10 +177,9 @@ def _without(array: Any, n: int) -> jax.ShapeDtypeStruct:
 def _one_by_one(
     run: Any, is_mapped: tuple[bool, ...], shared: Arrays, rows: Arrays
 ) -> tuple[Arrays, Arrays]:
-    """Apply `run` to each entry of the leading axis in turn.
+    """Apply `run` to the entries of the leading axis, one after another.
 
-    One after the other and not all at once: each is a call of its own, which may be as
-    large as a batch.
+    Not all at once: each entry is a call of its own, which may be as large as a batch.
     """
     sizes = [s.shape[0] for s, mapped in zip(shared, is_mapped, strict=True) if mapped]
     size = max([*sizes, *(row.shape[0] for row in rows)])
@@ -202,10 +201,9 @@ def _one_by_one(
 def _placed(call: Call, arrays: Arrays) -> ClosedJaxpr | None:
     """Return the operations that keep rows where they are; `None` on one device.
 
-    Traced here and not when lowered: JAX looks for custom partitioning in the
-    parameters of an operation, to know that it needs devices for lowering. Kept,
-    because to JAX a jaxpr traced anew is another one: every eager call would compile
-    again.
+    Traced here and not at lowering: JAX looks for custom partitioning in the parameters
+    of an operation, to know that lowering needs the devices. Cached, because JAX
+    compares jaxprs by identity: every eager call would compile again.
     """
     if jax.device_count() == 1 or is_disabled():
         return None
@@ -227,7 +225,7 @@ rows_p.multiple_results = True
 @rows_p.def_impl
 def _impl(*arrays: Array, call: Call, placed: ClosedJaxpr | None) -> list[Array]:
     if is_disabled() or not call.fn.is_pure:
-        # A function of the user's may return something else the next time.
+        # A user's function may return something else next time.
         with on_mesh_of(arrays):
             return call.run(*arrays)
     return _compiled(*arrays, call=call, placed=placed)
@@ -242,7 +240,7 @@ def _compiled(*arrays: Array, call: Call, placed: ClosedJaxpr | None) -> list[Ar
 def _abstract_eval(*avals: Any, call: Call, placed: ClosedJaxpr | None) -> list[Any]:
     if placed is not None:
         return placed.out_avals
-    # Something cheap of the same kinds: tracing the whole takes as long as a loss.
+    # Cheap operations with the right types: tracing `run` takes as long as a loss.
     kinds = call.kinds(avals)
 
     def like(*arrays: Array) -> list[Array]:
@@ -289,7 +287,7 @@ def _transpose(cotangents: Any, *operands: Any, call: Call, placed: Any) -> list
     results = back.bind(*own_shared, *cts[n:], *own_rows, *cts[:n])
     n_moved = len(rows) - n_rows
     of_rows, of_shared = results[:n_moved], results[n_moved:]
-    # A sum has an axis for each level; what is the same for all of one adds up.
+    # Gradients have an axis for each level: sum over those that the array lacks.
     shared_grads = []
     for k, total in enumerate(of_shared, base.n_shared):
         axes = tuple(i for i, level in enumerate(call.levels) if not level[k])
@@ -299,7 +297,7 @@ def _transpose(cotangents: Any, *operands: Any, call: Call, placed: Any) -> list
 
 
 def _summed_to(array: Array, shape: tuple[int, ...]) -> Array:
-    """Add up what is the same for all: the axes that are 1 in `shape`."""
+    """Sum over the axes that were broadcast, which are 1 in `shape`."""
     pairs = enumerate(zip(array.shape, shape, strict=True))
     axes = tuple(i for i, (a, b) in pairs if a != b)
     return jnp.sum(array, axes, keepdims=True) if axes else array
@@ -318,7 +316,7 @@ def _batch(
     rows_mapped = is_mapped[call.n_shared :]
     rows = [row if m else row[None] for row, m in zip(rows, rows_mapped, strict=True)]
     size = max(a.shape[0] for a, m in zip(moved, is_mapped, strict=True) if m)
-    if not any(rows_mapped):  # what is mapped are shared arrays alone
+    if not any(rows_mapped):  # only shared arrays are mapped
         rows[0] = jnp.broadcast_to(rows[0], (size, *rows[0].shape[1:]))
     new = call.mapped(is_mapped[: call.n_shared])
     results = new.bind(*shared, *rows)

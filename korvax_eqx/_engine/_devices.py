@@ -1,9 +1,9 @@
-"""Rows stay on the devices that hold them.
+"""Keeping rows on the devices that hold them.
 
-Under explicit sharding the types say where rows are: `shard_map`. Under automatic
-sharding XLA decides, and up to JAX 0.11 it gathered every frame on every device before
-an FFT: `custom_partitioning` makes a call one opaque operation that is told to keep its
-rows where they are. The only communication is the sum of the sums.
+Under explicit sharding the types say where rows are, and `shard_map` keeps them there.
+Under automatic sharding XLA decides. Up to JAX 0.11 it gathered every frame on every
+device before an FFT, so `custom_partitioning` makes a call one opaque operation whose
+rows stay where they are. Devices only communicate to add up their sums.
 """
 
 import contextlib
@@ -38,8 +38,8 @@ def is_disabled() -> bool:
 def on_mesh_of(arrays: Arrays) -> Iterator[None]:
     """Let operations that run one by one use the explicit mesh of their arrays.
 
-    Under `jax.disable_jit` JAX puts constants, which are on no mesh, on one device
-    otherwise, and then raises.
+    Otherwise, under `jax.disable_jit`, JAX places constants on a single device, and
+    raises when they meet the arrays.
     """
     found = [a.sharding for a in arrays if not jax.typeof(a).sharding.mesh.empty]
     is_there = not jax.sharding.get_abstract_mesh().empty
@@ -55,7 +55,7 @@ def on_mesh_of(arrays: Arrays) -> Iterator[None]:
 def places(call: Any, shared: Any, rows: Any) -> Callable[..., list[Array]] | None:
     """Return a function of a call's arrays that leaves rows where they are.
 
-    `None` if there is nothing to do: `shared` and `rows` are the types of the arrays.
+    Return `None` if there is nothing to do. `shared` and `rows` are abstract values.
     """
     sharded = [a.sharding for a in (*rows, *shared) if any(a.sharding.spec)]
     if sharded:
@@ -79,7 +79,7 @@ def works_for(name: str, arrays: Arrays) -> bool:
 
 
 def _may_be_cut_by_xla() -> bool:
-    """Not where all sharding is in the types, nor in a user's own `shard_map`."""
+    """Not if all sharding is explicit, nor inside a user's own `shard_map`."""
     mesh = jax.sharding.get_abstract_mesh()
     is_explicit = not mesh.empty and AxisType.Auto not in mesh.axis_types
     return not (is_explicit or mesh.manual_axes)
@@ -87,7 +87,7 @@ def _may_be_cut_by_xla() -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class _Placement:
-    """A call with its leading axes cut over mesh axes: one device's share."""
+    """One device's share of a call whose leading axes are sharded over mesh axes."""
 
     call: Any
     lead: LeadAxes
@@ -103,7 +103,7 @@ class _Placement:
         return outputs, sums
 
     def row_spec(self) -> PartitionSpec:
-        """Of every row and row output; the axes after the leading ones stay whole."""
+        """Return the spec of rows and row outputs: only leading axes are sharded."""
         return _spec(self.lead)
 
     def sum_spec(self) -> PartitionSpec:
@@ -122,11 +122,11 @@ def _levels_of(call: Any, which: int) -> tuple[int, ...]:
 
 
 def aligned(call: Any, arrays: Sequence[Array]) -> Arrays:
-    """Return a call's arrays with rows that have all leading axes, and are cut alike.
+    """Return a call's arrays, rows broadcast to all leading axes and sharded alike.
 
-    XLA would pad a row that is the same for all others where these are cut. What is cut
-    in another way than its type says is moved here, so that JAX moves its cotangent
-    back.
+    Without the broadcast, XLA would pad a row of size 1 along an axis that is sharded
+    for other rows. Resharding happens here, outside the primitive, so that JAX reshards
+    the cotangents back.
     """
     shared, rows = call.split(arrays)
     lead = call.lead(arrays)
@@ -150,7 +150,7 @@ def _resharded(array: Array, mesh: Any, spec: PartitionSpec) -> Array:
         return array
     placed = getattr(array, "sharding", None)
     if isinstance(placed, NamedSharding):
-        mesh = placed.mesh  # not compiled: the devices themselves
+        mesh = placed.mesh  # outside `jit`: a mesh of concrete devices
     return jax.sharding.reshard(array, NamedSharding(mesh, spec))
 
 
@@ -165,17 +165,17 @@ def _explicit(call: Any, mesh: Any, *arrays: Array) -> list[Array]:
         mesh=mesh,
         in_specs=(placement.shared_specs(), (row_spec,) * len(rows)),
         out_specs=(row_spec, placement.sum_spec()),
-        # Not all of the mesh: inside `vmap` the mapped axis is there no more.
+        # Not the whole mesh: inside `vmap` the mapped mesh axis is gone.
         axis_names={name for names in placement.lead for name in names},
-        # A row function may start its loops from zeros, which are the same on all
-        # devices, and accumulate rows, which are not: the check refuses that.
+        # A row function may start a loop from zeros, which are replicated, and
+        # accumulate rows, which vary over devices. The check would reject that.
         check_vma=False,
     )(shared, rows)
     return [*outputs, *sums]
 
 
-# One for each call, and not `static_argnums`: with those, JAX keeps the arrays that it
-# traces with, and `jax.checking_leaks` raises.
+# One function for each call instead of `static_argnums`: with these, JAX keeps tracers
+# alive, and `jax.checking_leaks` raises.
 @functools.lru_cache(maxsize=4096)
 def _partitioned(call: Any) -> custom_partitioning:
     def run(shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
@@ -211,7 +211,7 @@ def _partition(
 def _infer(
     call: Any, mesh: Mesh, operands: tuple[Any, Any], results: tuple[Any, Any]
 ) -> Any:
-    """How the outputs are sharded: asked by GSPMD, the partitioner before Shardy."""
+    """Tell GSPMD, the partitioner before Shardy, how the outputs are sharded."""
     return _result_shardings(_choose(call, mesh, operands, ((), ())), mesh, results)
 
 
@@ -234,8 +234,8 @@ def _choose(
         if any(lead):
             break
     if call.n_sums:
-        # XLA pads a batch that its devices do not divide. A padded row's outputs are
-        # cut off again, but nothing takes it out of a sum.
+        # XLA pads a batch that its devices do not divide. It cuts off the outputs of
+        # padded rows again, but would leave them in a sum.
         sizes = rows[0].shape
         lead = tuple(
             _even(names, size, mesh) for names, size in zip(lead, sizes, strict=False)
@@ -244,7 +244,7 @@ def _choose(
 
 
 def _even(names: tuple[str, ...], size: int, mesh: Mesh) -> tuple[str, ...]:
-    """The longest beginning of `names` whose devices divide `size`."""
+    """The longest prefix of `names` whose number of devices divides `size`."""
     while size % math.prod(mesh.shape[name] for name in names):
         names = names[:-1]
     return names
@@ -253,10 +253,10 @@ def _even(names: tuple[str, ...], size: int, mesh: Mesh) -> tuple[str, ...]:
 def _sharding_rule(
     call: Any, mesh: Mesh, operands: Sequence[_Shaped], results: Sequence[_Shaped]
 ) -> SdyShardingRule:
-    """Which axes of the operands and results are the same, as Shardy asks for it.
+    """Tell Shardy which axes of the operands and results correspond.
 
-    Leading axes are common to all rows and row outputs. Every other axis gets a name
-    of its own, which keeps shardings from spreading along it.
+    Leading axes are common to all rows and row outputs. Every other axis gets a unique
+    name, so that no sharding propagates along it.
     """
     del mesh
     row_axes = tuple(range(len(operands[call.n_shared].shape) - 1))
@@ -296,9 +296,9 @@ def _names(entry: object) -> tuple[str, ...]:
 
 
 def _explicit_lead(*rows: Array) -> LeadAxes:
-    """The mesh axes in the types of `rows`: of the first that is cut, if any is.
+    """The mesh axes in the type of the first of `rows` that is sharded.
 
-    Only explicit mesh axes appear in types, `()` stands for all others.
+    Types contain explicit mesh axes only; `()` stands for everything else.
     """
     n_lead = rows[0].ndim - 1
     found = (_lead_axes(jax.typeof(row).sharding.spec, n_lead) for row in rows)
@@ -306,9 +306,10 @@ def _explicit_lead(*rows: Array) -> LeadAxes:
 
 
 def keep_rows(fn: Callable[..., Any], rows: Arrays, n_whole: int) -> Any:
-    """`fn(*rows)` of leading axes that are sharded explicitly, where they are.
+    """Return `fn(*rows)`; rows that are sharded explicitly stay on their devices.
 
-    For functions that are differentiated as usual. The last `n_whole` axes are not cut.
+    For functions that JAX itself differentiates. The last `n_whole` axes are not
+    sharded.
     """
     rows = tuple(whole_samples(row, n_whole) for row in rows)
     lead = _explicit_lead(*rows)
@@ -327,9 +328,9 @@ def keep_rows(fn: Callable[..., Any], rows: Arrays, n_whole: int) -> Any:
 
 
 def whole_samples(x: Array, n_axes: int = 1) -> Array:
-    """`x` with its last axes on one device, if its type says that they are not.
+    """Return `x` with its last axes unsharded, if its type shards them.
 
-    All of its axes under `jax.disable_jit`, where each operation runs alone.
+    Under `jax.disable_jit`, where each operation runs alone, no axis is sharded.
     """
     sharding = jax.typeof(x).sharding
     axes = _lead_axes(sharding.spec, x.ndim)

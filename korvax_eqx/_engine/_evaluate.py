@@ -23,7 +23,7 @@ from ._rows import Layout, RowTargets, RowTerms
 from ._total import column_means, total
 from ._walk import compared, main_array, targets_of
 
-# The total alone, with its terms for a log, or the terms for combinations of them.
+# What to return: the total; the total, and its terms to log; the terms to combine.
 Wants = Literal["total", "both", "terms"]
 
 
@@ -88,8 +88,8 @@ def _of_rows(
 ) -> tuple[Float[Array, ""], list[Float[Array, ""]]]:
     skeleton, shared = take_arrays(tree)
     fn = RowTerms(skeleton, layout.value)
-    # What a part refuses is refused here, and not when a program is lowered. Takes at
-    # most a twentieth of the time to a compiled loss.
+    # Lets parts raise their errors here, and not when a program is lowered. This takes
+    # at most a twentieth of the time to trace and compile a loss.
     one = [jax.ShapeDtypeStruct((1, r.shape[-1]), r.dtype) for r in rows]
     jax.eval_shape(fn, shared, tuple(one))
     if wants.value == "terms":
@@ -104,7 +104,7 @@ def kept_targets(
     y: Float[Array, "*channels n_samples"],
     lengths: Int[Array, "*channels"] | None,
 ) -> tuple[tuple[Array, ...], tuple[int, ...]]:
-    """Return what is needed of the target, and which of it each term needs."""
+    """Return the arrays to keep of a target, and which of them each term needs."""
     terms = active(terms)
     groups, whole = _split(terms, lengths)
     lengths = _counted(groups, y, lengths)
@@ -135,7 +135,7 @@ def kept_targets(
 
 
 def _shared_ends(branch: Branch) -> list[list[int]]:
-    """Return the numbers of the terms that end at each place."""
+    """Return the numbers of the terms that end at each branch."""
     own = [[end.number for end in branch.ends]] if branch.ends else []
     return own + [numbers for b in branch.branches for numbers in _shared_ends(b)]
 
@@ -149,10 +149,10 @@ _Numbered = list[tuple[int, Term]]
 def _split(
     terms: Sequence[Term], lengths: Array | None
 ) -> tuple[list[_Numbered], _Numbered]:
-    """Return the terms of rows that are evaluated together, and those of the batch.
+    """Return groups of terms that are evaluated by rows, and terms that need the batch.
 
-    With lengths, terms that mix channels are evaluated on their own: their rows have
-    other lengths, and there are fewer of them.
+    With lengths, terms that mix channels are a group of their own: a row holds several
+    channels, so there are fewer rows, and their lengths differ.
     """
     groups: dict[bool, _Numbered] = {}
     whole: _Numbered = []
@@ -179,7 +179,7 @@ def _split(
 
 
 def _needed(group: _Numbered) -> _Numbered:
-    """Return the terms that the loss is made of."""
+    """Return the terms that add to the loss, i.e. are not monitored."""
     return [(number, term) for number, term in group if not term.is_monitored]
 
 
@@ -188,7 +188,7 @@ def _counted(
     x: Float[Array, "*channels n_samples"],
     lengths: Int[Array, "*channels"] | None,
 ) -> Int[Array, "*channels"] | None:
-    """Return the lengths, 0 for signals that are too short for one of the terms."""
+    """Return the lengths, with 0 for signals that are too short for a term."""
     if lengths is None:
         return None
     counted = lengths
@@ -252,7 +252,7 @@ def _length_rows(lengths: Array | None, event_ndim: int) -> tuple[Array, ...]:
 
 
 def _in_dtype(array: Array, dtype: Any) -> Array:
-    """Return what is kept in the precision of signals of `dtype`."""
+    """Return a kept array in the precision of signals of `dtype`."""
     if not jnp.iscomplexobj(array):
         return (
             array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array

@@ -2,7 +2,7 @@
 
 A row function takes shared arrays, such as windows, and rows, which have one leading
 axis. It returns row outputs, which have that axis too, and sums over it. It is
-hashable: what it does is static, and what it works on are its arguments.
+hashable: its configuration is static, and all arrays are arguments.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ Kinds = tuple[Any, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Wrt:
-    """What is differentiated for: places among the shared arrays and the rows."""
+    """Indices of the shared arrays and rows to differentiate with respect to."""
 
     shared: tuple[int, ...]
     rows: tuple[int, ...]
@@ -30,15 +30,15 @@ class Wrt:
 
 
 class RowFunction:
-    """What the loop over pieces, the devices and the derivative rules see."""
+    """The interface for the loop over pieces, sharding and the derivative rules."""
 
-    # Whether the outputs of a row depend on the others of its batch.
+    # Whether the outputs of a row depend on other rows of the batch.
     mixes_rows: bool = False
-    # Whether it may be compiled once and for all: no functions of the user's inside.
+    # Whether a compiled program may be reused: it holds no functions of the user's.
     is_pure: bool = True
     # Whether long row outputs are sums over overlapping frames.
     adds_frames: bool = False
-    # Whether its memory is to be taken in its turn, beside that of others in a program.
+    # Whether its buffers should be allocated only when it starts to run.
     waits: bool = False
 
     @abstractmethod
@@ -51,7 +51,7 @@ class RowFunction:
     def kinds(self, shared: Kinds, rows: Kinds) -> tuple[Kinds, Kinds]:
         """Return shapes and dtypes of the outputs of one row, and of the sums.
 
-        `rows` are those of one row, without a leading axis.
+        `rows` are the shapes and dtypes of one row, without a leading axis.
         """
 
     @abstractmethod
@@ -63,14 +63,14 @@ class RowFunction:
         return None
 
     def tangent(self, n_shared: int, n_rows: int, wrt: Wrt) -> "RowFunction":
-        """Return the change of the outputs: of its arrays, then changes of some."""
+        """Return the JVP, a function of the arrays and the tangents of some."""
         return Tangent(self, n_shared, n_rows, wrt)
 
     def cotangent(self, n_shared: int, n_rows: int, wrt: Wrt) -> "RowFunction":
         """Return the transpose of `tangent`.
 
-        Shared are the arrays and the cotangents of the sums, rows are the rows and the
-        cotangents of the row outputs.
+        The cotangents of the sums follow the shared arrays, and the cotangents of the
+        row outputs follow the rows.
         """
         return Cotangent(self, n_shared, n_rows, wrt)
 
@@ -98,15 +98,15 @@ class _Derivative(RowFunction):
         return dataclasses.replace(self, fn=self.fn.padding(before, after))
 
     def _of_some(self, shared: Arrays, rows: Arrays, is_all: bool) -> Any:
-        """Return what is differentiated for, and the function of that alone."""
+        """Return the arrays to differentiate for, and a function of these alone."""
         shared, rows = shared[: self.n_shared], rows[: self.n_rows]
 
         def function(some_shared: Arrays, some_rows: Arrays) -> tuple[Arrays, Arrays]:
             all_shared = replaced(shared, self.wrt.shared, some_shared)
             all_rows = replaced(rows, self.wrt.rows, some_rows)
             results = self.fn(all_shared, all_rows, is_all)
-            # What does not depend on the rows is the same on all devices, until it is
-            # said to vary, as its cotangent does.
+            # To JAX, a result that does not depend on the rows is replicated. Its
+            # cotangent varies over devices, so the result must be cast to match.
             return jax.tree.map(lambda r: varying_like(r, rows[0]), results)
 
         return self.wrt.of(shared, rows), function
@@ -114,7 +114,7 @@ class _Derivative(RowFunction):
 
 @dataclasses.dataclass(frozen=True)
 class Tangent(_Derivative):
-    """The change of the outputs of `fn`: its arrays, then changes of some of them."""
+    """The JVP of `fn`, a function of its arrays and the tangents of some."""
 
     def __call__(
         self, shared: Arrays, rows: Arrays, is_all: bool = False
@@ -166,7 +166,7 @@ class Cotangent(_Derivative):
 
 
 def replaced(arrays: Arrays, places: tuple[int, ...], new: Arrays) -> Arrays:
-    """Return the arrays with others at some places."""
+    """Return the arrays with those at `places` replaced."""
     result = list(arrays)
     for place, array in zip(places, new, strict=True):
         result[place] = array

@@ -1,4 +1,4 @@
-"""How signals, kept targets and lengths are laid out as rows."""
+"""How signals, kept targets and lengths are stored as rows."""
 
 import dataclasses
 
@@ -12,15 +12,16 @@ from ._functions import Arrays
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How the arrays of one row are laid out, flat, in the rows that are evaluated.
+    """The shapes of the arrays of one row, which the rows hold flattened.
 
     **Arguments:**
 
-    - `event_shape`: `(n_samples,)`, or `(n_channels, n_samples)` of mixed channels.
-    - `has_target`: whether the targets come second, as signals.
-    - `kept_shapes`: of what is kept of bound targets.
-    - `has_lengths`: whether the number of samples comes last, of each channel that is
-        mixed. The longest is that of the event.
+    - `event_shape`: `(n_samples,)`, or `(n_channels, n_samples)` if a loss mixes
+        channels.
+    - `has_target`: whether the second array holds the targets, as signals.
+    - `kept_shapes`: shapes of the arrays that are kept of bound targets.
+    - `has_lengths`: whether the last array holds the number of samples, one for each
+        channel if they are mixed. The length of the row is then that of the longest.
     """
 
     event_shape: tuple[int, ...]
@@ -33,16 +34,16 @@ class Layout:
         return 1 + self.has_target
 
     def lengths(self, rows: Arrays) -> Array | None:
-        """Return the lengths of the signals, of each channel that is mixed."""
+        """Return the lengths of the signals, one for each channel if they are mixed."""
         place = self.n_signals + len(self.kept_shapes)
         return rows[place] if self.has_lengths else None
 
     def events(self, rows: Arrays) -> tuple[Arrays, Arrays, Array | None]:
-        """Return signals, kept targets and lengths; signals are cut at their ends."""
+        """Return signals, kept targets and lengths; signals are 0 past their ends."""
         n, lengths = self.n_signals, self.lengths(rows)
         signals = tuple(self.signal(row, lengths) for row in rows[:n])
         n_samples = None
-        if lengths is not None:  # mixed channels end together
+        if lengths is not None:  # mixed channels are as long as the longest
             n_samples = jnp.max(lengths, axis=-1)
         kept = zip(rows[n:], self.kept_shapes, strict=False)
         return signals, tuple(k.reshape(-1, *s) for k, s in kept), n_samples

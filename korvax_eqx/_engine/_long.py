@@ -1,4 +1,4 @@
-"""Comparing signals that are much longer than a piece, a segment at a time."""
+"""Comparing signals much longer than a piece, one segment at a time."""
 
 import dataclasses
 from typing import Any
@@ -17,10 +17,10 @@ _LOCAL = ("value", "frame")
 
 
 def framing_of(branch: Branch) -> Framing | None:
-    """Return where the frames lie of a branch whose signals may be cut.
+    """Return the framing of a branch if its signals may be cut, otherwise `None`.
 
-    That is one whose terms are sums over frames, each of which is made of the samples
-    of that frame alone.
+    They may be cut if its terms are sums over frames, and each frame depends only on
+    its own samples.
     """
     framing = branch.step.framing()
     if framing is None or not framing.is_local:
@@ -49,7 +49,7 @@ class LongPart:
         return dataclasses.replace(self, before=before, after=after)
 
     def __call__(self, shared: Arrays, rows: Arrays) -> tuple[Any, Any]:
-        """Return what a segment adds to gradients of signals, and to sums."""
+        """Return what a segment adds to the gradients of signals, and to the sums."""
         piece = self.piece
         columns, grads = piece.differentiated(self._columns, rows, ((), (), ()))
         sums = [c for n in self.numbers for c in columns[n]]
@@ -96,7 +96,7 @@ class LongPart:
 
 
 def segments_of(part: LongPart, n_samples: Any) -> Segments | None:
-    """Return how to cut a signal of so many samples, if it is to be cut."""
+    """Return how to cut a signal of `n_samples` samples; `None` if it is not cut."""
     framing = framing_of(part.branch) if isinstance(n_samples, int) else None
     if framing is None:
         return None

@@ -1,4 +1,4 @@
-"""Going through the rows of a batch in pieces, so that memory does not grow."""
+"""Evaluating a batch in pieces of its rows, so that memory does not grow with it."""
 
 import functools
 import math
@@ -15,7 +15,7 @@ from ._segments import filled, in_segments, zero_like
 
 MaybeArrays: TypeAlias = tuple[Array | None, ...]
 
-# Samples of a block, see `Platform.in_blocks`. Measured on CPU, about a tenth of the
+# Samples of a block, see `Platform.in_blocks`. On CPU, blocks save about a tenth of the
 # time of a multi-resolution loss.
 _BLOCK = 32
 
@@ -33,7 +33,7 @@ def over_rows(
     flat = tuple(_flat(row, lead) for row in rows)
     kinds, sum_kinds = fn.kinds(_kinds(shared, 0), _kinds(flat, 1))
     zero = zero_like(rows[0])
-    if isinstance(n_rows, int) and n_rows == 0:  # of `jax.vmap` over no examples
+    if isinstance(n_rows, int) and n_rows == 0:  # `jax.vmap` over an empty axis
         outputs = tuple(filled(zero, (*lead, *k.shape), k.dtype) for k in kinds)
         return outputs, tuple(filled(zero, k.shape, k.dtype) for k in sum_kinds)
     segments = fn.segments(n_samples) if isinstance(n_samples, int) else None
@@ -55,17 +55,17 @@ def over_rows(
 
 
 def _in_its_turn(loop: Any, x: Array) -> tuple[Arrays, Arrays]:
-    """Run a loop as a conditional, so that its memory is taken when it begins.
+    """Run a loop inside a conditional, so that its buffers are allocated at its start.
 
-    XLA for CPU fills what a loop writes to as early as it can: for the gradients of
-    several transforms all at the start, while the spectra of all are held.
+    XLA for CPU fills the output buffers of a loop as early as it can. With several
+    transforms, all gradients would be allocated while all spectra are held.
     """
     if not target().in_turn:
         return loop()
     zero = zero_like(x)
     kinds = jax.eval_shape(loop)
     number = jnp.real(x[(slice(0, 1),) * x.ndim]).reshape(())
-    is_never = (number != number) & jnp.isfinite(number)  # XLA does not know
+    is_never = (number != number) & jnp.isfinite(number)  # unknown to XLA
 
     def nothing() -> tuple[Arrays, Arrays]:
         return jax.tree.map(lambda k: filled(zero, k.shape, k.dtype), kinds)
@@ -78,10 +78,10 @@ def _kinds(arrays: Arrays, n_leading: int) -> Kinds:
 
 
 def _flat(row: Array, lead: tuple[int, ...]) -> Array:
-    """Return all rows in one axis; one that is the same for all stays a single one."""
+    """Return the rows along one axis; an array of size 1 is not broadcast."""
     own, rest = row.shape[: len(lead)], row.shape[len(lead) :]
     if own != lead and any(size != 1 for size in own):
-        # The same along one axis mapped by `jax.vmap` only, as for all pairs of rows.
+        # Broadcast along some leading axes only, as `jax.vmap` over all pairs does.
         row = jnp.broadcast_to(row, (*lead, *rest))
     return row.reshape(-1, *rest)
 
@@ -89,12 +89,12 @@ def _flat(row: Array, lead: tuple[int, ...]) -> Array:
 def pieces_of(n_rows: Any, n_samples: int, budget: int) -> int:
     """Return how many rows of `n_samples` to evaluate at a time.
 
-    About as many as make up the `budget` of samples. Lowered, by at most half, to a
-    number that divides the number of rows if there is one: a rest would be compiled as
-    a second program.
+    As many as fit the `budget` of samples, about. If a divisor of the number of rows is
+    at most half smaller, it is used instead: a remainder would be compiled as a second
+    program.
     """
     if not isinstance(n_rows, int):
-        return 1  # of a symbolic shape, for `jax.export`
+        return 1  # a symbolic shape, in `jax.export`
     most = max(1, min(n_rows, round(budget / max(1, n_samples))))
     divisors = [k for k in range(most, (most - 1) // 2, -1) if n_rows % k == 0]
     return divisors[0] if divisors else most
@@ -111,7 +111,7 @@ def _in_pieces(
 ) -> tuple[Arrays, Arrays]:
     """Apply `fn` to pieces of `size` rows; join its row outputs, add up its sums.
 
-    `rows` have shape `(n_rows, ...)`, or `(1, ...)` of one that is the same for all.
+    `rows` have shape `(n_rows, ...)`, or `(1, ...)` to be broadcast.
     """
     n_rows: Any = math.prod(lead)
     own_shapes = [row.shape[1:] for row in rows]
@@ -121,7 +121,7 @@ def _in_pieces(
     in_blocks = fn.adds_frames and target().in_blocks
 
     def applied(piece: Arrays, n: int) -> tuple[Arrays, Arrays]:
-        """`fn` of the rows of a piece and those that are the same for all."""
+        """Apply `fn` to the rows of a piece, and to the rows that are broadcast."""
         mine = iter(piece)
         every = [
             jnp.broadcast_to(r, (n, r.shape[-1])) if common else next(mine)
@@ -133,8 +133,8 @@ def _in_pieces(
 
     n_pieces, rest = divmod(n_rows, size)
     cut = n_pieces * size
-    # Flat: for an axis of one row in a piece, XLA copies the whole batch. With a rest
-    # the loop would get a copy as well, and so takes its pieces itself.
+    # Flat, because XLA copies the whole batch if pieces have an axis of size 1. With a
+    # remainder, cutting off that part would copy too, so the loop slices the rows.
     pieces = () if rest else tuple(r.reshape(n_pieces, -1) for r in own)
 
     def step(carry: tuple[Arrays, MaybeArrays, Arrays], at: tuple[Array, Arrays]):
@@ -147,9 +147,9 @@ def _in_pieces(
         now, late = _now_and_late(parts, in_blocks)
         return (_put(outputs, now, start), late, _add(sums, more)), None
 
-    # The outputs are written in place, in their final shape if one axis has all rows.
-    # Stacked by the loop or reshaped at the end, XLA would copy them: a second gradient
-    # in memory.
+    # Outputs are written in place, in their final shape if one axis has all rows. If
+    # the loop stacked them, or they were reshaped at the end, XLA would copy them: a
+    # second gradient in memory.
     zero = zero_like(rows[0])
     sizes = [math.prod(k.shape) for k in kinds]
     dtypes = [k.dtype for k in kinds]
@@ -174,10 +174,11 @@ def _buffer_lead(lead: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _now_and_late(parts: Arrays, in_blocks: bool) -> tuple[MaybeArrays, MaybeArrays]:
-    """Return what of a piece is written at once, and what in the next step.
+    """Return the outputs of a piece to write now, and those to write a step later.
 
-    Long rows are late: made as blocks, with zeros at the end, which are kept for a
-    step and then cut and joined. Joined at once, XLA would make them sample by sample.
+    Long rows are written a step later. They are computed in blocks, padded with zeros,
+    and kept until the next step joins and trims them. If they were joined in the same
+    step, XLA would fuse the two and compute the rows sample by sample.
     """
     is_late = [in_blocks and part.shape[-1] > _BLOCK for part in parts]
     pairs = list(zip(parts, is_late, strict=True))

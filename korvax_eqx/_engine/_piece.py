@@ -1,8 +1,8 @@
-"""The rows of one piece through the tree, and the gradient of a sum of their terms.
+"""Evaluating the terms of one piece, and the gradient of a sum of them.
 
 A loss is a scalar, so its gradient is one array of the signal's shape. Each piece of
-the batch computes its values and the gradient of their weighted sum at once; spectra
-live as long as their piece.
+the batch computes its values and the gradient of their weighted sum together, so its
+spectra are freed before the next piece.
 """
 
 import copy
@@ -61,10 +61,10 @@ class Piece:
     def _level(
         self, address: tuple[int, ...], signals: Arrays
     ) -> tuple[Columns, Grads]:
-        """Return the columns behind a branch, and gradients for its signals.
+        """Return the columns of the terms below a branch, and gradients of its signals.
 
-        What is behind it is evaluated together, or one part after another: each is a
-        conditional, which XLA runs as a whole, and passes the gradient on.
+        Several parts are evaluated one after another, each adding to the gradients. On
+        CPU each is a conditional, which XLA does not interleave with the others.
         """
         parts = list(self._parts(address))
         if len(parts) == 1 and parts[0].gate is None:
@@ -73,15 +73,15 @@ class Piece:
         grads = self._no_grads(signals)
         for i, part in enumerate(parts):
             if i and not self._in_turn:
-                # One after another here too, for the memory, but without a condition:
-                # XLA would make the spectra of all, and then add up their gradients.
+                # A barrier instead of a conditional. Without it XLA would compute the
+                # spectra of all parts, and only then add up their gradients.
                 signals, grads = jax.lax.optimization_barrier((signals, grads))
             run = functools.partial(part.run, signals)
             skip = functools.partial(part.skipped, self.zero, self.fn.sizes)
             if part.gate is not None:
                 found, grads = jax.lax.cond(part.gate, run, skip, grads)
             elif self._in_turn:
-                # The condition always holds, which XLA does not know.
+                # The condition is always true, but XLA does not know that.
                 found, grads = jax.lax.cond(self.always, run, skip, grads)
             else:
                 found, grads = run(grads)
@@ -89,7 +89,7 @@ class Piece:
         return columns, grads
 
     def _parts(self, address: tuple[int, ...]) -> Iterator["_Part"]:
-        """Yield what is evaluated in turn: branches, and ends together."""
+        """Yield the parts to evaluate: each branch, then the ends, grouped by gate."""
         branch = self.fn.tree.at(address)
         for i, inner in enumerate(branch.branches):
             numbers = [e.number for e in inner.all_ends() if self._counts(e)]
@@ -106,7 +106,7 @@ class Piece:
             yield _Part(numbers, gate, self._adding(own, own._ends, address, numbers))
 
     def _for(self, numbers: list[int]) -> "Piece":
-        """Return what evaluates some terms: without gradients, if it only reports."""
+        """Return a piece for some terms; without gradients if all are monitored."""
         if self.fn.seed is None or not all(map(self._is_silent, numbers)):
             return self
         own = copy.copy(self)
@@ -115,11 +115,11 @@ class Piece:
         return own
 
     def _is_silent(self, number: int) -> bool:
-        """Whether a term is monitored, and is not differentiated itself."""
+        """Whether a term is monitored and gets no cotangent."""
         return self.plain_ends[number].is_monitored and self.fn.seed != "cotangents"
 
     def _adding(self, own: "Piece", run: Any, *place: Any) -> Callable[..., Any]:
-        """Return a function that adds gradients, if there are any, to those given."""
+        """Return `run`, made to pass the gradients on if its piece computes none."""
         if own is self:
             return functools.partial(run, *place)
 
@@ -131,7 +131,7 @@ class Piece:
         return reported
 
     def _by_gate(self, numbers: list[int]) -> list[tuple[Array | None, list[int]]]:
-        """Return those that always count together, and the others on their own."""
+        """Group the ends: those without a gate together, every gated one alone."""
         always = [n for n in numbers if self.plain_ends[n].gate is None]
         others = [n for n in numbers if n not in always]
         found = [(self.plain_ends[n].gate, [n]) for n in others]
@@ -141,7 +141,7 @@ class Piece:
         return end.loss.is_of_batch or not self.fn.only_batch
 
     def _gate(self, numbers: list[int]) -> Array | None:
-        """Return whether any of some terms counts; `None` if one always does."""
+        """Return whether any of the terms counts; `None` if one has no gate."""
         gates = [self.plain_ends[n].gate for n in numbers]
         if any(gate is None for gate in gates):
             return None
@@ -157,14 +157,14 @@ class Piece:
         )
 
     def _zeros(self, array: Array) -> Array:
-        # Sums over rows vary from device to device as rows do.
+        # Made from rows, so that JAX knows that it varies over devices as they do.
         zero = jnp.sum(self.zero).astype(array.dtype)
         return jnp.broadcast_to(zero, array.shape)
 
     def _subtree(
         self, place: tuple[int, ...], numbers: list[int], signals: Arrays, grads: Grads
     ) -> tuple[Columns, Grads]:
-        """Evaluate a branch, and its gradient."""
+        """Evaluate the terms of a branch, and their gradient."""
         long = self._in_segments(place, numbers, signals, grads)
         if long is not None:
             return long
@@ -183,7 +183,7 @@ class Piece:
         signals: Arrays,
         grads: Grads,
     ) -> tuple[Columns, Grads]:
-        """Evaluate terms that compare the signals of a branch themselves."""
+        """Evaluate terms that end at a branch, without a further step."""
 
         def columns_of(shared: Arrays, signals: Arrays, kept: Arrays) -> Columns:
             ends = self.fn.skeleton.filled(shared).at(address).ends
@@ -193,7 +193,7 @@ class Piece:
         return self.differentiated(columns_of, signals, grads)
 
     def _compared(self, branch: Branch, signals: Arrays, kept: Arrays) -> Columns:
-        """Return the columns of terms: values, averaged over the channels of a row."""
+        """Return the columns of terms: values averaged over the channels of a row."""
         mixes = any(_mixes(part) for part in branch.all_steps()) or any(
             _mixes(end.loss) for end in branch.all_ends()
         )
@@ -213,9 +213,9 @@ class Piece:
     def differentiated(
         self, columns_of: Callable[..., Columns], signals: Arrays, grads: Grads
     ) -> tuple[Columns, Grads]:
-        """Return the columns, and the gradients with those of their sum added.
+        """Return the columns, and `grads` plus the gradients of their sum.
 
-        Gradients that are empty are zeros.
+        Empty `grads` stand for zeros.
         """
         fn = self.fn
 
@@ -244,13 +244,13 @@ class Piece:
         return columns, more
 
     def _there(self, column: Array) -> Array:
-        """A signal of no samples fills up a batch."""
+        """Return 0 for signals of length 0, which only fill up a batch."""
         if self.is_there is None:
             return column
         return jnp.where(self.is_there, column, jnp.zeros_like(column))
 
     def _gated(self, columns: Columns) -> Columns:
-        """What does not count is 0, where it is evaluated beside what does."""
+        """Set the columns of terms to 0 whose gates are closed."""
         gates = {n: self.plain_ends[n].gate for n in columns}
         return {
             n: own
@@ -260,7 +260,7 @@ class Piece:
         }
 
     def _sum(self, shared: Arrays, columns: Columns) -> Array:
-        """Return what is differentiated."""
+        """Return the scalar that is differentiated."""
         fn, parts = self.fn, []
         ends = {e.number: e for e in fn.skeleton.filled(shared).all_ends()}
         for number, own in columns.items():
@@ -274,7 +274,7 @@ class Piece:
                 value = finished(end, tuple(map(jnp.sum, own)))
                 parts.append(weighted(value, end.weight))
             elif fn.seed == "slopes" and self.is_all and end.loss.is_of_batch:
-                # All rows are here: no slopes are needed, which a pass before made.
+                # All rows are here, so the slopes of the earlier pass are not needed.
                 n: Any = self.n_rows
                 if self.is_there is not None:
                     n = jnp.maximum(1, jnp.sum(self.is_there)).astype(own[0].dtype)
@@ -290,7 +290,7 @@ class Piece:
     def _mapped(
         self, place: tuple[int, ...], numbers: list[int], signals: Arrays, grads: Grads
     ) -> tuple[Columns, Grads]:
-        """Map the signals once, evaluate what is behind, and take the gradient back."""
+        """Map the signals once for all terms below, and pull their gradient back."""
         del numbers
         fn = self.fn
 
@@ -314,7 +314,8 @@ class Piece:
             return columns, grads
         inner, transpose = jax.vjp(mapped, some, own)
         if jax.tree.leaves(fn.skeleton.filled(self.shared).at(place).step):
-            # What the map holds moves the mapped signals, whatever they are made of.
+            # The mapped signals depend on the parameters of the map, even where the
+            # signals themselves are constant.
             behind.wrt_signals = tuple(range(len(inner))) if some else self.wrt_signals
         columns, (of_shared, of_inner, of_kept) = behind._level(place, inner)
         by_place = dict(zip(behind.wrt_signals, of_inner, strict=True))
@@ -328,7 +329,7 @@ class Piece:
     def _in_segments(
         self, place: tuple[int, ...], numbers: list[int], signals: Arrays, grads: Grads
     ) -> tuple[Columns, Grads] | None:
-        """Evaluate a branch on segments of one long signal, if it may be cut."""
+        """Evaluate a branch in segments of one long signal, if it may be cut."""
         fn = self.fn
         is_plain = fn.layout.has_target and not fn.layout.has_lengths
         if not is_plain or self.n_rows != 1 or fn.seed == "slopes" and self.is_all:
@@ -341,7 +342,7 @@ class Piece:
 
 @dataclasses.dataclass(frozen=True)
 class _Part:
-    """What is evaluated together: it adds to the gradients that it is given."""
+    """Terms that are evaluated together. `run` adds to the gradients it is given."""
 
     numbers: list[int]
     gate: Array | None
@@ -358,7 +359,7 @@ def _mixes(part: Any) -> bool:
 
 
 def _folded_kept(kept: Array, n_rows: int, signals: Array) -> Array:
-    """Return what is kept of channels as rows of their own."""
+    """Return a kept target with its leading axes flattened to one."""
     return kept.reshape(-1, *kept.shape[signals.ndim - 1 :])
 
 
@@ -372,7 +373,7 @@ def finished(end: End, means: tuple[Array, ...]) -> Array:
 
 
 def each_value(end: End, means: tuple[Array, ...]) -> list[Array]:
-    """Return the value of a term, or of each of those that its loss joins."""
+    """Return the value of a term, or of each term that its loss joins."""
     return [finished(end, means)] if end.inside is None else list(means)
 
 
@@ -381,6 +382,6 @@ def weighted(value: Array, weight: Any) -> Array:
 
 
 def _always_true(number: Array) -> Array:
-    """True for any number, NaN included, in a way that is not simplified."""
+    """True for any number, NaN included, in a form that XLA does not simplify."""
     kind = jnp.dtype(f"int{8 * number.dtype.itemsize}")
     return (jax.lax.bitcast_convert_type(number, kind) | 1) != 0

@@ -1,4 +1,4 @@
-"""From terms to the tree of their paths, in which equal beginnings are one path."""
+"""Merging the paths of terms into a tree, so that common first steps run once."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ class End(eqx.Module):
     - `loss`, `weight`, `gate`: as in `Term`.
     - `piece_size`: as in `Term`.
     - `is_monitored`: as in `Term`.
-    - `number`: of the term.
-    - `slot`: which of the kept targets it compares with; `None` if the target takes the
-        path itself.
-    - `inside`: the tree of the terms that the loss joins, if any.
+    - `number`: index of the term.
+    - `slot`: index of the kept target that it compares with; `None` if the target is
+        not bound and takes the path too.
+    - `inside`: for a loss that joins terms (`Term.inside`), the tree of these terms.
     """
 
     loss: Any
@@ -36,26 +36,26 @@ class End(eqx.Module):
 
     @property
     def joined_ends(self) -> "list[End]":
-        """The ends of the terms that the loss joins, in their order."""
+        """The ends of the terms that the loss joins, in the order of the terms."""
         return [] if self.inside is None else self.inside.all_ends()
 
     @property
     def n_columns(self) -> int:
-        """How many values a row has."""
+        """Number of columns, i.e. values per row."""
         if self.inside is not None:
             return len(self.joined_ends)
         return self.loss.n_sums if self.loss.is_of_batch else 1
 
 
 class Branch(eqx.Module):
-    """A step, and what follows it: steps, and ends of terms. The root has no step."""
+    """A step, and the branches and ends that follow it. The root has no step."""
 
     step: Any
     branches: tuple["Branch", ...]
     ends: tuple[End, ...]
 
     def all_ends(self) -> list[End]:
-        """Return the ends here and further on, in the order of their terms."""
+        """Return the ends on this branch and below it, in the order of the terms."""
         ends = [e for branch in self.branches for e in branch.all_ends()]
         return sorted([*self.ends, *ends], key=attrgetter("number"))
 
@@ -85,19 +85,19 @@ class _Growing:
 
 
 def active(terms: Sequence[Term]) -> list[Term]:
-    """Return the terms that are not left out, with names that are all different."""
+    """Return the terms to evaluate, with unique names."""
     some = [term for term in terms if term.is_monitored or not is_off(term.weight)]
     return with_unique_names(some)
 
 
 def with_unique_names(terms: Sequence[Term]) -> list[Term]:
-    """Return the terms with names that are all different."""
+    """Return the terms with repeated names numbered."""
     names = unique_names([term.name for term in terms])
     return [t.called(n) for t, n in zip(terms, names, strict=True)]
 
 
 def tree_of(terms: Sequence[tuple[int, Term]], kept: list[Any] | None = None) -> Branch:
-    """Return the tree of numbered terms. Their targets are collected in `kept`."""
+    """Return the tree of numbered terms; append their bound targets to `kept`."""
     root = _Growing(None)
     for number, term in terms:
         place = root
@@ -113,12 +113,12 @@ def tree_of(terms: Sequence[tuple[int, Term]], kept: list[Any] | None = None) ->
 
 
 def steps_of(term: Term) -> list[Any]:
-    """Return the path of a term with composed steps as their parts."""
+    """Return the path of a term, composed steps replaced by their parts."""
     return [part for step in term.path for part in step.path]
 
 
 def parts_of(term: Term) -> list[Any]:
-    """Return steps and loss of a term, and of those inside."""
+    """Return the steps and the loss of a term, and those of the terms inside it."""
     inner = [part for other in term.inside for part in parts_of(other)]
     return [*steps_of(term), term.loss, *inner]
 
@@ -132,9 +132,9 @@ def _place_of(target: Any, kept: list[Any]) -> int:
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Number the names that come more than once: `a`, `b`, `a` is `a#1`, `b`, `a#2`.
+    """Number repeated names: `a`, `b`, `a` becomes `a#1`, `b`, `a#2`.
 
-    Numbers that a name has already are passed over.
+    A number is skipped if another name already looks like that.
     """
     total, seen, result = Counter(names), Counter(), []
     taken = {name for name, n in total.items() if n == 1}
@@ -151,7 +151,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 
 def is_equal(one: Any, other: Any) -> bool:
-    """Whether two parts are one configuration, or one object."""
+    """Whether two parts have equal configurations and hold the same arrays."""
     if one is other:
         return True
     leaves, structure = jax.tree.flatten(one)

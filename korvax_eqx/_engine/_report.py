@@ -1,4 +1,4 @@
-"""What of a loss goes into a log: its terms, weighted and not, and those of parts."""
+"""The terms of a loss for logging: weighted, unweighted, and by part."""
 
 from collections.abc import Sequence
 
@@ -20,9 +20,9 @@ def reported(
 
     **Arguments:**
 
-    - `terms`: those that are evaluated, with names that are all different.
-    - `values`: of each, without its weight; several of a term that joins others.
-    - `has_parts`: whether terms are called after parts.
+    - `terms`: the evaluated terms, with unique names.
+    - `values`: the unweighted values of each; several for a term that joins others.
+    - `has_parts`: whether terms are named after parts.
     """
     terms = with_unique_names([one for term in terms for one in term.logged])
     pairs = list(zip(terms, [v for own in values for v in own], strict=True))
@@ -40,7 +40,7 @@ def reported(
 
 
 def parts_of(terms: Sequence[Term], has_parts: bool) -> dict[str, list[int]]:
-    """Return which terms each part has."""
+    """Return the indices of the terms of each part."""
     parts: dict[str, list[int]] = {}
     for i, term in enumerate(terms):
         name = term.name.split("/")[0] if has_parts else term.name

@@ -1,4 +1,4 @@
-"""Rows to the terms of a loss and, if asked for, their gradients: a row function."""
+"""The row function of a loss: its terms and, if wanted, their gradients."""
 
 import dataclasses
 import functools
@@ -22,26 +22,27 @@ from ._piece import Piece, each_value, finished, weighted
 from ._plan import Branch, End
 from ._walk import main_array, targets_of
 
-# What the gradient is of: of the weighted sum of terms; of a sum of columns with given
-# weights, as for terms of the batch; of columns, given their cotangents.
+# What is differentiated: the weighted sum of the terms; a sum of the columns with given
+# weights, for batch losses; the columns, given their cotangents.
 Seed = Literal["weights", "slopes", "cotangents"]
 
 
 @dataclasses.dataclass(frozen=True)
 class RowTerms(RowFunction):
-    """Rows to the columns of all terms, and gradients of a sum of them.
+    """Compute the columns of all terms, and gradients of a sum of them.
 
-    A term has one column, which is averaged over rows, or one for each of the sums of a
-    loss of the batch, which is a function of their means.
+    A column has one value per row. Most terms have one column, and are its mean over
+    rows. A batch loss has one column for each of its sums, and is a function of the
+    means of the columns.
 
     **Arguments:**
 
     - `skeleton`: the tree without its arrays; the arrays come as `shared`.
-    - `layout`: of the rows.
-    - `seed`: what the gradients are of; `None` for none. Slopes and cotangents are the
-        last row, one number for each column.
-    - `wrt`: what they are for.
-    - `only_batch`: whether only the terms of the batch are computed.
+    - `layout`: layout of the rows.
+    - `seed`: what is differentiated; `None` for no gradients. Slopes and cotangents are
+        passed as the last row array, one number for each column.
+    - `wrt`: what it is differentiated with respect to.
+    - `only_batch`: whether only batch losses are computed.
     """
 
     skeleton: Skeleton
@@ -60,7 +61,7 @@ class RowTerms(RowFunction):
 
     @functools.cached_property
     def sizes(self) -> dict[int, int]:
-        """How many columns each term has."""
+        """Number of columns of each term."""
         return {end.number: end.n_columns for end in self.ends}
 
     @property
@@ -69,7 +70,7 @@ class RowTerms(RowFunction):
 
     @property
     def is_of_batch(self) -> bool:
-        """Whether the gradient of a row depends on the others."""
+        """Whether the gradient of a row depends on other rows."""
         return any(e.loss.is_of_batch for e in self.ends if not e.is_monitored)
 
     @property
@@ -82,7 +83,7 @@ class RowTerms(RowFunction):
 
     @property
     def adds_frames(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        # In blocks the gradient of a long signal would be in memory twice more.
+        # Blocks would hold two more copies of the gradient of a long signal.
         return self.seed is not None and not self._is_long
 
     @property
@@ -108,7 +109,7 @@ class RowTerms(RowFunction):
             return platform.samples
         scopes = {end.loss.scope for end in self.ends}
         if scopes == {"value"} and not self.layout.has_lengths:
-            return 2**62  # loops over the samples that keep nothing
+            return 2**62  # XLA fuses these sums and stores no intermediate arrays
         return platform.signal_samples
 
     def kinds(self, shared: Kinds, rows: Kinds) -> tuple[Kinds, Kinds]:
@@ -126,7 +127,7 @@ class RowTerms(RowFunction):
         return dataclasses.replace(self, seed="cotangents", wrt=wrt)
 
     def terms(self, shared: Arrays, means: Array) -> list[Array]:
-        """Return the terms without weights, given the means over rows of columns.
+        """Return the unweighted terms, given the mean of each column over rows.
 
         A loss that joins several terms has one value for each of them.
         """
@@ -159,7 +160,7 @@ class RowTerms(RowFunction):
         stacked = jnp.stack(each, axis=-1)
         if self.seed is None:
             return (stacked,), ()
-        # In the order of rows: signals come first.
+        # In the order of the rows: signals come first.
         lengths = self.layout.lengths(rows)
         of_signals = [self.layout.signal(g, lengths) for g in grads[1]]
         pairs = zip(self.wrt.rows, (*of_signals, *grads[2]), strict=True)
@@ -171,12 +172,12 @@ class RowTerms(RowFunction):
 
 @dataclasses.dataclass(frozen=True)
 class RowTargets(RowFunction):
-    """Rows of targets to what is kept of them: an array for each of some terms.
+    """Compute what a bound loss keeps of its targets: an array for each given term.
 
     **Arguments:**
 
     - `skeleton`, `layout`: as in `RowTerms`.
-    - `numbers`: of the terms whose targets are returned.
+    - `numbers`: indices of the terms whose targets are returned.
     """
 
     skeleton: Skeleton

@@ -1,4 +1,4 @@
-"""Cutting long rows into overlapping segments of so many frames each."""
+"""Cutting long rows into overlapping segments with a fixed number of frames."""
 
 import dataclasses
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -19,9 +19,9 @@ Kind = Literal["signal", "frames"]
 
 @runtime_checkable
 class PieceFunction(Protocol):
-    """A hashable function of a piece, with one leading axis for its rows.
+    """A hashable function of a piece, whose rows lie along one leading axis.
 
-    Returns arrays with that axis, and arrays that are sums over it.
+    It returns arrays with that axis, and arrays that are sums over it.
     """
 
     def __call__(self, shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]: ...
@@ -31,23 +31,24 @@ class SegmentFunction(PieceFunction, Protocol):
     """A piece function of segments of signals."""
 
     def padding(self, before: int, after: int) -> "SegmentFunction":
-        """Return the function for a segment at an end, which is padded there."""
+        """Return the function for the first or last segment, which it pads."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Segments:
-    """A function of segments, and how segments and what is made of them are cut.
+    """A function of segments, and how its inputs and outputs are cut.
 
     **Arguments:**
 
-    - `fn`: takes and returns arrays that lie along a signal, `(rows, n_samples)`, or
-        along its frames, `(rows, ..., n_frames)`. What it makes of a whole signal are
-        the frames of its segments side by side, or the sums of what they make.
+    - `fn`: takes and returns arrays along samples, `(rows, n_samples)`, or frames,
+        `(rows, ..., n_frames)`. Its outputs for a whole signal are those for the
+        segments, with frames concatenated, and overlapping samples and sums added up.
     - `framing`: where the frames lie.
-    - `n_frames`: how many frames a row has.
-    - `samples`: of a segment, about.
-    - `row_kinds`, `output_kinds`: along what its arrays lie.
+    - `n_frames`: number of frames of a row.
+    - `samples`: approximate number of samples of a segment.
+    - `row_kinds`, `output_kinds`: whether each array of `fn` lies along samples
+        (`"signal"`) or frames.
     """
 
     fn: SegmentFunction
@@ -61,8 +62,8 @@ class Segments:
     def cuts(self) -> bool:
         """Whether rows are cut.
 
-        Not for less than four segments, nor for segments of a few frames, of which an
-        end might see no sample at all.
+        Not if there would be fewer than four segments, nor if segments had only a few
+        frames: the last one might then contain nothing but padding.
         """
         if not self.framing.is_local:
             return False
@@ -72,7 +73,7 @@ class Segments:
     @property
     def frames_at_once(self) -> int:
         framing = self.framing
-        # The overlap of two segments is computed twice: it must not be much.
+        # The overlap of two segments is computed twice, so it must be short.
         least = 8 * max(framing.frame_length, framing.left, framing.right)
         samples = max(self.samples, least)
         return -(-samples // framing.hop_length)
@@ -86,8 +87,8 @@ def in_segments(
 ) -> _Carry:
     """Apply a function to the segments of all rows, one after another.
 
-    Outputs are written, or added up, in place, from zeros or to what is given. The
-    segments at both ends, which are padded, are programs of their own.
+    Frames are written in place. Samples and sums are added to those in `carry`, or to
+    zeros. The first and the last segment are padded, so each is a separate program.
     """
     n_rows, n_samples = rows[0].shape
     n_each = segments.frames_at_once
@@ -115,14 +116,14 @@ def in_segments(
 
 
 class _Cuts:
-    """The segments of a row: `n_inner` of `n_each` frames, and what is left at ends."""
+    """The segments of a row: `n_inner` of `n_each` frames, and one at each end."""
 
     def __init__(
         self, segments: Segments, n_samples: int, n_each: int, n_inner: int
     ) -> None:
         framing, n_frames = segments.framing, segments.n_frames
         before = framing.left
-        # The ends share what is left.
+        # The two ends share the remaining frames.
         n_first = (n_frames - n_inner * n_each) // 2
         last = n_first + n_inner * n_each
         stop = framing.samples(n_frames) - before
@@ -212,7 +213,7 @@ def _int(value: Any) -> Array:
 
 
 def zero_like(x: Array) -> Array:
-    """A zero that is where `x` is."""
+    """A scalar zero of the dtype of `x`, on the same devices."""
     zero = jnp.zeros_like(x[(slice(0, 1),) * x.ndim]).reshape(())
     return varying_like(zero, x)
 
@@ -222,7 +223,7 @@ def filled(value: Array, shape: tuple[int, ...], dtype: Any) -> Array:
 
 
 def padded_at_ends(x: Array, framing: Framing, before: int, after: int) -> Array:
-    """Return a segment at an end of a signal with what the transform pads there."""
+    """Return the first or last segment with the padding that the transform adds."""
     if before + after == 0:
         return x
     by_mode = min(after, framing.right)

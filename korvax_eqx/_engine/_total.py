@@ -2,9 +2,9 @@
 
 The derivative rule is an inner product with the gradient that was computed in the same
 pass. It is a JVP rule written in JAX, so that forward mode, reverse mode and higher
-derivatives follow from it. Only terms of the batch take a pass before, without
-gradients, for the means that they are functions of; where all rows are in one piece,
-nothing needs that pass, and XLA removes it.
+derivatives follow from it. Batch losses are functions of means over all rows, so an
+earlier pass without gradients computes these means. If all rows are in one piece, the
+result of that pass is not used, and XLA removes it.
 """
 
 import dataclasses
@@ -28,8 +28,8 @@ def total(
 ) -> tuple[Float[Array, ""], Float[Array, " columns"] | None]:
     """Return the sum of all terms and the means over rows of all columns.
 
-    Of the sum the gradient is taken in the same pass. Of columns it is taken in a pass
-    of its own, if it is asked for at all. Without `wants_columns` they are left out.
+    The gradient of the sum is computed in the same pass. That of the means takes a pass
+    of its own, if it is needed at all. Without `wants_columns` the means are `None`.
     """
     means = column_means(fn, shared, rows)
     return fn.total(shared, means), means if wants_columns else None
@@ -41,7 +41,7 @@ def _total_jvp(fn, wants_columns, primals, tangents):
     wrt = Wrt(_perturbed(tangents[0]), _perturbed(tangents[1]))
     some_tangents = wrt.of(*tangents)
     if fn.is_of_batch:
-        # How much a row adds to a term depends on all rows.
+        # How much a row adds to a batch loss depends on all rows.
         before = dataclasses.replace(fn, only_batch=True)
         slopes = _slopes(fn, shared, column_means(before, shared, rows))
         slopes = jnp.broadcast_to(slopes, (*(1,) * (rows[0].ndim - 1), fn.n_columns))
@@ -61,7 +61,7 @@ def _total_jvp(fn, wants_columns, primals, tangents):
     change = sum(changes, jnp.zeros_like(value))
     change = change / n_rows_of(fn, rows).astype(change.dtype)
     if fn.is_of_batch and wrt.shared:
-        # Weights, and what else makes terms of means.
+        # For fixed means, the terms still depend on weights and other shared arrays.
         def finished(some: Arrays) -> Array:
             return fn.total(replaced(shared, wrt.shared, some), means)
 
@@ -79,21 +79,23 @@ def _slopes(
 ) -> Float[Array, " columns"]:
     """Return the derivative of the sum of all terms by the mean of each column.
 
-    A quotient by next to nothing has an infinite slope to its denominator, which may
-    not depend on the signal at all: it is finite, so that zero times it is zero.
+    The slope of a quotient with a tiny denominator is infinite. It is replaced by the
+    largest finite number: if the denominator does not depend on the signal, the chain
+    rule multiplies the slope by zero, which must give zero and not NaN.
     """
     slopes = jax.grad(fn.total, argnums=1)(shared, means)
     most = jnp.finfo(slopes.dtype).max
-    # Not `clip`, whose derivative asks where the result is equal to what was clipped.
+    # Not `clip`: its derivative compares the result with the unclipped value, which
+    # depends on how XLA rounds.
     return jnp.where(jnp.isinf(slopes), jnp.copysign(most, slopes), slopes)
 
 
 def column_means(
     fn: RowTerms, shared: Arrays, rows: Arrays
 ) -> Float[Array, " columns"]:
-    """Return the means over rows of all columns, without a gradient in the same pass.
+    """Return the mean of each column over rows, without a gradient in the same pass.
 
-    For whoever differentiates a combination of terms of his own.
+    For callers that differentiate their own combination of terms.
     """
     (columns,), _ = call_rows(fn, shared, rows)
     return _mean(fn, rows, columns)
@@ -102,7 +104,7 @@ def column_means(
 def _moved_means(
     fn: RowTerms, wrt: Wrt, shared: Arrays, rows: Arrays, tangents: tuple[Any, Any]
 ) -> Float[Array, " columns"]:
-    """Return the change of the means: an operation that XLA drops if it is not used."""
+    """Return the tangent of the means. XLA drops the operation if it is not used."""
 
     def means(some: Arrays, own: Arrays) -> Array:
         all_shared = replaced(shared, wrt.shared, some)
@@ -119,7 +121,7 @@ def _mean(
 
 
 def n_rows_of(fn: RowTerms, rows: Arrays) -> Array:
-    """Return how many rows there are; those of no samples do not count."""
+    """Return the number of rows, without those of length 0."""
     if fn.layout.has_lengths:
         lengths = rows[fn.layout.n_signals + len(fn.layout.kept_shapes)]
         return jnp.maximum(1, jnp.sum(jnp.any(lengths > 0, axis=-1)))
@@ -128,8 +130,8 @@ def n_rows_of(fn: RowTerms, rows: Arrays) -> Array:
 
 
 def _inner(gradient: Array, tangent: Array) -> Array:
-    # The gradient of a real function of complex numbers is, as JAX has it, the
-    # conjugate of the direction of ascent: no conjugate here.
+    # No conjugate here: JAX's gradient of a real function of complex numbers is already
+    # the conjugate of the direction of steepest ascent.
     return jnp.real(jnp.sum(gradient * tangent))
 
 

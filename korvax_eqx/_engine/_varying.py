@@ -1,4 +1,4 @@
-"""What is the same on all devices in a user's `shard_map`, and what varies."""
+"""Casting arrays from replicated to varying in a user's `shard_map`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,9 +10,9 @@ from jax import Array
 def equally_varying(arrays: Sequence[Array]) -> tuple[Array, ...]:
     """The arrays, each varying over all manual mesh axes that one of them varies over.
 
-    In a user's `shard_map` JAX sums the gradient of what does not vary over devices.
-    Cast before a derivative rule, a replicated window is summed outside of that rule;
-    otherwise inside it as well, and its gradient comes out too large.
+    In a user's `shard_map`, JAX sums the gradient of a replicated array, such as a
+    window, over devices. If the array is cast before a derivative rule, JAX sums once,
+    outside the rule. Otherwise it sums inside too, and the gradient is too large.
     """
     names = frozenset[str]().union(*map(_varies_over, arrays))
     return tuple(_varying(array, names) for array in arrays)

@@ -1,4 +1,4 @@
-"""Taking signals along a path, on the rows of one piece or on a whole batch."""
+"""Applying the steps of a path to the rows of a piece, or to a whole batch."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,12 +17,13 @@ Data = Signals | Spectra
 def step_on(step: Any, data: Data) -> Data:
     """Apply a step, and check what it returns.
 
-    **Raises:** `ValueError` for a step of the user's that returns something else than
-    its kind does.
+    **Raises:** `ValueError` if a user's step returns the wrong type or shape, or takes
+    signals and gets spectra.
     """
     if isinstance(data, Spectra) and not step.takes_spectra:
         raise ValueError(
-            f"`{name_of(step)}` takes signals, and stands behind a transform."
+            f"`{name_of(step)}` must come before the transform: it takes signals. Got "
+            "spectra."
         )
     out = step.apply(data)
     step.check(data, out)
@@ -30,7 +31,7 @@ def step_on(step: Any, data: Data) -> Data:
 
 
 def folded(data: Signals) -> Signals:
-    """Return channels as rows of their own."""
+    """Return the signals with all leading axes flattened to one."""
     if data.x.ndim <= 2:
         return data
     lengths = data.n_samples
@@ -39,7 +40,7 @@ def folded(data: Signals) -> Signals:
 
 
 def values_of(end: End, x: Data, y: Data) -> tuple[Array, ...]:
-    """Return what a term is made of: its values, or the sums of a loss of the batch."""
+    """Return the values of a term for each row, or the sums of a batch loss."""
     if isinstance(x, Spectra) and isinstance(y, Spectra):
         x, y = x.cut(), y.cut()
     if end.inside is not None:
@@ -53,7 +54,7 @@ def values_of(end: End, x: Data, y: Data) -> tuple[Array, ...]:
 
 
 def inside_of(end: End, x: Data, y: Data) -> list[tuple[End, Data, Data]]:
-    """Return the ends of the terms that a loss joins, with the signals there."""
+    """Return the ends of the terms that a loss joins, each with its two inputs."""
     assert end.inside is not None
     return sorted(reached(end.inside, x, y), key=lambda found: found[0].number)
 
@@ -63,7 +64,7 @@ def main_array(data: Data) -> Array:
 
 
 def like(data: Data, array: Array) -> Data:
-    """Return data of the same ends with another array."""
+    """Return data with another array and the same lengths."""
     if isinstance(data, Signals):
         return Signals(array, data.n_samples)
     return Spectra(array, data.n_frames, data.n_whole)
@@ -80,9 +81,10 @@ def targets_of(branch: Branch, y: Data) -> list[tuple[int, Data]]:
 def compared(
     branch: Branch, x: Data, y: Data | None, kept: tuple[Array, ...]
 ) -> dict[int, tuple[Array, ...]]:
-    """Return what each term at and behind a branch is made of, by the term's number.
+    """Return the values of each term on a branch or below it, by the term's number.
 
-    `kept` are the targets that took their path before. `y` is `None` if all did.
+    `kept` are bound targets, which already took their path. `y` is `None` if all are
+    bound.
     """
     ends = reached(branch, x, y, kept)
     return {end.number: values_of(end, *data) for end, *data in ends}
@@ -91,7 +93,7 @@ def compared(
 def reached(
     branch: Branch, x: Data, y: Data | None, kept: tuple[Array, ...] = ()
 ) -> Iterator[tuple[End, Data, Data]]:
-    """Yield the ends at and behind a branch, with the signals that get there."""
+    """Yield the ends on a branch and below it, each with its two inputs."""
     if branch.step is not None:
         x = step_on(branch.step, x)
         y = None if y is None else step_on(branch.step, y)

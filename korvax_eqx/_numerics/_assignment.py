@@ -1,4 +1,4 @@
-"""Which rows of a matrix of costs go with which columns, at the least total cost."""
+"""The linear assignment problem: pairing rows with columns at the least cost."""
 
 import functools
 import itertools
@@ -8,17 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-# All permutations are tried up to here: 720 of them.
+# Up to this number of rows all permutations are tried, at most 720.
 MOST_TRIED = 6
 
 
 def least_cost(
     costs: Float[Array, "*rows n n"],
 ) -> Int[Array, "*rows n"]:
-    """Return the row of each column that make the sum of `costs[row, column]` least.
+    """Return the row for each column that minimises the sum of `costs[row, column]`.
 
-    Up to `MOST_TRIED` rows, the first of equally good permutations in lexicographic
-    order is returned; beyond, any of them. If a cost is not a number, any permutation.
+    Of several optimal permutations, the first in lexicographic order is returned if
+    there are at most `MOST_TRIED` rows, otherwise any. If a cost is NaN, any
+    permutation is returned.
 
     **Raises:** `ValueError` for more rows without optax, whose algorithm is used.
     """
@@ -42,10 +43,10 @@ def _by_augmenting(costs: Float[Array, "*rows n n"]) -> Int[Array, "*rows n"]:
         from optax.assignment import hungarian_algorithm
     except ImportError as error:
         raise ValueError(
-            f"Permutations of more than {MOST_TRIED} sources are found by optax. Got "
+            f"Permutations of more than {MOST_TRIED} sources need optax. Got "
             f"{costs.shape[-1]} sources. Install it: `pip install 'optax>=0.2.4'`."
         ) from error
-    # In the precision that optax computes in. It does not end for what is no number.
+    # In the dtype that optax computes in. Its loop does not end for NaN.
     costs = costs.astype(jax.dtypes.canonicalize_dtype(float))
     costs = jnp.where(jnp.isfinite(costs), costs, jnp.zeros_like(costs))
     square = costs.reshape(-1, *costs.shape[-2:])

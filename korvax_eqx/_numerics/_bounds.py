@@ -1,4 +1,4 @@
-"""What bounds a ratio of energies in dB: the best value, and what silence counts as."""
+"""Limits of a ratio of energies in dB, also for silent targets."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 Row = Float[Array, "*rows"]
 
-# A target with at most this part of the mixture's energy is silent.
+# A target with at most this fraction of the mixture's energy counts as silent.
 SILENT = 1e-16
 
 
@@ -18,8 +18,8 @@ class Bounds(NamedTuple):
 
     - `max_db`: the largest ratio, dB; `None` for no limit.
     - `silent_max_db`: the same for silent targets.
-    - `mixture`: what silent targets are measured by, of shape `(*rows, n_samples)` or
-        broadcasting to it; `None` if they are as other targets.
+    - `mixture`: the reference for silent targets, of shape `(*rows, n_samples)` or
+        broadcasting to it; `None` to treat silent targets like others.
     """
 
     max_db: float | None = None
@@ -37,12 +37,12 @@ def bounded(
     is_silent: Bool[Array, "*rows"] | None,
     bounds: Bounds,
 ) -> tuple[Row, Row]:
-    r"""Return the energies of a ratio with its limit, $s$ and $e + \tau s$.
+    r"""Return the energies $s$ and $e + \tau s$, whose ratio is limited.
 
-    $\tau$ is `10 ** (-max_db / 10)`. Of silent targets $s$ is the mixture's energy.
+    $\tau$ is `10 ** (-max_db / 10)`. For silent targets $s$ is the mixture's energy.
     """
     if mixture is None or is_silent is None:
-        # Nothing is added without a limit: 0 times infinity is no number.
+        # Without a limit nothing is added: 0 times an infinite energy would be NaN.
         return signal, (
             error if bounds.max_db is None else error + _share(bounds.max_db) * signal
         )

@@ -1,4 +1,4 @@
-"""Complex numbers whose magnitude is compressed by a power, their phase kept."""
+"""Compressing the magnitude of complex numbers by a power, keeping the phase."""
 
 import functools
 
@@ -18,11 +18,11 @@ def compressed(
 
     With `mode="add"` it is $X (|X|^2 + f)^{(p - 1) / 2}$. No angle is computed: with
     $u = X/\sqrt{|X|^2}$, or $X/\sqrt{|X|^2+f}$, and the gain $g = A^{p-1}$ the
-    derivative is $g\,(dX + (p - 1)\,u\,\mathrm{Re}(\bar u\,dX))$. Where a magnitude is
-    raised to the floor it is 0, and where it is 0 without a floor.
+    derivative is $g\,(dX + (p - 1)\,u\,\mathrm{Re}(\bar u\,dX))$. It is 0 where the
+    magnitude is raised to the floor and, without a floor, where the magnitude is 0.
 
-    A square below the smallest normal number (1e-38 in float32) counts as 0, of phase
-    0, and one whose reciprocal is out of range gives NaN.
+    A squared magnitude below the smallest normal number (1e-38 in float32) counts as 0,
+    with phase 0. One whose reciprocal is out of range gives NaN.
     """
     gain, _, _ = _gain(X, power, floor, mode)
     value = _times(X, gain)
@@ -67,7 +67,7 @@ def _gain(
     square, is_flat = _square(X)
     if mode == "add" and floor > 0:
         square = lax.add(square, lax.full_like(square, floor))
-        # A floor too small for the dtype is none.
+        # A floor that underflows in the dtype has no effect.
         is_flat = lax.lt(square, lax.full_like(square, jnp.finfo(square.dtype).tiny))
     safe = lax.select(is_flat, lax.full_like(square, 1), square)
     gain = lax.pow(safe, lax.full_like(safe, (power - 1) / 2))
@@ -80,5 +80,5 @@ def _gain(
 def _times(
     X: Complex[Array, "*dims"], scale: Float[Array, "*dims"]
 ) -> Complex[Array, "*dims"]:
-    """Return `X` times a real number, part by part."""
+    """Return `X` times a real array."""
     return lax.complex(lax.mul(lax.real(X), scale), lax.mul(lax.imag(X), scale))

@@ -1,11 +1,11 @@
 """The DFT of real frames and its transpose, on the device that holds the frames.
 
-FFT libraries are fast for sizes of small prime factors. For others, as the prime sizes
-of the smooth multi-resolution loss, they compute a convolution of complex FFTs of more
-than twice the size, for every real frame. Here short frames of such sizes are folded
-and multiplied by halves of the DFT matrix, and long ones are transformed two at a time:
-measured on CPU 3 to 5 times as fast for sizes 67 and 127, 2.4 times for 257, 1.6 times
-for 509, 1.5 for 1021, 1.7 for 2053.
+FFT libraries are fast for sizes with small prime factors. For others, such as the prime
+sizes of the smooth multi-resolution loss, they compute a convolution by complex FFTs of
+more than twice the size, for every real frame. Here, short frames of such sizes are
+folded and multiplied by halves of the DFT matrix, and long ones are transformed two at
+a time. On CPU this is 3 to 5 times as fast for sizes 67 and 127, 2.4 times for 257, 1.6
+times for 509, 1.5 times for 1021 and 1.7 times for 2053.
 """
 
 import functools
@@ -18,7 +18,7 @@ from jaxtyping import Array, Complex, Float
 from .._platform import target
 from ._dft_pairs import real_dft_in_pairs, real_dft_in_pairs_transpose, smooth_part
 
-# Above, the matrix product takes longer than the FFT of two frames at a time.
+# For larger sizes, the matrix product takes longer than FFTs of two frames at a time.
 _LARGEST_MATRIX = 512
 
 
@@ -54,8 +54,8 @@ def _inverse_fft(
 ) -> Float[Array, "*frames n"]:
     """The transpose by an inverse FFT.
 
-    It counts every bin twice, for itself and for its mirror image, except the first
-    and, for even n, the last.
+    An inverse FFT counts every bin twice, for itself and for its mirror image, except
+    the first and, for even n, the last.
     """
     re, im = lax.real(cotangent), lax.imag(cotangent)
     counts = np.full(n // 2 + 1, 0.5)
@@ -71,7 +71,7 @@ def _inverse_fft(
 def _folded_dft(
     frames: Float[Array, "*frames n"],
 ) -> Complex[Array, "*frames n//2+1"]:
-    """The real part comes from the even half of a frame, the imaginary from the odd."""
+    """The even part of a frame gives the real part, the odd part the imaginary."""
     n = frames.shape[-1]
     cosines, sines = (jnp.asarray(m, frames.dtype) for m in _half_matrices(n))
     half = (n - 1) // 2
@@ -105,7 +105,7 @@ def _product(
 def _half_matrices(
     n: int,
 ) -> tuple[Float[np.ndarray, "even bins"], Float[np.ndarray, "odd bins"]]:
-    """Return cosines and negative sines of half the samples, by bins, in float64."""
+    """Return cosines and negative sines for half the samples and all bins, float64."""
     turns = np.outer(np.arange(n // 2 + 1), np.arange(n // 2 + 1)) % n
     angles = 2 * np.pi / n * turns
     tables = np.cos(angles), -np.sin(angles[1 : (n - 1) // 2 + 1])

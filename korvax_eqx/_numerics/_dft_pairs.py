@@ -1,9 +1,9 @@
 """The DFT of two real frames as one complex frame, for sizes with large prime factors.
 
-Real and imaginary part of a complex frame are transformed together and taken apart
-by symmetry. As they are, rounding errors of a loud frame would leak into a quiet one
-at its side, so that each is brought to the same level first, by a power of two. A
-frame that is not finite is left out and comes back as NaN, alone.
+One frame is the real part and the other the imaginary part. They are transformed
+together, and separated by symmetry. Rounding errors of a loud frame would leak into a
+quiet one, so both are scaled to the same level first, by a power of two. A frame that
+is not finite is replaced by zeros, and its result by NaN, so that its partner is right.
 """
 
 import functools
@@ -16,10 +16,10 @@ from jaxtyping import Array, Complex, Float, Int
 
 from ._ranks import along_last
 
-# FFT libraries have code for prime factors up to 11 or 13 and cope with some more.
+# FFT libraries have code for prime factors up to 11 or 13, and are fast for some more.
 _LARGEST_EASY_PRIME = 31
-# Primes above are faster by Rader's algorithm: measured on CPU 0.7 times the time for
-# 2053, but 1.2 times for 1021.
+# For primes above this, Rader's algorithm is faster: on CPU it takes 0.7 times the time
+# for 2053, but 1.2 times for 1021.
 _SMALLEST_RADER = 1500
 
 
@@ -35,7 +35,7 @@ def smooth_part(n: int) -> int:
 def real_dft_in_pairs(
     frames: Float[Array, "*lead t n"],
 ) -> Complex[Array, "*lead t n//2+1"]:
-    """See `real_dft`; the first half of the frames go with the second half."""
+    """See `real_dft`; frames of the first half are paired with those of the second."""
     n = frames.shape[-1]
     n_bins = n // 2 + 1
     level_frames, level = _at_one_level(frames)
@@ -75,9 +75,9 @@ def real_dft_in_pairs_transpose(
 def _at_one_level(
     frames: Float[Array, "*lead t n"],
 ) -> tuple[Float[Array, "*lead t n"], Float[Array, "*lead t 1"]]:
-    """Return the frames with a largest value of 1 to 2, and what brings them back.
+    """Return frames scaled to a peak of 1 to 2, and factors that undo the scaling.
 
-    By powers of two, so that no digit changes. Silence stays silence.
+    The factors are powers of two, which do not change any digit. Silence stays silence.
     """
     dtype = frames.dtype
     is_single = dtype == jnp.float32
@@ -87,7 +87,7 @@ def _at_one_level(
     largest = jnp.max(jnp.abs(frames), axis=-1, keepdims=True)
     pattern = lax.bitcast_convert_type(largest, bits) & jnp.asarray(exponent, bits)
     level = lax.bitcast_convert_type(pattern, dtype)
-    # One more, and the reciprocal would be subnormal, which counts as zero.
+    # With one more, the reciprocal would be subnormal, which XLA flushes to zero.
     level = jnp.minimum(level, 2.0 ** (jnp.finfo(dtype).maxexp - 2))
     is_silent = level == 0
     scale = jnp.where(is_silent, 0, 1 / jnp.where(is_silent, 1, level))
@@ -119,7 +119,7 @@ def _complex_dft(z: Complex[Array, "*lead n"]) -> Complex[Array, "*lead n"]:
 
 
 def _rader(z: Complex[Array, "*lead n"]) -> Complex[Array, "*lead n"]:
-    """The DFT of a prime size as a cyclic convolution of one less.
+    """The DFT of a prime size n, by a cyclic convolution of size n - 1.
 
     C. M. Rader (1968), "Discrete Fourier transforms when the number of data samples is
     prime", Proceedings of the IEEE 56(6): with a generator g of the residues modulo n,
@@ -146,12 +146,12 @@ def _rader_tables(
     place = np.empty(n, int)
     place[inverse] = np.arange(n - 1)
     kernel = np.fft.fft(np.exp(-2j * np.pi / n * inverse))
-    # int32 whether or not JAX has 64-bit types: it mixes up what it keeps of the two.
+    # Always int32: JAX mixes up cached results with and without 64-bit types.
     return order.astype(np.int32), place[1:].astype(np.int32), kernel
 
 
 def _is_generator(g: int, prime: int) -> bool:
-    """Whether the powers of `g` are all residues: none but the last is 1."""
+    """Whether `g` generates all residues: none of its powers but the last is 1."""
     proper = (k for k in range(1, prime - 1) if (prime - 1) % k == 0)
     return all(pow(g, k, prime) != 1 for k in proper)
 

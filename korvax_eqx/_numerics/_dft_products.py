@@ -1,7 +1,7 @@
-"""The real DFT as real matrix products, as a TPU computes fast.
+"""The real DFT as real matrix products, which are fast on TPU.
 
-XLA has no FFT for TPU: it multiplies by the complex DFT matrix between transposing
-copies. Here real frames are multiplied by cosines and sines, large sizes in two stages.
+XLA has no FFT for TPU: it multiplies by the complex DFT matrix, and makes transposed
+copies. Here real frames are multiplied by cosines and sines, in two stages if large.
 """
 
 import functools
@@ -12,8 +12,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Complex, Float
 
-# Matrices of up to this many rows fill no more than the multiplier of a TPU, so that
-# stages of smaller ones save nothing.
+# A matrix of up to this many rows fits into the matrix unit of a TPU, so splitting it
+# into stages of smaller ones saves nothing.
 _LARGEST_MATRIX = 256
 
 
@@ -66,7 +66,7 @@ def _product(
 
 
 def _first_stage(n: int) -> int:
-    """Return the size of the first of two stages, 1 where one stage is all."""
+    """Return the size of the first of two stages; 1 if there is only one stage."""
     if n <= _LARGEST_MATRIX:
         return 1
     return max(a for a in range(1, math.isqrt(n) + 1) if n % a == 0)
@@ -83,7 +83,7 @@ def _matrices(
 def _tables(
     n: int, rows: int, columns: int
 ) -> tuple[Float[np.ndarray, "rows columns"], Float[np.ndarray, "rows columns"]]:
-    """Return real and imaginary part of e^(-2 pi i jk/n) in float64."""
+    """Return the real and the imaginary part of e^(-2 pi i jk/n) in float64."""
     angles = 2 * np.pi / n * (np.outer(np.arange(rows), np.arange(columns)) % n)
     tables = np.cos(angles), -np.sin(angles)
     for table in tables:

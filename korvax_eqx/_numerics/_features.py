@@ -1,7 +1,7 @@
 """Features of spectra: one number for each frame.
 
 Frames whose values add up to less than 1e-29 in float32 (a billion times the smallest
-normal number) count as silent: derivatives are reciprocals of that sum.
+normal number) count as silent, because derivatives divide by that sum.
 """
 
 import jax.numpy as jnp
@@ -27,14 +27,14 @@ def centroid(S: Frames, frequencies: Float[Array, " n_bins"]) -> Values:
 def rolloff(S: Frames, frequencies: Float[Array, " n_bins"], fraction: float) -> Values:
     r"""Return the frequency below which a fraction of the sum over bins lies.
 
-    With the cumulative sum $C_k$ and the first bin $k$ of $C_k \ge t = p\,C_{n-1}$ it
-    is $f_k - (f_k - f_{k-1})(C_k - t)/S_k$, and $f_0$ for $k = 0$. 0 for silent frames.
+    With the cumulative sum $C_k$, and the first bin $k$ with $C_k \ge t = p\,C_{n-1}$,
+    it is $f_k - (f_k - f_{k-1})(C_k - t)/S_k$, $f_0$ for $k = 0$, 0 for silent frames.
     """
     _, is_silent = _totals(S)
     C = cumulative(S, S.ndim - 1)
-    # Of the same sums: the total, added up in another order, might never be reached.
+    # From the same sums: a total added up in another order might never be reached.
     level = fraction * lax.slice_in_dim(C, S.shape[-1] - 1, None, axis=-1)
-    # Counted, not looked for: rounding cannot make two crossings of it, or none.
+    # Counted, not searched for, so that rounding cannot give two crossings, or none.
     k = jnp.sum(C < level, axis=-1, keepdims=True, dtype=jnp.int32)
     is_there = lax.broadcasted_iota(jnp.int32, S.shape, S.ndim - 1) == k
 
@@ -45,7 +45,7 @@ def rolloff(S: Frames, frequencies: Float[Array, " n_bins"], fraction: float) ->
     here = at_crossing(S)
     here = jnp.where(is_silent | (here <= 0), 1, here)
     excess = quotient(at_crossing(C - level), here)
-    excess = jnp.where(excess > 1, 1, excess)  # where a bin is less than rounding
+    excess = jnp.where(excess > 1, 1, excess)  # if a bin is below rounding errors
     highest, step = (at_crossing(along_last(v, S)) for v in (frequencies, steps))
     return jnp.where(is_silent, 0, highest - step * excess)
 
@@ -59,7 +59,7 @@ def flatness(S: Frames, amin: float) -> Values:
 
 
 def _totals(S: Frames) -> tuple[Values, Array]:
-    """Return the sum over bins to divide by, and where there is none."""
+    """Return the sum over bins, with 1 for silent frames, and which are silent."""
     total = jnp.sum(S, axis=-1)
     is_silent = total < float(jnp.finfo(S.dtype).tiny) * 2**30
     return jnp.where(is_silent, 1, total), is_silent

@@ -17,9 +17,9 @@ from ._ranks import along_last
 def rfft(frames: Array, n: int) -> Array:
     """`jnp.fft.rfft(frames)` for frames of `n` samples, shape `(*lead, n)`.
 
-    JAX takes a complex FFT for the transpose of a real one, which takes twice as long
-    as the inverse real FFT here. (`linear_call` has no rule for `jax.vmap`: where
-    operations run one by one it is JAX's own.)
+    JAX's transpose of a real FFT is a complex one, which takes twice as long as the
+    inverse real FFT that is used here. Where operations run one by one, JAX's own is
+    used, as `linear_call` has no rule for `jax.vmap`.
     """
     if frames.shape[-1] != n:
         raise ValueError(f"Expected frames of {n} samples. Got shape {frames.shape}.")
@@ -42,8 +42,8 @@ def irfft(
 ) -> Float[Array, "*frames n"]:
     """Return `jnp.fft.irfft(spectra, n)`, on the devices that hold the spectra.
 
-    The transpose of the FFT counts the bins that are real as often as the others, each
-    of which stands for two.
+    This is the transpose of `rfft`, with weights: bins that stand for two bins of the
+    complex FFT count twice.
     """
     counts = jnp.asarray(bin_counts(n) / n, spectra.dtype)
     spectra = jnp.conj(spectra) * along_last(counts, spectra)
@@ -54,7 +54,7 @@ def irfft(
 
 
 def bin_counts(n: int) -> Float[np.ndarray, " n_bins"]:
-    """Return for how many of the n bins each one of a real FFT stands."""
+    """Return how many of the n bins of a complex FFT each bin stands for."""
     counts = np.full(n // 2 + 1, 2.0)
     counts[0] = 1
     if n % 2 == 0:

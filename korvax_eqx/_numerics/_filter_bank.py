@@ -1,7 +1,7 @@
-"""Banks of filters that repeat along a signal: sub-bands, their synthesis, resampling.
+"""Filter banks applied at every step along a signal: sub-bands, synthesis, resampling.
 
-As products of blocks of the signal with a matrix, as in `_fir`: a few large products
-instead of many small ones.
+They are products of blocks of the signal with a matrix, as in `_fir`: a few large
+products instead of many small ones.
 """
 
 import functools
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from ._frames import padded
 
-# Samples of a block, at least.
+# Smallest number of samples of a block.
 _LEAST_BLOCK = 64
 
 
@@ -26,17 +26,17 @@ def filter_bank(
 ) -> Float[Array, "*channels n_periods n_outputs"]:
     r"""Return $y_{t,r} = \sum_j h_{r,j}\, x_{tp + j - l}$: step $p$, left $l$.
 
-    The signal counts as zero outside of its samples.
+    The signal is zero outside its samples.
 
     **Arguments:**
 
     - `taps`: $h$, float64.
-    - `step`: samples between two periods.
-    - `left`: how many samples before a period the first tap is.
-    - `n_periods`: how many there are.
+    - `step`: samples from one period to the next.
+    - `left`: how many samples the first tap lies before the start of a period.
+    - `n_periods`: number of periods.
     """
     n_outputs, n_taps = taps.shape
-    # About three products a block, as in `_fir`.
+    # About three products per block, as in `_fir`.
     n_each = -(-max(_LEAST_BLOCK, n_taps // 2) // step)
     size = n_each * step
     n_slots = -(-(size - step + n_taps) // size)
@@ -61,7 +61,7 @@ def filter_bank(
 def _matrix(
     taps: bytes, n_outputs: int, step: int, n_each: int, n_rows: int
 ) -> Float[np.ndarray, "n_rows n_columns"]:
-    """Return the matrix whose columns are the taps of `n_each` periods, one by one."""
+    """Return the matrix whose columns are the taps, for each of `n_each` periods."""
     table = np.frombuffer(taps).reshape(n_outputs, -1)
     matrix = np.zeros((n_rows, n_each, n_outputs))
     for t in range(n_each):

@@ -1,8 +1,8 @@
 """Finite impulse responses as products of blocks of the signal with a banded matrix.
 
 XLA's convolution of one channel is slow on CPU, and its FFT gathers a batch that is
-sharded over devices. Measured for 101 taps on signals of (32, 1, 44100) in float32,
-2 CPU cores, filter and filter with gradient, ms:
+sharded over devices. Times in ms of the filter, and of the filter with its gradient,
+for 101 taps and signals of shape (32, 1, 44100) in float32, on 2 CPU cores:
 
 | how | filter | with gradient |
 | --- | --- | --- |
@@ -14,9 +14,10 @@ sharded over devices. Measured for 101 taps on signals of (32, 1, 44100) in floa
 | products with blocks of 128 samples | 3.0 | 6.2 |
 | one product, its blocks copied next to one another (128) | 2.6 | 4.3 |
 
-The time of the products grows with the number of taps, that of FFTs hardly. As chosen
-below, 31 taps take 1.1 and 1.5 ms, 255 take 3.2 and 5.5, 511 take 5.3 and 10; by FFTs
-of overlapping frames 1023 take 6.4 and 14, 8191 take 9 and 19.
+The time of the products grows with the number of taps, that of FFTs hardly does. With
+the block sizes chosen below, 31 taps take 1.1 and 1.5 ms, 255 take 3.2 and 5.5, 511
+take 5.3 and 10. By FFTs of overlapping frames, 1023 take 6.4 and 14, 8191 take 9 and
+19.
 """
 
 from typing import Any
@@ -33,10 +34,10 @@ from ._frames import padded
 from ._ranks import along_last
 from ._safe import squared_magnitude
 
-# Up to this many, shifted copies of the signal are fused into one loop. With more,
-# their gradient takes up to ten times as long as that of products.
+# Up to this many taps, shifted copies of the signal are fused into one loop. With more,
+# the gradient takes up to ten times as long as that of products.
 _MOST_SHIFTS = 4
-# Above, FFTs take less time than products.
+# With more taps, FFTs take less time than products.
 _MOST_BLOCK_TAPS = 512
 _LEAST_BLOCK = 32
 _PART = 64
@@ -47,9 +48,8 @@ def correlate(
 ) -> Float[Array, "*channels n_samples"]:
     r"""Return $y_n = \sum_j h_j x_{n + j - \lfloor L/2 \rfloor}$ for $L$ taps $h$.
 
-    The signal counts as zero outside of its samples. Taps are not reversed, as in
-    `torch.nn.functional.conv1d(x, taps, padding=n_taps // 2)`, of which this is the
-    first `n_samples`.
+    The signal is zero outside its samples. Taps are not reversed. These are the first
+    `n_samples` of `torch.nn.functional.conv1d(x, taps, padding=n_taps // 2)`.
     """
     n_taps = taps.shape[0]
     if n_taps <= _MOST_SHIFTS:
@@ -63,9 +63,9 @@ def filtered_energy(
     x: Float[Array, "*channels n_samples"],
     taps: Float[Array | np.ndarray, " n_taps"],
 ) -> Float[Array, "*channels"]:
-    """Return the sum of squares of a filtered signal, what rings beyond its ends too.
+    """Return the energy of a filtered signal, including its tails beyond the ends.
 
-    Of many taps by Parseval's theorem: the energy needs no inverse FFT.
+    For many taps, Parseval's theorem gives the energy without an inverse FFT.
     """
     n_samples, n_taps = x.shape[-1], taps.shape[0]
     if n_taps <= _MOST_BLOCK_TAPS:
@@ -75,7 +75,7 @@ def filtered_energy(
         return jnp.sum(jnp.square(y), axis=-1)
     n: Any = next_fast_len(n_samples + n_taps - 1, real=True)
     counts = bin_counts(n) / n
-    if not isinstance(taps, jax.Array):  # in double precision, once
+    if not isinstance(taps, jax.Array):  # constant: once, in double precision
         H = np.fft.rfft(np.asarray(taps, np.float64), n)
         weights = jnp.asarray(counts * (H.real**2 + H.imag**2), x.dtype)
     else:
@@ -83,7 +83,7 @@ def filtered_energy(
         weights = squared_magnitude(H) * jnp.asarray(counts, x.dtype)
     X = rfft(padded(x, 0, n - n_samples), n)
     energies = squared_magnitude(X) * along_last(weights, X)
-    # By parts: the rounding errors of one long sum are several times as large.
+    # Summed in parts, as the rounding error of one long sum is several times larger.
     energies = padded(energies, 0, -energies.shape[-1] % _PART)
     parts = energies.reshape(*energies.shape[:-1], -1, _PART)
     return jnp.sum(jnp.sum(parts, axis=-1), axis=-1)
@@ -103,7 +103,7 @@ def _by_blocks(
     x: Float[Array, "*channels n_samples"], taps: Float[Array, " n_taps"]
 ) -> Float[Array, "*channels n_samples"]:
     n_taps, n_samples = taps.shape[0], x.shape[-1]
-    # The smallest with three products a block: measured best or nearly so.
+    # The smallest size that needs three products per block: the fastest, or nearly so.
     size = max(_LEAST_BLOCK, 1 << (-(-n_taps // 2) - 1).bit_length())
     n_slots = -(-(size + n_taps - 1) // size)
     matrix = padded(_banded(taps, size), 0, n_slots * size - (size + n_taps - 1))
@@ -121,8 +121,9 @@ def _banded(
 ) -> Float[Array, "n_rows n_columns"]:
     """Return the matrix whose row i holds the taps from column i on.
 
-    Repetitions of the taps and `n_rows` zeros, read in rows one shorter than that,
-    start one further in each row. No scatter, and so no gather in the gradient.
+    The taps and `n_rows` zeros are repeated, and reshaped to rows that are shorter by
+    one than this period, so that each row starts one sample later. This needs no
+    scatter, and no gather in the gradient.
     """
     n_columns = n_rows + taps.shape[0] - 1
     period = padded(taps, 0, n_rows)
@@ -133,7 +134,7 @@ def _banded(
 def _by_ffts(
     x: Float[Array, "*channels n_samples"], taps: Float[Array, " n_taps"]
 ) -> Float[Array, "*channels n_samples"]:
-    """Of frames of two blocks of which the first outputs are whole (overlap-save)."""
+    """Overlap-save: of each frame of two blocks, the first outputs are complete."""
     n_taps, n_samples = taps.shape[0], x.shape[-1]
     size = 2 << (n_taps - 1).bit_length()
     blocks, _ = _blocks(x, size, 2, n_taps // 2)
@@ -147,9 +148,9 @@ def _by_ffts(
 def _blocks(
     x: Float[Array, "*channels n_samples"], size: int, n_slots: int, left: int
 ) -> tuple[Float[Array, "*channels n_blocks_padded size"], int]:
-    """Cut a signal after `left` zeros into blocks; return how many are of outputs.
+    """Cut a signal, after `left` zeros, into blocks; return how many hold outputs.
 
-    `n_slots - 1` blocks more follow, for the last output needs as many samples.
+    `n_slots - 1` more blocks follow, whose samples the last outputs need.
     """
     n_samples = x.shape[-1]
     n_blocks = -(-n_samples // size)

@@ -1,17 +1,16 @@
 """Cutting signals into overlapping frames without gathers.
 
-A gather's transpose is a scatter-add: slow on CPU, not deterministic on GPU. A frame
-is instead put together from whole hops of the signal, i.e. from shifted views of one
-reshape, whose transposes are pads and adds.
+A gather's transpose is a scatter-add: slow on CPU, not deterministic on GPU. Instead, a
+frame is put together from whole hops of the signal, i.e. from shifted slices of one
+reshaped array, whose transposes are pads and adds.
 """
 
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-# Frames of more hops than this are gathered: one slice a hop would make programs of
-# thousands of operations, and an overlap this high is computed for measurements, not
-# for losses.
+# Frames of more hops than this are gathered: one slice per hop would make a program of
+# thousands of operations. Measurements use such a high overlap, losses do not.
 _MOST_SLICES = 64
 _LEAST_ZEROS = 1024
 
@@ -30,19 +29,19 @@ def windowed_frames(
     *,
     zeros: tuple[int, int] = (0, 0),
 ) -> Float[Array, "*channels n_frames frame_length"]:
-    """Return the frames of `x` that fit, times `window`; the last axis is a frame.
+    """Return the frames that fit into `x`, times `window`; the last axis is a frame.
 
-    `left` and `right` zeros count as part of `x`, and a frame has so many `zeros`
-    before and after the window. Each hop is multiplied by its part of the window as it
-    is put into the frame: measured on CPU, half the time of first framing and then
-    windowing. Samples outside the window are not read.
+    `x` is padded with `left` and `right` zeros, and the window with `zeros`. Each hop
+    is multiplied by its part of the window when it is put into the frame: on CPU this
+    takes half the time of framing first and windowing then. Samples outside the window
+    are not read.
     """
     win_length, n_samples = window.shape[-1], x.shape[-1]
     n = n_frames(left + n_samples + right, sum(zeros) + win_length, hop_length)
     n_hops, rest = divmod(win_length, hop_length)
     n_slots = n_hops + (rest > 0)
     length = (n - 1 + n_slots) * hop_length
-    start = zeros[0] - left  # of the first window
+    start = zeros[0] - left  # where the first window starts in `x`
     before = _common_zeros(-start)
     x = padded(x, before, _common_zeros(length + start - n_samples))
     x = lax.slice_in_dim(x, before + start, before + start + length, axis=-1)
@@ -52,8 +51,8 @@ def windowed_frames(
         return padded(frames, *zeros)
     lead = x.shape[:-1]
     hops = lax.reshape(x, (*lead, n - 1 + n_slots, hop_length))
-    # Whole hops alone are joined on an axis of their own, which is faster than along
-    # the last axis; with anything else that would take a copy, forward and backward.
+    # Whole hops are joined along an axis of their own, which is faster than along the
+    # last axis. If parts of hops or zeros are among them, this would need a copy.
     is_whole = not (rest or any(zeros))
     slots = []
     for i in range(n_slots):
@@ -74,7 +73,7 @@ def windowed_frames(
 def _zeros_like(
     slot: Float[Array, "*lead hop_length"], n: int
 ) -> tuple[Float[Array, "*lead n"], ...]:
-    """Return `n` zeros for each frame, and nothing for none."""
+    """Return an array of `n` zeros for each frame, or no array if `n` is 0."""
     if n == 0:
         return ()
     zero = lax.full_like(lax.slice_in_dim(slot, 0, 1, axis=-1), 0)
@@ -83,10 +82,10 @@ def _zeros_like(
 
 
 def _common_zeros(n: int) -> int:
-    """Return how many zeros to pad with where `n` are needed.
+    """Return how many zeros to pad with if at least `n` are needed.
 
-    Frames of any length up to 2048 get the same, so that XLA pads a signal once for
-    all resolutions of a loss: measured on CPU, an eighth of its time.
+    The number is the same for all frame lengths up to 2048, so that XLA pads a signal
+    once for all resolutions of a loss. On CPU this saves an eighth of its time.
     """
     return max(_LEAST_ZEROS, 1 << (n - 1).bit_length()) if n > 0 else 0
 

@@ -1,14 +1,13 @@
 """Recursive filters without recursion: products of blocks with matrices.
 
-Within a block of samples the filter is a triangular matrix, and all that a block passes
-on is a state of four numbers. The states at the starts of all blocks follow from the
-inputs in the same way, as outputs of a filter with blocks of blocks. So a signal of n
-samples takes about log n products, none of which waits for a loop, and whose transposes
-are products. Nothing is truncated: the outputs are those of the recursion but for
-rounding.
+Within a block of samples the filter is a triangular matrix, and a block passes only a
+state of four numbers on to the next. The states at the starts of all blocks are in turn
+the outputs of a filter, over blocks of blocks. So a signal of n samples takes about
+log n products, without a loop, and their transposes are products too. Nothing is
+truncated: the outputs are those of the recursion, up to rounding.
 
-The K-weighting of signals of (32, 1, 44100) in float32 takes 1.3 ms on 2 CPU cores, 2.5
-with its gradient.
+The K-weighting of signals of (32, 1, 44100) in float32 takes 1.3 ms on 2 CPU cores, and
+2.5 ms with its gradient.
 """
 
 from collections.abc import Callable
@@ -26,7 +25,7 @@ Matrices = Callable[[int], BlockMatrices]
 def filter_by_blocks(
     x: Float[Array, "*channels n_samples"], matrices: Matrices
 ) -> Float[Array, "*channels n_samples"]:
-    """Filter `x` from rest, with the matrices of each level."""
+    """Filter `x`, starting from a state of zero, with the matrices of each level."""
     n_samples = x.shape[-1]
     size = matrices(0).through.shape[0]
     y = _outputs(_grouped(x[..., None], size), matrices, level=0)
@@ -53,7 +52,7 @@ def _outputs(
 def _grouped(
     items: Float[Array, "*channels n_items width"], size: int
 ) -> Float[Array, "*channels n_groups grouped"]:
-    """Put every `size` items next to one another, with zeros after the last."""
+    """Concatenate every `size` items into a group, with zeros after the last item."""
     *lead, n_items, width = items.shape
     n_groups = -(-n_items // size)
     none = (0, 0, 0)

@@ -1,8 +1,8 @@
 """Short-time objective intelligibility of signals at 10 kHz.
 
 Frames of 256 samples, a hop of 128, FFTs of 512 and 15 third-octave bands from 150 Hz,
-as in Taal et al. (2011). Each signal is divided by its peak first, which changes no
-value: squares of signals of any level are in range, and NaN anywhere gives NaN.
+as in Taal et al. (2011). Each signal is first divided by its peak, so that squares of
+signals of any level are in range; the result does not change. NaN anywhere gives NaN.
 """
 
 import jax.numpy as jnp
@@ -25,9 +25,9 @@ HOP = FRAME // 2
 _N_FFT = 2 * FRAME
 _N_BANDS = 15
 _FMIN = 150.0
-# Frames of the target that are further below its loudest one are dropped, in dB.
+# Frames further below the loudest frame of the target than this, in dB, are dropped.
 _RANGE_DB = 40.0
-# No band of the estimate counts as louder than the target's by more than this.
+# Clipping of the estimate's bands: the lowest signal-to-distortion ratio, in dB.
 _LEAST_SDR_DB = -15.0
 
 Bands = Float[Array, "*rows n_frames n_bands"]
@@ -35,14 +35,15 @@ Segments = Float[Array, "*rows n n_segments n_bands"]
 
 
 def at_peak_1(x: Float[Array, "*rows n_samples"]) -> Float[Array, "*rows n_samples"]:
-    """Return signals by their peaks, which count as constants; silence stays silence.
+    """Return signals divided by their peaks, which are treated as constants.
 
-    Of a function that no factor changes the derivative is right all the same.
+    For functions that do not depend on the level, the derivative is still right.
+    Silence stays silence.
     """
     constant = lax.stop_gradient(x)
     peak = jnp.max(jnp.abs(constant), axis=-1, keepdims=True)
     peak = in_range(jnp.where(is_negligible(peak), 0, peak))
-    # XLA's maximum for CPU passes over NaN.
+    # XLA's maximum for CPU ignores NaN.
     peak = peak + jnp.sum(0 * constant, axis=-1, keepdims=True)
     return x * reciprocal_or_zero(peak)
 
@@ -54,12 +55,13 @@ def intelligibility(
     n: int,
     extended: bool,
 ) -> Float[Array, "*rows"]:
-    """Return STOI or ESTOI of estimates for targets at 10 kHz, 0 if too much is silent.
+    """Return STOI or ESTOI of signals at 10 kHz, 0 if too many frames are silent.
 
     **Arguments:**
 
     - `x`, `y`: at peak 1. Samples from `n_samples` on must be zero.
-    - `n`: frames of a segment. The signals have at least `least_samples(n)` samples.
+    - `n`: number of frames of a segment. Signals must have at least `least_samples(n)`
+        samples.
     """
     # A frame that ends with the signal does not count, as in the authors' program.
     shown = x.shape[-1] - 1
@@ -75,13 +77,13 @@ def intelligibility(
     values = _of_segments(a, b, n, extended)
     counts = is_within(values.shape[-1], count)
     total = jnp.sum(jnp.where(counts, values, 0), axis=-1)
-    # NaN, which is in all samples of its signal, also if no frame is kept.
+    # Passes NaN on, also if no frame is kept: `at_peak_1` put it into all samples.
     first = lax.index_in_dim(lax.stop_gradient(x + y), 0, axis=-1, keepdims=False)
     return 0 * first + total / jnp.maximum(count, 1).astype(total.dtype)
 
 
 def least_samples(n: int) -> int:
-    """Return how many samples at 10 kHz a segment of `n` frames takes."""
+    """Return how many samples at 10 kHz a segment of `n` frames needs."""
     return FRAME + n * HOP + 1
 
 
@@ -91,7 +93,7 @@ def _is_loud(
     """Return which frames are valid and not too far below the loudest."""
     energy = jnp.sum(jnp.square(lax.stop_gradient(frames)), axis=-1)
     most = jnp.max(energy, axis=-1, keepdims=True)
-    # So that frames of NaN are kept.
+    # Negated, so that frames of NaN are kept.
     is_loud = ~(energy <= most * 10 ** (-_RANGE_DB / 10))
     if n_samples is None:
         return is_loud
@@ -103,8 +105,8 @@ def _in_order(
 ) -> Float[Array, "*rows n_frames n"]:
     """Return frames in another order.
 
-    Each is taken once, which the gradient is told: a sum over what is taken several
-    times is slow and not deterministic on GPU.
+    JAX is told that indices are unique. Otherwise the gradient would be a scatter-add,
+    which is slow and not deterministic on GPU.
     """
     n, size = frames.shape[-2:]
     flat = frames.reshape(-1, size)
@@ -117,9 +119,9 @@ def _in_order(
 def _bands(
     frames: Float[Array, "*rows n_frames n"], window: Float[Array, " n"]
 ) -> Bands:
-    """Return magnitudes of the bands of frames that are added up and cut anew.
+    """Return magnitudes of the bands, after overlap-adding and framing again.
 
-    They overlap by half: frame k of the sum is made of frames k - 1, k and k + 1.
+    Frames overlap by half: new frame k is made of frames k - 1, k and k + 1.
     """
     early = lax.slice_in_dim(frames, 0, HOP, axis=-1)
     late = lax.slice_in_dim(frames, HOP, FRAME, axis=-1)
@@ -135,7 +137,7 @@ def _bands(
     power = jnp.matmul(
         power, jnp.asarray(matrix, power.dtype), precision=lax.Precision.HIGHEST
     )
-    # Powers that are 0 but for rounding have a root whose derivative is out of range.
+    # Powers that are 0 up to rounding would have a root with an infinite derivative.
     least = float(jnp.finfo(power.dtype).tiny) ** 0.5
     return root(jnp.where(power < least, 0, power))
 
@@ -143,7 +145,7 @@ def _bands(
 def _of_segments(
     x: Bands, y: Bands, n: int, extended: bool
 ) -> Float[Array, "*rows n_segments"]:
-    """Return the intelligibility of every `n` frames in a row."""
+    """Return the intelligibility of every `n` consecutive frames."""
     x, y = _segments(x, n), _segments(y, n)
     if extended:
         x, y = (_normalised(_normalised(s, -3), -1) for s in (x, y))
@@ -165,8 +167,8 @@ def _segments(bands: Bands, n: int) -> Segments:
 def _normalised(x: Segments, axis: int) -> Segments:
     """Return vectors without their mean, of norm 1.
 
-    What is left of constant ones is rounding. So that its derivative is in range, a
-    machine epsilon of the vector's own norm is added to that norm.
+    For a constant vector, only rounding errors are left. To keep the derivative in
+    range, the norm of the vector times the machine epsilon is added to the norm.
     """
     centred = x - jnp.mean(x, axis=axis, keepdims=True)
     eps = float(jnp.finfo(x.dtype).eps)

@@ -1,4 +1,4 @@
-"""Masses of frames: totals, floors and bounds, and roots of distances."""
+"""Masses of frames: totals, lower and upper limits, and roots of distances."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 
 def above(mass: Float[Array, "*frames 1"], floor: float) -> tuple[Array, Array]:
-    """Return the mass, at least `floor`, and what part of that it is."""
+    """Return `max(mass, floor)`, and `mass` as a fraction of that."""
     is_quiet = mass < floor
     return jnp.where(is_quiet, floor, mass), jnp.where(is_quiet, mass / floor, 1)
 
@@ -21,7 +21,7 @@ def root(W: Float[Array, "*dims"], p: float) -> Float[Array, "*dims"]:
 
 
 def at_most(high: Any, u: Float[Array, "*frames n"]) -> Float[Array, "*frames n"]:
-    """Return the smaller of the two; NaN stays: XLA's minimum on CPU may drop it."""
+    """Return the smaller of both. Keeps NaN, which XLA's minimum for CPU may drop."""
     return jnp.where(u > high, high, u)
 
 

@@ -1,4 +1,4 @@
-"""Adding overlapping frames up, and the weight that each sample has in the sum."""
+"""Adding up overlapping frames, and the weight of each sample in the sum."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def overlap_add(
 ) -> Float[Array, "*channels n_samples"]:
     """Return the sum of frames times `window`, each `hop_length` after the one before.
 
-    The transpose of `windowed_frames`; `zeros` are as there.
+    It is the transpose of `windowed_frames`, which also explains `zeros`.
     """
     *lead, n_frames, frame_length = frames.shape
     shape = *lead, (n_frames - 1) * hop_length + frame_length
@@ -39,10 +39,9 @@ def inverse_weights(
 ) -> Float[Array, " n_samples"]:
     r"""Return $1 / \sum_t w_{n - tH}^2$ for each sample $n$, 0 where the sum is 0.
 
-    So is a sum below the largest by more than what spectra are rounded by.
-
-    Only the first and the last samples, which fewer frames see, have weights of their
-    own: the others repeat with the hop.
+    A sum that is smaller than the largest one by more than the rounding of spectra
+    counts as 0. Fewer frames contain the first and the last samples, so these have
+    weights of their own. The other weights repeat with the hop.
     """
     squares: Any = window**2
     win_length = squares.shape[0]
@@ -74,7 +73,7 @@ def summed(
     n_slots = -(-squares.size // hop_length)
     slots = np.zeros((n_slots, hop_length))
     slots.reshape(-1)[: squares.size] = squares
-    if n_frames == n_slots:  # in as many additions as there are samples
+    if n_frames == n_slots:  # with only one addition per sample
         rising = np.cumsum(slots, axis=0)
         falling = np.cumsum(slots[:0:-1], axis=0)[::-1]
         return np.concatenate([rising, falling])

@@ -1,4 +1,4 @@
-"""Signals that end early: masking and extending them where each of them ends."""
+"""Padded batches: masking signals beyond their ends, and extending them there."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from ._ranks import along_last
 
-# The modes of `jax.numpy.pad` in which every padded sample is one of the signal's.
-# The others depend on statistics of the signal, or ramp.
+# The modes of `jax.numpy.pad` in which every padded sample is a copy of one in the
+# signal. Other modes depend on statistics of the signal, or ramp.
 INDEXED_MODES = ("edge", "reflect", "symmetric", "wrap")
 
 
@@ -19,7 +19,7 @@ def is_within(
 ) -> Bool[Array, "..."]:
     """Return whether each of `size` positions lies before the end of each row.
 
-    `n_trailing` axes of size 1 follow.
+    The result has `n_trailing` further axes of size 1.
     """
     ends = lengths[..., None]
     within = along_last(lax.iota(lengths.dtype, size), ends) < ends
@@ -37,10 +37,10 @@ def cut_off(
 
 
 def least_to_reflect(left: int, right: int, mode: str) -> int:
-    """Return how many samples a signal needs for padding by a mode, 0 for any.
+    """Return how many samples a signal needs to be padded, 0 if any number is enough.
 
-    As in torch, a reflection is never longer than the signal: NumPy and JAX would
-    reflect it back and forth. The other modes take signals of any length.
+    As in PyTorch, a reflection must be shorter than the signal: NumPy and JAX would
+    reflect it back and forth. Other modes take signals of any length.
     """
     widest = max(left, right)
     return widest + 1 if mode == "reflect" and widest > 0 else 0
@@ -59,11 +59,11 @@ def extended(
 
     - `x`: signals, zero beyond their ends.
     - `lengths`: where they end; `None` if all end with the array.
-    - `left`, `right`: how many samples.
+    - `left`, `right`: numbers of samples to add.
     - `mode`: a mode of `jax.numpy.pad`; with lengths one of `INDEXED_MODES`, or
         `"constant"`.
 
-    **Raises:** `ValueError` for lengths and another mode, and for arrays that are too
+    **Raises:** `ValueError` for lengths with another mode, and for arrays that are too
     short to be padded by reflection.
     """
     least = least_to_reflect(left, right, mode)
@@ -92,7 +92,7 @@ def extended(
     ends = lengths[..., None]
     after = ends + along_last(lax.iota(lengths.dtype, right), ends)
     after = _padded_samples(x, lengths, after, mode)
-    # Beyond the end there are zeros: what comes after is written where each one ends.
+    # Beyond the ends there are zeros; the padding is written where each signal ends.
     padded = lax.pad(x, zero, [*none, (0, right, 0)])
     padded = _written(padded, after, lengths)
     return jnp.concatenate([before, padded], axis=-1)
@@ -104,7 +104,7 @@ def _padded_samples(
     index: Int[Array, "... n"],
     mode: str,
 ) -> Float[Array, "*rows n"]:
-    """Return the samples that stand at positions before 0 or from the length on."""
+    """Return the padded samples at positions before 0, or from the length on."""
     n = jnp.maximum(lengths, 1)[..., None]
     index = along_last(index, n)
     if mode == "edge":

@@ -18,10 +18,10 @@ from korvax_eqx._numerics._safe import (
 def phase(X: Complex[Array, "*dims"]) -> Float[Array, "*dims"]:
     r"""Return $\arg X$ in $(-\pi, \pi]$; its derivative is $\mathrm{Im}(dX / X)$.
 
-    At 0 the phase and its derivative are 0; so is the derivative where the square of
-    the magnitude underflows (below 1e-19 in float32). Where the square overflows the
-    derivative is NaN. Zeros have no sign: the phase of a negative real number is $\pi$,
-    whichever zero its imaginary part is.
+    At 0 the phase and its derivative are 0. The derivative is also 0 where the square
+    of the magnitude underflows (below 1e-19 in float32), and NaN where it overflows.
+    The sign of a zero is ignored: the phase of a negative real number is $\pi$, whether
+    its imaginary part is 0 or -0.
     """
     return lax.atan2(_unsigned(lax.imag(X)), _unsigned(lax.real(X)))
 
@@ -40,5 +40,5 @@ def wrapped(angle: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
 
 
 def _unsigned(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
-    # XLA takes `x + 0` for `x`, and would leave the sign.
+    # Not `x + 0`, which XLA replaces by `x`, keeping the sign of a zero.
     return jnp.where(x == 0, jnp.zeros_like(x), x)

@@ -17,8 +17,8 @@ def is_negligible(x: Float[Array, "*dims"]) -> Array:
 def real_power(x: Float[Array, "*dims"], exponent: Any) -> Float[Array, "*dims"]:
     r"""Return $x^p$ for a positive exponent, a number or a scalar array.
 
-    For $p < 1$ the derivative $p\,x^{p-1}$ at 0 is defined as 0. What is smaller than
-    every normal number counts as 0 then: the derivative there is out of range.
+    For $p < 1$ the derivative $p\,x^{p-1}$ at 0 is defined as 0. Subnormal numbers then
+    count as 0, as their derivative is out of range.
     """
     is_array = isinstance(exponent, jax.Array)
     if not is_array and exponent >= 1:

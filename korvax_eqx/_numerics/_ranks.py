@@ -1,4 +1,4 @@
-"""Vectors beside arrays of more axes."""
+"""Broadcasting vectors to arrays of higher rank."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from jaxtyping import Array, Shaped
 def along_last(values: Any, like: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
     """Return `values` with axes of size 1 in front, as many axes as `like` has.
 
-    JAX adds them itself, but not where `jax_numpy_rank_promotion` is "raise".
+    JAX adds them itself, unless `jax_numpy_rank_promotion` is "raise".
     """
     values = jnp.asarray(values)
     return lax.expand_dims(values, range(like.ndim - values.ndim))

@@ -16,9 +16,9 @@ def quotient(
 ) -> Float[Array, "..."]:
     r"""Return $a / b$, with derivative $(da - (a / b)\,db) / b$.
 
-    The usual rule has the square of $b$, which in float32 is out of range from 1e19 on:
-    the derivative would silently be 0, or infinite. Where $b$ is too large for its
-    reciprocal (1e35) the quotient is NaN: an infinite $b$ would give 0.
+    The usual rule contains the square of $b$, which overflows in float32 from 1e19 on:
+    the derivative would silently be 0, or infinite. Where $b$ is so large that its
+    reciprocal is out of range (1e35), the quotient is NaN, not 0.
     """
     return a / in_range(b)
 
@@ -37,8 +37,8 @@ def ratio(
 
     **Arguments:**
 
-    - `eps`: `None` is the machine epsilon of the dtype. With 0, and any number that is
-        0 in the dtype, a denominator of 0 is replaced by the machine epsilon.
+    - `eps`: `None` is the machine epsilon of the dtype. If it is 0, or rounds to 0 in
+        the dtype, a denominator of 0 is replaced by the machine epsilon.
     """
     limits = jnp.finfo(b.dtype)
     b = b + jnp.asarray(limits.eps if eps is None else eps, b.dtype)
@@ -52,7 +52,7 @@ def squared_ratio(
 ) -> Float[Array, "*dims"]:
     r"""Return $a^2 / b^2$ of two norms, whose squares may be out of range.
 
-    For $b$ of 0 it is $a^2$ by the machine epsilon of the dtype.
+    For $b = 0$ it is $a^2$ divided by the machine epsilon of the dtype.
     """
     eps = jnp.asarray(jnp.finfo(b.dtype).eps ** 0.5, b.dtype)
     return jnp.square(quotient(a, jnp.where(is_negligible(b), eps, b)))

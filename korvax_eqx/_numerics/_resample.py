@@ -1,4 +1,4 @@
-"""Another sample rate, by products of blocks of the signal with a matrix."""
+"""Resampling by products of blocks of the signal with a matrix."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -12,7 +12,7 @@ from ._frames import padded
 def resample(
     x: Float[Array, "*rows n_samples"], resampler: Resampler, n_out: int
 ) -> Float[Array, "*rows n_out"]:
-    """Return the first `n_out` samples at the other rate; beyond its ends x is 0."""
+    """Return the first `n_out` samples at the new rate; x is 0 beyond its ends."""
     block, n_slots = resampler.block, resampler.n_blocks
     n = -(-n_out // resampler.matrix.shape[1])
     length = (n + n_slots - 1) * block

@@ -5,8 +5,8 @@ zero) the derivative is defined as 0, which is a subgradient of the magnitude an
 the norm. The rules are written in the same functions, so that higher derivatives
 are finite too.
 
-Written with `jax.lax`: operators of `jax.numpy` are each traced anew for every shape,
-which was a third of the time to a compiled multi-resolution loss.
+Written with `jax.lax`: operators of `jax.numpy` are traced again for every shape, which
+took a third of the time to trace and compile a multi-resolution loss.
 """
 
 import functools
@@ -21,8 +21,8 @@ from jaxtyping import Array, Float, Inexact
 def reciprocal_or_zero(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
     """Return `1 / x`, 0 where `x` is 0, and NaN where it is infinite.
 
-    Of a magnitude or a norm that overflows nothing can be said: a derivative of 0 would
-    say that nothing is left to be done.
+    If a magnitude or a norm overflows, its derivative is unknown. A derivative of 0
+    would look like a minimum.
     """
     is_zero = lax.eq(x, lax.full_like(x, 0))
     one = lax.full_like(x, 1)
@@ -35,12 +35,13 @@ def reciprocal_or_zero(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
 def in_range(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
     """Return `x`, and NaN where it is so large that its reciprocal is out of range.
 
-    For sums that are divided by: a quotient by infinity is 0, a perfect score, and one
-    by a sum near the largest number has a derivative that underflows to 0. The
-    derivative is 1 everywhere, so that it is NaN, not 0, where the value is.
+    For denominators: dividing by infinity gives 0, a perfect score, and the derivative
+    of a quotient by a sum near the largest number underflows to 0. The derivative of
+    this function is 1 everywhere, so that those of quotients are NaN, not 0, where
+    their value is.
     """
     limits = jnp.finfo(x.dtype)
-    # 2^10 for the derivative: it is the quotient, which may be small, by this.
+    # 2^10 for the derivative: the quotient, which may be small, divided by `x`.
     most = 1 / (float(limits.tiny) * 2**10)
     is_large = lax.gt(lax.abs(x), lax.full_like(x, most))
     return lax.select(is_large, lax.full_like(x, jnp.nan), x)
@@ -64,10 +65,10 @@ def difference(
 ) -> Inexact[Array, "*dims"]:
     r"""Return $a - b$, and 0 for equal finite values.
 
-    Where these end in a product, XLA joins it with the difference to one operation with
-    one rounding: the difference of equal values is not zero then. The derivative does
-    not ask whether they are equal: that would have to be kept for it. Infinities are
-    not equal: of spectra that overflow nothing can be said, and the result is NaN.
+    If an operand is a product, XLA may fuse it with the subtraction into one operation
+    with one rounding, and the difference of equal values is not zero. The derivative
+    does not depend on equality, which would have to be stored for it. Infinities do not
+    count as equal: the difference of spectra that overflow is NaN.
     """
     is_equal = lax.bitwise_and(lax.eq(a, b), _is_finite(a))
     return lax.select(is_equal, lax.full_like(a, 0), lax.sub(a, b))
@@ -107,9 +108,9 @@ def _magnitude_jvp(primals, tangents):
 def signed_magnitude(
     d: Float[Array, "*dims"], sign_of: Float[Array, "*dims"]
 ) -> Float[Array, "*dims"]:
-    r"""Return $|d|$ of a number whose sign is that of another, too.
+    r"""Return $|d|$, given another number `sign_of` with the same sign as `d`.
 
-    The derivative is by the sign of the other one, so that it does not read `d`.
+    The derivative uses the sign of `sign_of`, so that it does not read `d`.
     """
     return lax.abs(d)
 
@@ -159,10 +160,10 @@ FloorMode = Literal["clip", "add"]
 def floored_power(
     X: Inexact[Array, "*dims"], power: float, floor: float, mode: FloorMode
 ) -> Float[Array, "*dims"]:
-    r"""Return $\max(|X|^2, \epsilon)^{p/2}$, or $(|X|^2 + \epsilon)^{p/2}$ to `add`.
+    r"""Return $\max(|X|^2, \epsilon)^{p/2}$, or $(|X|^2 + \epsilon)^{p/2}$ for `"add"`.
 
-    The derivative is 0 where $|X|^2 < \epsilon$ is clipped. At equality it is that of
-    $|X|^p$, as for `torch.clamp` (`torch.maximum` gives the half of it).
+    With `"clip"` the derivative is 0 where $|X|^2 < \epsilon$. At equality it is that
+    of $|X|^p$, as for `torch.clamp` (`torch.maximum` gives half of it).
     """
     return _power(_floored(X, floor, mode)[0], power)
 
@@ -177,7 +178,7 @@ def _floored_power_jvp(power, floor, mode, primals, tangents):
     elif power == 2:
         slope = lax.full_like(square, 2)
     else:
-        # A floor may be too small for the dtype: then this is 0 at 0 all the same.
+        # A floor may underflow in the dtype: the derivative at 0 is still 0.
         is_zero = square == 0
         slope = power * jnp.where(is_zero, 1, square) ** (power / 2 - 1)
         slope = jnp.where(is_zero, 0, slope)
@@ -189,7 +190,7 @@ def _floored_power_jvp(power, floor, mode, primals, tangents):
 
 
 def _floored(X: Array, floor: float, mode: FloorMode) -> tuple[Array, Array]:
-    """Return the squared magnitude with its floor, and where it was below."""
+    """Return the squared magnitude with its floor, and where it was below the floor."""
     square = squared_magnitude(X)
     least = lax.full_like(square, floor)
     is_below = lax.lt(square, least)
@@ -211,11 +212,11 @@ def _power(square: Array, power: float) -> Array:
 def largest(
     x: Float[Array, "*dims"], axis: int | tuple[int, ...] | None
 ) -> Float[Array, "*kept"]:
-    """Return the maximum over `axis`, whose axes stay; its derivative is at one entry.
+    """Return the maximum over `axis`, keeping the axes; one entry gets the derivative.
 
-    JAX's own rule looks for the entries that are equal to the maximum and divides by
-    their number. That is 0 / 0 where XLA computes the entries a second time, and
-    rounds them in another way: which it does depends on the device and its settings.
+    JAX's own rule divides by the number of entries that are equal to the maximum. This
+    is 0 / 0 if XLA computes the entries a second time and rounds them differently,
+    which depends on the device and its settings.
     """
     return jnp.max(x, axis, keepdims=True)
 
@@ -228,7 +229,7 @@ def _largest_jvp(axis, primals, tangents):
     first = x.ndim - len(axes)
 
     def joined(a: Array) -> Array:
-        """These axes as one, the last: where the maximum stands is one number then."""
+        """Merge the axes into the last one, so that one index gives the maximum."""
         a = jnp.moveaxis(a, axes, range(first, a.ndim))
         return jnp.reshape(a, (*a.shape[:first], -1))
 
@@ -246,7 +247,7 @@ def norm(
 ) -> Float[Array, "*reduced"]:
     r"""Return $\|S\|_2$ over `axis`, with derivative $S/\|S\|_2$, and 0 at 0.
 
-    The largest entry is taken out before squaring, so that the norm neither
+    Entries are divided by the largest one before squaring, so that the norm neither
     overflows nor underflows before its entries do.
     """
     m = magnitude(S)

@@ -26,30 +26,31 @@ def wasserstein_1d(
     quantile_lowpass: bool = False,
     balanced: bool = False,
 ) -> Float[Array, "*batch"]:
-    r"""Cost of moving the masses `u` onto the masses `v`, `W_p^p`, without sorting.
+    r"""Cost of moving the masses `u` to the masses `v`, `W_p^p`, without sorting.
 
     With `U`, `V` the cumulative masses, `Qu`, `Qv` their quantile functions and
     `x` the positions,
 
         W_p^p = \int |Qu(q) - Qv(q)|^p dq,    0 <= q <= max(U_n, V_n).
 
-    Quantile functions are steps, so the integral is a sum of pieces. Each breakpoint
-    ends one: `U_i` the piece of length `U_i - max(U_(i-1), V_(j-1))` and of cost
-    `|x_i - x_j|^p`, with `x_j = Qv(U_i)`; each `V_j` likewise. No piece is negative,
-    nothing cancels, and equal spectra give exactly zero. For `p = 1` the integral
-    along the other axis, `\sum_k |U_k - V_k| (x_(k+1) - x_k)`, needs no quantiles.
+    Quantile functions are step functions, so the integral is a sum of pieces. A piece
+    ends at each breakpoint: at `U_i` that of length `U_i - max(U_(i-1), V_(j-1))` and
+    of cost `|x_i - x_j|^p`, with `x_j = Qv(U_i)`, and likewise at each `V_j`. No piece
+    is negative, nothing cancels, and equal spectra give exactly zero. For `p = 1` the
+    integral along the other axis, `\sum_k |U_k - V_k| (x_(k+1) - x_k)`, needs no
+    quantiles.
 
-    The derivative moves one breakpoint between the pieces at its two sides,
+    The derivative moves a breakpoint between the two pieces beside it,
 
         dW/dU_k = |x_k - Qv(U_k)|^p - |x_(k+1) - Qv(U_k)|^p,
 
-    and `dW/du` is the sum of it from `k` up. Where breakpoints of both meet, the slopes
-    to the two sides differ; their mean, a subgradient, keeps nearly equal spectra from
-    drifting. `W` is piecewise linear in `u` and `v`. Derivatives of any order and mode,
-    mixed ones with `positions` included, are exact wherever they exist, and finite
-    elsewhere: zero where `W = 0`.
+    and `dW/du_i` is the sum of this over `k >= i`. Where breakpoints of both coincide,
+    the one-sided derivatives differ; their mean, a subgradient, keeps nearly equal
+    spectra from drifting. `W` is piecewise linear in `u` and `v`. Derivatives of any
+    order and mode, mixed ones with `positions` included, are exact wherever they exist,
+    and finite elsewhere: zero where `W = 0`.
 
-    Quantiles beyond the lighter total lie at the last position, so missing mass counts
+    Quantiles beyond the smaller total lie at the last position, so missing mass counts
     as mass of the last bin. Totals that differ by rounding count as equal.
 
     Arguments:
@@ -58,11 +59,11 @@ def wasserstein_1d(
         positions: where the bins lie, ascending.
         p: the order, at least 1.
         quantile_lowpass: drop every piece that ends above the quantile 1.
-        balanced: the totals are equal but for rounding, so no mass is missing, and
-            derivatives are those along which they stay equal. The upper half of the
-            quantiles is then counted from the top: the tails at both ends, of which
-            cumulative sums from one end lose all below a unit of rounding, keep their
-            full relative precision.
+        balanced: the totals are equal up to rounding, so no mass is missing, and
+            derivatives are for changes that keep them equal. The upper half of the
+            quantiles is then counted from the top, so that both tails keep their full
+            relative precision: in a cumulative sum from one end, the rounding error at
+            the other end may exceed the tail.
 
     Reference:
         F. Santambrogio, *Optimal Transport for Applied Mathematicians*,
@@ -84,16 +85,16 @@ def _wasserstein_1d(
     balanced: bool,
     most: int,
 ) -> Float[Array, "*batch"]:
-    """`wasserstein_1d`, of about `most` masses at a time."""
+    """`wasserstein_1d`, for about `most` masses at a time."""
     if p == 1 and not quantile_lowpass and not balanced:
-        # Needs so little memory that pieces gain nothing.
+        # Needs so little memory that pieces would not help.
         return _with_slopes(*_order_one(u, v, x, balanced), (u, v, x))
     if p == 1 and not quantile_lowpass:
         solve, most = partial(_order_one, x=x, balanced=balanced), most // 2
     else:
         options = {"quantile_lowpass": quantile_lowpass, "balanced": balanced}
         solve = partial(any_order, x=x, p=p, **options)
-    # Here, where XLA fills the last block in the pass that writes the masses.
+    # Padded here, where XLA fuses it with the operation that computes the masses.
     filled = (pad(a, -x.size % BLOCK) for a in (u, v))
     W, *slopes = _in_pieces(solve, most, *filled)
     return _with_slopes(W, *slopes, (u, v, x))
@@ -106,7 +107,7 @@ def circular_wasserstein_1d(
     positions: Float[Array | np.ndarray, " n_bins"],
     period: float | Array,
 ) -> Float[Array, "*batch"]:
-    r"""Cost of moving `u` onto `v` around a ring, `W_1`.
+    r"""Cost of moving `u` to `v` around a ring, `W_1`.
 
     With the cumulative masses `U`, `V` from any point of the ring and the arcs
     `w_k = x_(k+1) - x_k`, the last of which leads back to the first bin,
@@ -114,8 +115,8 @@ def circular_wasserstein_1d(
         W_1 = \min_a \sum_k w_k |U_k - V_k - a|,
 
     whose minimum is at the level median, the median of `U_k - V_k` weighted by the
-    arcs. The derivative is `\pm w_k` on either side of it; on the arcs that lie at the
-    median what makes the sum zero, as a shift of the level changes nothing.
+    arcs. The derivative is `\pm w_k` on either side of it. The sum of all must be zero,
+    as shifting the level changes nothing, so the arcs at the median get the rest.
 
     Arguments:
         u: masses, non-negative, bins along the last axis.
@@ -138,7 +139,7 @@ def _in_pieces(solve: Any, most: int, u: Array, v: Array) -> list[Array]:
     rows = u.reshape(-1, n), v.reshape(-1, n)
     n_rows = rows[0].shape[0]
     n_pieces = 1
-    # Of a number of rows that is a symbol (`jax.export`) nothing can be asked.
+    # A symbolic number of rows (`jax.export`) cannot be compared.
     if isinstance(n_rows, int):
         n_pieces = max(-(-n_rows * n // most), 1)
         even = (k for k in range(n_pieces, 2 * n_pieces) if n_rows % k == 0)
@@ -160,7 +161,7 @@ def _order_one(
 ) -> tuple[Array, Array, Array, Array]:
     """`W_1` and its slopes: `sum_k |U_k - V_k| (x_(k+1) - x_k)`.
 
-    There may be empty bins beyond those of `x`, which fill the last block.
+    `u` and `v` may have more bins than `x`: empty ones, which fill the last block.
     """
     n = x.size
     # Summing the difference costs half of summing both, and is more accurate.
@@ -172,15 +173,15 @@ def _order_one(
         half = jnp.sum(fixed, -1, keepdims=True) / 2
         above = prefix_sum(d, reverse=True, own=False)
         D = jnp.where(prefix_sum(fixed) <= half, D, -above)
-    # The bins that fill the last block cost memory where all rows are done at once,
-    # and cutting them off costs time where not.
+    # The bins that fill the last block cost memory if all rows are computed at once, so
+    # they are cut off then. In pieces, cutting them off would cost time.
     m = d.shape[-1] if balanced else n
     D, x = D[..., :m], jnp.pad(x, (0, m - n), mode="edge")
     width = along_last(shift(x, -1, x[-1]) - x, D)
     sign = jnp.sign(lax.stop_gradient(D))
     W = jnp.sum(lax.stop_gradient(sign * D * width), -1)
     if balanced:
-        # Exactly zero however the difference of two quotients is rounded.
+        # Exactly zero for equal spectra, however XLA rounds `u - v`.
         W = jnp.where(jnp.all(u == v, -1), 0, W)
     G = pad(sign * width, -m % BLOCK)
     G = prefix_sum(G, reverse=True)[..., :n]

@@ -10,19 +10,19 @@ from jaxtyping import Array, Bool, Float, Int
 
 from . import _transport_scan as scan
 
-# Totals that agree within this many units of rounding are one total. Otherwise
-# rounding decides whether the end of a spectrum counts as missing mass.
+# Totals that agree within this many units in the last place count as equal. Otherwise
+# rounding would decide whether there is missing mass at the end of a spectrum.
 _TOTAL_ULPS = 16
 
 
 class _Masses(NamedTuple):
-    """The cumulative masses of rows, and what the other spectrum asks of them.
+    """The cumulative masses of rows, and what is derived from them.
 
-    They are compared by integer keys. A mass of at most half the total is counted from
-    the bottom, one above it from the top: its key is by how much the bits of the mass
-    fall short of those of the half, negative below and positive above. Bits ascend as
-    the numbers do, so keys ascend as the quantiles do, and both tails keep the relative
-    precision of floating point. Without a half all masses are counted from the bottom.
+    They are compared by integer keys. Up to half the total, mass is counted from the
+    bottom, above from the top. The key is the difference of the bits of the mass and of
+    the half, negative below the half and positive above. Bits ascend with the numbers,
+    so keys ascend with the quantiles, and both tails keep the relative precision of
+    floating point. Without a half, all masses are counted from the bottom.
     """
 
     below: Float[Array, "rows n"]  # up to a bin, itself included
@@ -34,13 +34,13 @@ class _Masses(NamedTuple):
 
 
 class _Facing(NamedTuple):
-    """Where the breakpoints of one spectrum stand in the other."""
+    """Where the breakpoints of one spectrum lie among those of the other."""
 
-    before: Int[Array, "rows n"]  # how many breakpoints of the other come first
-    after: Int[Array, "rows n"]  # the first one of the other that lies above
-    bin: Int[Array, "rows n"]  # of the other, met by the piece that ends here
-    left: Int[Array, "rows n"]  # just below the breakpoint
-    right: Int[Array, "rows n"]  # just above it
+    before: Int[Array, "rows n"]  # how many breakpoints of the other lie below
+    after: Int[Array, "rows n"]  # the first breakpoint of the other above
+    bin: Int[Array, "rows n"]  # the other's bin for the piece that ends here
+    left: Int[Array, "rows n"]  # the other's bin just below the breakpoint
+    right: Int[Array, "rows n"]  # the other's bin just above it
 
 
 def any_order(
@@ -51,7 +51,7 @@ def any_order(
     quantile_lowpass: bool,
     balanced: bool,
 ) -> tuple[Array, Array, Array, Array]:
-    """`W_p^p` of each row, and its slopes to `u`, `v` and `x`."""
+    """`W_p^p` of each row, and its derivatives by `u`, `v` and `x`."""
     n = x.size
     cost = _power(p)
     same = jnp.all(u == v, -1)
@@ -68,29 +68,29 @@ def any_order(
     at_u, at_v = _facing(U, V, balanced)
     total = lax.stop_gradient(total_u + total_v)
     nan = jnp.where(jnp.isnan(total), total, 0)
-    # A total of 1 that rounding has moved is not above 1.
+    # A total of 1 must not count as above 1 because of rounding.
     limit = 1 + _slack(x)
 
     def mass(A: _Masses) -> Array:
-        """All is counted from the bottom: keys are read, and sums not done again."""
+        """The mass from the bottom, read from the key: XLA would repeat the sum."""
         return _from_key(A.key, None, x.dtype)
 
     def counted(length: Array, A: _Masses) -> Array:
-        # What was summed in blocks may decrease by a rounding: never count that.
-        # Not by `maximum`, which would halve the derivative at bins without mass.
+        # Sums by blocks may decrease by rounding, and a length must not be negative.
+        # Not `maximum`, which would halve the derivative at bins without mass.
         length = jnp.where(length < 0, 0, length)
         return jnp.where(mass(A) > limit, 0, length) if quantile_lowpass else length
 
     def starts(A: _Masses, B: _Masses, at: _Facing) -> tuple[Array, Array]:
-        """The last breakpoint of A and of B before each of A."""
+        """The last breakpoint of A, and of B, before each breakpoint of A."""
         empty = jnp.zeros_like(A.key[:, :1]) if half is None else -half
-        # Before the first of A anything: what is before it in B is not less than empty.
+        # Before the first of A, the least number: that of B is at least `empty`.
         least = jnp.iinfo(A.key.dtype).min
         own = jnp.pad(A.key[:, :-1], ((0, 0), (1, 0)), constant_values=least)
         return own, jnp.where(at.before > 0, scan.take(B.key, at.before - 1), empty)
 
     def moved(A: _Masses, B: _Masses, at: _Facing) -> Array:
-        """What the piece costs that each breakpoint of A ends."""
+        """The cost of the piece that ends at each breakpoint of A."""
         A, B, fixed = lax.stop_gradient((A, B, x))
         start = jnp.maximum(*starts(A, B, at))
         low, high = (_from_key(key, half, fixed.dtype) for key in (start, A.key))
@@ -102,7 +102,7 @@ def any_order(
         return counted(length, A) * cost(fixed[None] - scan.look_up(fixed, at.bin))
 
     def lengths(A: _Masses, B: _Masses, at: _Facing) -> Array:
-        """How long the piece is, exact in the derivatives, with more look-ups."""
+        """The length of each piece with exact derivatives, by more look-ups."""
         own, other = starts(A, B, at)
 
         def start(a: Array, b: Array, none: Array) -> Array:
@@ -116,7 +116,7 @@ def any_order(
         return counted(length, A)
 
     def slope(A: _Masses, B: _Masses, at: _Facing) -> Array:
-        """The derivative to the mass of each bin, but for a constant if balanced."""
+        """The derivative by each cumulative mass; if balanced, up to a constant."""
         upper = scan.shift(positions, -1, x[-1])
         left, right = scan.look_up(x, at.left), scan.look_up(x, at.right)
         below = cost(positions - left) + cost(positions - right)
@@ -131,13 +131,13 @@ def any_order(
         return (below - above) / 2
 
     def potentials(of_u: Array, of_v: Array) -> tuple[Array, Array]:
-        """Sums of the slopes such that `W` is what they give for the masses."""
+        """Sums of the slopes whose inner products with the masses add up to `W`."""
         if not balanced:
-            # Zero at the last position, where missing mass lies.
+            # Zero at the last position, where missing mass counts.
             below_u = scan.prefix_sum(of_u, reverse=True)
             return below_u, scan.prefix_sum(of_v, reverse=True)
-        # Their sum is the cost wherever mass goes from one bin to the other. Around
-        # the median, so that the bulk of the mass has the smallest rounding.
+        # Where mass moves between two bins, their potentials add up to its cost. Summed
+        # from the median, so that the bulk of the mass has the smallest rounding.
         if half is None:
             at = U.last, V.last
         else:
@@ -152,13 +152,13 @@ def any_order(
         _, rise = jax.jvp(cost, (d,), (jnp.ones_like(d),))
         force = lengths(A, B, at) * rise
         force = force - scan.scatter_add(at.bin, force)
-        # The bins of the padding are the last bin.
+        # Padding bins lie at the position of the last bin.
         return force[:, :n].at[:, -1].add(jnp.sum(force[:, n:], -1))
 
     W = jnp.sum(moved(U, V, at_u) + moved(V, U, at_v), -1)
     phi, psi = potentials(slope(U, V, at_u), slope(V, U, at_v))
     return (
-        # Exactly zero on any device, however it rounds its sums.
+        # Exactly zero for equal spectra, however the device rounds its sums.
         jnp.where(same, 0, W) + nan[:, 0],
         phi[:, :n],
         psi[:, :n],
@@ -192,7 +192,7 @@ def _bits(a: Float[Array, "rows n"]) -> Int[Array, "rows n"]:
 def _from_key(
     key: Int[Array, "rows n"], half: Int[Array, "rows 1"] | None, dtype: jnp.dtype
 ) -> Float[Array, "rows n"]:
-    """The mass that a key stands for, from the end that it was counted from."""
+    """The mass that a key stands for, counted from the nearer end."""
     bits = key if half is None else jnp.where(key > 0, half + 1 - key, half + key)
     return lax.bitcast_convert_type(bits, dtype)
 
@@ -209,7 +209,7 @@ def _masses(
     else:
         from_top = half + 1 - jnp.minimum(_bits(lax.stop_gradient(above)), half)
         key, empty = jnp.where(key <= half, key - half, from_top), -half
-    # As cumulative sums, the bins before the first and the last one with mass.
+    # From cumulative sums: how many bins precede the first and the last with mass.
     first, last = scan.count_set(key <= empty), scan.count_set(key < key[:, -1:])
     is_filled = key > jnp.concatenate([empty, key[:, :-1]], -1)
     first, last = jnp.minimum(first, n - 1), jnp.minimum(last, n - 1)
@@ -217,20 +217,20 @@ def _masses(
 
 
 def _facing(U: _Masses, V: _Masses, balanced: bool) -> tuple[_Facing, _Facing]:
-    """Where each breakpoint of U stands in V, and each of V in U.
+    """Where each breakpoint of U lies among those of V, and the reverse.
 
-    Of breakpoints that meet, those of V come first.
+    Of coinciding breakpoints, those of V come first.
     """
     n = U.key.shape[-1]
     count_u = scan.count_at_or_below(V.key, U.key)
     count_v = scan.stored(scan.count_below(count_u, U.below.dtype))
 
     def within(index: Array, B: _Masses) -> Array:
-        """Mass is missing at the last position; balanced, none is missing."""
+        """Clip to bins with mass. Unless balanced, missing mass is at the last bin."""
         return jnp.clip(index, B.first, B.last if balanced else n - 1)
 
     def end(index: Array, A: _Masses, B: _Masses) -> Array:
-        """The piece that ends at both totals meets the last bin with mass."""
+        """If totals are equal, the last piece belongs to the last bin with mass."""
         if balanced:
             return index
         top, total = (_from_key(a, None, A.below.dtype) for a in (A.key, B.key[:, -1:]))
@@ -248,6 +248,6 @@ def _facing(U: _Masses, V: _Masses, balanced: bool) -> tuple[_Facing, _Facing]:
     after = jnp.where(meets, scan.take(scan.next_set(U.is_filled), count_v), count_v)
     right = after
     if not balanced:
-        # Above both totals all is missing.
+        # Above both totals, all mass is missing.
         right = jnp.where(V.key >= U.key[:, -1:], n, after)
     return at_u, _Facing(count_v, after, left, left, within(right, U))

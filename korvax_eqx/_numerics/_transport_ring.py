@@ -14,18 +14,18 @@ def on_a_ring(
     x: Float[Array, " n"],
     period: Float[Array, ""],
 ) -> tuple[Array, Array, Array, Array]:
-    """`W_1` and its slopes to `u`, `v` and `x`."""
+    """`W_1` and its derivatives by `u`, `v` and `x`."""
     n = x.size
     D = prefix_sum(pad(u - v, -n % BLOCK))[..., :n]
     arcs = along_last(shift(x, -1, x[0] + period) - x, D)
     at = _median_index(*lax.stop_gradient((D, arcs)))
     offset = D - jnp.take_along_axis(D, at, -1)
-    # Zero at the level itself, however XLA rounds what it computes twice.
+    # Exactly zero at the median, even if XLA computes `D` twice and rounds differently.
     index = lax.broadcasted_iota(jnp.int32, D.shape, D.ndim - 1)
     offset = jnp.where(index == at, 0, offset)
     sign = jnp.sign(lax.stop_gradient(offset))
     W = jnp.sum(lax.stop_gradient(sign * offset * arcs), -1)
-    # The arcs at the level share what makes the sum of all zero.
+    # The arcs at the median share the rest, so that the sum of all forces is zero.
     level_arcs = jnp.where(sign == 0, arcs, 0)
     total = jnp.sum(level_arcs, -1, keepdims=True)
     rest = jnp.sum(sign * arcs, -1, keepdims=True)
@@ -38,7 +38,8 @@ def on_a_ring(
 def _median_index(
     values: Float[Array, "*batch n"], weights: Float[Array, "*ones n"]
 ) -> Int[Array, "*batch 1"]:
-    """Where the smallest value stands up to which lies half of the weight."""
+    """Return the index of the weighted median: the least value with half the weight
+    at or below it."""
     n = values.shape[-1]
     index = lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1)
     weights = jnp.broadcast_to(weights, values.shape)

@@ -1,8 +1,8 @@
-"""Cumulative sums and searches along rows, as fast as XLA lets them be on CPU.
+"""Cumulative sums and searches along rows, which XLA makes fast on CPU.
 
-Measured at 1025 bins: cumulative sums by blocks of 32 take a quarter of the time of
-`jnp.cumsum`, and one comparison with 16 pivots replaces four steps of a binary search
-in the time of one.
+At 1025 bins, cumulative sums by blocks of 32 take a quarter of the time of
+`jnp.cumsum`. One comparison with 16 pivots replaces four steps of a binary search, and
+takes the time of one.
 """
 
 from typing import Any
@@ -24,23 +24,23 @@ def pad(a: Array, n: int, axis: int = -1) -> Array:
 
 
 def shift(a: Array, by: int, fill: Any = 0) -> Array:
-    """Elements moved by +1 or -1 along the last axis."""
+    """Return `a` shifted by +1 or -1 along the last axis."""
     end = jnp.broadcast_to(jnp.asarray(fill, a.dtype), a[..., :1].shape)
     parts = [end, a[..., :-1]] if by > 0 else [a[..., 1:], end]
     return jnp.concatenate(parts, -1)
 
 
 def look_up(a: Shaped[Array, " n"], index: Int[Array, "*m"]) -> Shaped[Array, "*m"]:
-    """`a[index]` of one row for all."""
+    """`a[index]` for a vector `a`."""
     numbers = lax.GatherDimensionNumbers((), (0,), (0,))
-    # Not by `a.at`, which spends time on indices that count from the end.
+    # Not with `a.at`, which spends time on handling negative indices.
     return lax.gather(a, index[..., None], numbers, (1,), mode="promise_in_bounds")
 
 
 def take(
     a: Shaped[Array, "rows n"], index: Int[Array, "rows m"]
 ) -> Shaped[Array, "rows m"]:
-    """`a[index]` in each row; an index beyond an end is that of the end."""
+    """`a[index]` in each row, with indices clipped to the valid range."""
     n_rows, n = a.shape
     first = n * jnp.arange(n_rows, dtype=jnp.int32)[:, None]
     return look_up(a.reshape(-1), first + jnp.clip(index, 0, n - 1))
@@ -49,8 +49,8 @@ def take(
 def stored(a: Shaped[Array, "rows n"]) -> Shaped[Array, "rows n"]:
     """`a`, written to memory once.
 
-    XLA computes what is cheap anew in each of its readers, which then do not vectorise:
-    twice the time. A scatter it does not.
+    XLA repeats cheap operations in all loops that read their result, and these loops
+    then do not vectorise, which doubles the time. It does not repeat a scatter.
     """
     rows = jnp.arange(a.shape[0], dtype=jnp.int32)
     options = {"mode": "promise_in_bounds", "unique_indices": True}
@@ -60,9 +60,9 @@ def stored(a: Shaped[Array, "rows n"]) -> Shaped[Array, "rows n"]:
 def prefix_sum(
     a: Float[Array, "*batch n"], reverse: bool = False, own: bool = True
 ) -> Float[Array, "*batch n"]:
-    """Cumulative sum along the last axis, a whole number of blocks, by products.
+    """Cumulative sum along the last axis, which is a whole number of blocks.
 
-    With `reverse` of all from each element on, without `own` of all others of these.
+    With `reverse` it runs from the end. Without `own`, the element itself is left out.
     """
     blocks = a.reshape(*a.shape[:-1], -1, BLOCK)
 
@@ -78,11 +78,11 @@ def prefix_sum(
 
 
 def masses(a: Float[Array, "rows n"]) -> tuple[Array, Array, Array]:
-    """The mass up to each element, itself included, that beyond it, and that of all.
+    """The mass up to and including each element, the mass beyond it, and the total.
 
-    Along a row the first never falls and the second never rises, not by a rounding, and
-    where there is no mass they stay what they were. A product that rounds alike in all
-    columns grants that within a block: more mass never makes a sum smaller.
+    Along a row, the first never decreases and the second never increases, not even by
+    rounding, and both are constant where there is no mass. Within a block this holds if
+    a product rounds alike in all columns: adding mass never makes a sum smaller.
     """
     blocks = a.reshape(a.shape[0], -1, BLOCK)
     ones = jnp.ones((BLOCK, BLOCK), a.dtype)
@@ -92,8 +92,8 @@ def masses(a: Float[Array, "rows n"]) -> tuple[Array, Array, Array]:
 
     def sums(within: Array, before: Array, ends: Array) -> Array:
         exact = within + _matmul(total, before)[..., None]
-        # A block ends where the next one starts, however both are rounded. That moves
-        # it by a rounding, which has no derivative.
+        # A block must end where the next one starts, however both are rounded. This
+        # correction is a rounding error, and has no derivative.
         end = _matmul(total, ends)[..., None]
         met = jnp.where((within == total[..., None]) | (exact > end), end, exact)
         return (exact + lax.stop_gradient(met - exact)).reshape(a.shape)
@@ -106,9 +106,9 @@ def masses(a: Float[Array, "rows n"]) -> tuple[Array, Array, Array]:
 def sum_around(
     a: Float[Array, "rows n"], at: Int[Array, "rows 1"], base: Float[Array, "rows 1"]
 ) -> Float[Array, "rows n"]:
-    """What falls by `a` from element to element and is `base` at the index `at`.
+    """A sequence that decreases by `a` at each element, and is `base` at index `at`.
 
-    Summed away from there, so that it is most accurate around it.
+    It is summed from `at` outwards, so that it is most accurate there.
     """
     blocks = a.reshape(a.shape[0], -1, BLOCK)
     within = _matmul(blocks, jnp.tril(jnp.ones((BLOCK, BLOCK), a.dtype)))
@@ -123,7 +123,7 @@ def sum_around(
 
 
 def _matmul(a: Array, b: Array) -> Array:
-    # The highest precision: accelerators round the factors otherwise.
+    # Without the highest precision, accelerators round the factors.
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
@@ -147,8 +147,8 @@ def count_at_or_below(
 
 
 def count_below(count: Int[Array, "rows n"], dtype: jnp.dtype) -> Int[Array, "rows n"]:
-    """The same counts seen from the other side: `U_i < V_j` unless `V_j <= U_i`."""
-    # In floating point, exact below 2^24, for the fast cumulative sum.
+    """The counts for the other spectrum: `U_i < V_j` unless `V_j <= U_i`."""
+    # In floating point, which is exact below 2^24, to use the fast cumulative sum.
     histogram = scatter_add(count, jnp.ones(count.shape, dtype))
     return prefix_sum(histogram).astype(jnp.int32)
 
@@ -156,7 +156,7 @@ def count_below(count: Int[Array, "rows n"], dtype: jnp.dtype) -> Int[Array, "ro
 def scatter_add(
     index: Int[Array, "rows n"], values: Float[Array, "rows n"]
 ) -> Float[Array, "rows n"]:
-    """Each row's `values` added up by their `index` in `0..n`; `n` is dropped."""
+    """Add up the `values` of each row by `index`, 0 to n; those at n are dropped."""
     n_rows, n = index.shape
     flat = index + jnp.arange(n_rows, dtype=jnp.int32)[:, None] * (n + 1)
     out = jnp.zeros(n_rows * (n + 1), values.dtype)
@@ -165,8 +165,8 @@ def scatter_add(
 
 
 def count_set(flags: Bool[Array, "rows n"]) -> Int[Array, "rows 1"]:
-    """How many are set, where those that are come first."""
-    # All whole blocks are counted by their ends, then one block by element.
+    """How many flags are set, if those that are set come first."""
+    # Whole blocks are counted by their last flag, then one block flag by flag.
     ends = flags[:, BLOCK - 1 :: BLOCK]
     n_blocks = jnp.sum(ends, -1, keepdims=True, dtype=jnp.int32)
     at = jnp.minimum(n_blocks, ends.shape[-1] - 1)[..., None]
@@ -179,7 +179,7 @@ def count_set(flags: Bool[Array, "rows n"]) -> Int[Array, "rows 1"]:
 
 
 def previous_set(flags: Bool[Array, "rows n"]) -> Int[Array, "rows n"]:
-    """Of each element the last set one up to it; -1 where there is none."""
+    """The index of the last set flag up to each element; -1 if there is none."""
     n = flags.shape[-1]
     if n <= BLOCK:
         return jnp.maximum(_leading(flags, reverse=False), -1)
@@ -194,7 +194,7 @@ def previous_set(flags: Bool[Array, "rows n"]) -> Int[Array, "rows n"]:
 
 
 def next_set(flags: Bool[Array, "rows n"]) -> Int[Array, "rows n"]:
-    """Of each element the first set one after it; `n` where there is none."""
+    """The index of the first set flag after each element; `n` if there is none."""
     n = flags.shape[-1]
     if n <= BLOCK:
         return jnp.minimum(_leading(flags, reverse=True), n)
@@ -215,13 +215,13 @@ def _block_starts(n_blocks: int) -> Int[Array, "1 n_blocks"]:
 
 
 def _leading(flags: Bool[Array, "*batch n"], reverse: bool) -> Int[Array, "*batch n"]:
-    """Of each of a few the last set one up to it, or the first set one after it.
+    """`previous_set`, or `next_set` with `reverse`, of at most `BLOCK` flags.
 
-    Below -1 and above `n` where there is none. Each flag weighs four times as much as
-    the one before, so that the exponent of a sum of them tells which is the largest.
+    The result is below -1 or above `n` if there is none. Each flag has four times the
+    weight of the one before, so the exponent of a sum tells the largest flag in it.
     """
     n = flags.shape[-1]
-    # Of a sum of 1.25 * 4^k and lower ones the exponent is sure however it is rounded.
+    # 1.25 * 4^k plus lower weights has the same exponent however the sum is rounded.
     weights = np.ldexp(np.float32(1.25), 2 * np.arange(n))[:, None]
     triangle = np.triu(np.ones((n, n), np.float32))
     if reverse:

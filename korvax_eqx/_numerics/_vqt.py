@@ -1,17 +1,17 @@
-"""Variable-Q coefficients by blocks of the signal: no overlapping frames are made.
+"""Variable-Q coefficients by blocks of the signal, without overlapping frames.
 
-Correlating with a kernel at every hop is a convolution over blocks. Cut the kernel in
-blocks of b samples, W_j, and let X[r] be the b samples of the signal around sample
-r * hop (b is a multiple m of the hop, most often the hop itself). Then
+Correlating with a kernel at every hop is a convolution over blocks. Cut the kernel into
+blocks W_j of b samples, and let X[r] be the b samples of the signal around sample
+r * hop (b is m times the hop, most often m = 1). Then
 
     C[t] = sum_j X[t + m j] W_j
 
 All products are one matrix product over the signal's own blocks, Z = X [W_-a ... W_a],
-and what is left is a sum of shifted slices of Z. Bins that are shorter have fewer
-blocks, so about `2 * sum_k L_k` multiplications are made a frame, where a convolution
-with kernels of one common length takes `2 * n_bins * frame_length`: for 84 bins from
-32.7 Hz at 22050 Hz 6.9 times as many, or 5.4 times what lengths rounded up to blocks
-take. Nothing is left out, and no hop is a special case.
+followed by a sum of shifted slices of Z. Shorter kernels have fewer blocks, so that a
+frame takes about `2 * sum_k L_k` multiplications, for kernels of lengths L_k. A
+convolution with kernels of one common length takes `2 * n_bins * frame_length`: for 84
+bins from 32.7 Hz at 22050 Hz these are 6.9 times as many, or 5.4 times as many if
+lengths are rounded up to blocks here. Nothing is truncated, and any hop is possible.
 """
 
 import dataclasses
@@ -26,19 +26,19 @@ from jaxtyping import Array, Float
 
 from korvax_eqx._tables._cqt_kernels import VQTKernels
 
-# Samples of a block. Shorter ones make the products' results, which are read again,
-# larger than the signal; longer ones multiply more zeros. Measured on CPU with 84 bins
-# and 8 signals: 1024 is slower at hops of 160 and 512.
+# Samples of a block. With shorter blocks, the products, which are read again, become
+# larger than the signal; with longer ones, more zeros are multiplied. On CPU with 84
+# bins and 8 signals, 1024 is slower at hops of 160 and 512.
 _BLOCK = 512
-# A block of several hops has at least this fraction of the samples wanted. Measured at
-# hop 160 and 8 signals: blocks of 640 are twice as fast as blocks of 320.
+# A block of several hops has at least this fraction of the wanted samples. At hop 160
+# and with 8 signals, blocks of 640 are twice as fast as blocks of 320.
 _LEAST = 0.75
-# Blocks of a kernel at most, above which blocks get longer instead: every block is a
-# slice in the program, and hundreds of them take seconds to compile.
+# Largest number of blocks of a kernel. Longer kernels get longer blocks: every block is
+# a slice in the program, and hundreds of slices take seconds to compile.
 _MOST_BLOCKS = 24
-# What a slice costs in the choice of groups, in columns of the product. Chosen for
-# 65 blocks in 7 groups at the default 84 bins: fewer columns are no faster and compile
-# slower.
+# Cost of a slice when choosing groups, in columns of the product. It gives 65 blocks in
+# 7 groups for the default 84 bins. A lower cost gives fewer columns, which are not
+# faster and compile slower.
 _SLICE_COST = 1.5
 
 
@@ -46,9 +46,9 @@ _SLICE_COST = 1.5
 class _Piece:
     """The part `lo:hi` of every block and what is computed from it.
 
-    `weights`, shape `(hi - lo, columns)`, holds for each group `(first, last, j_lo,
-    j_hi)` of bins, and each block j_lo <= j <= j_hi, real parts and then imaginary
-    parts of the conjugate kernels of bins first to last - 1.
+    `weights` has shape `(hi - lo, columns)`. For each group `(first, last, j_lo, j_hi)`
+    of bins, and each block j_lo <= j <= j_hi, it holds the real parts and then the
+    imaginary parts of the conjugate kernels of bins first to last - 1.
     """
 
     lo: int
@@ -80,19 +80,18 @@ def vqt_coefficients(
         C[k, t] = sum_n x[t * hop_length + starts[k] + n - left] * conj(kernel_k[n])
 
     It is linear in `x`: derivatives of every order and mode exist everywhere, and a
-    gradient is made of the same products and slices. A magnitude taken of the two
-    parts has to be finite at 0 by itself.
+    gradient is made of the same products and slices. The derivative of a magnitude of
+    the two parts must be made finite at 0 by the caller.
 
     **Arguments:**
 
-    - `x`: signals with any leading axes. Computed in float32 or float64 as given,
-        float16 and bfloat16 in float32.
-    - `kernels`: a table of `vqt_kernels`.
-    - `hop_length`: samples from frame to frame; it need not divide anything.
+    - `x`: signals with any leading axes. float16 and bfloat16 are computed in float32.
+    - `kernels`: a table made by `vqt_kernels`.
+    - `hop_length`: samples from frame to frame; any positive integer.
     - `center`: whether frame t is centred on sample `t * hop_length`, i.e. whether
         `left = frame_length // 2` samples are padded at both ends. Otherwise frame 0
         starts at sample 0 and only whole frames count.
-    - `pad_mode`: what is padded, a mode of `jax.numpy.pad`.
+    - `pad_mode`: how to pad, a mode of `jax.numpy.pad`.
 
     **Returns:**
 
@@ -118,12 +117,12 @@ def vqt_coefficients(
         if center and pad_mode != "constant":
             widths = [(0, 0)] * (x.ndim - 1) + [(half, half)]
             x = jnp.pad(x, widths, mode=pad_mode)
-        # Zeros are never padded: blocks outside of the signal contribute nothing.
+        # Zeros are not padded here: blocks outside the signal contribute nothing.
         has_ends = not center or pad_mode != "constant"
         return _coefficients(x, kernels, hop_length, has_ends)
 
 
-# Compiled also when the caller is not: op by op, every slice is a program of its own.
+# Compiled even if the caller is not: otherwise every slice is a program of its own.
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def _coefficients(
     x: Float[Array, "*channels n_samples"],
@@ -133,7 +132,7 @@ def _coefficients(
 ) -> tuple[
     Float[Array, "*channels n_bins n_frames"], Float[Array, "*channels n_bins n_frames"]
 ]:
-    """Evaluate frames inside of `x`, or else all frames centred in it."""
+    """Evaluate the frames inside `x` (`has_ends`), or all frames centred in it."""
     missing, middle = 0, 0
     if has_ends:
         missing, middle = kernels.frame_length, kernels.frame_length // 2
@@ -158,7 +157,7 @@ def _tier_coefficients(
     m = tier.n_stacked
     b = m * hop
     groups = [group for piece in tier.pieces for group in piece.groups]
-    # Blocks that some frame needs, and of these the ones with samples of the signal.
+    # The blocks that frames need, and those of them that overlap the signal.
     need_first = m * min(group[2] for group in groups)
     need_last = n_frames - 1 + m * max(group[3] for group in groups)
     lead = b // 2 - middle  # block r starts at sample r * hop - lead
@@ -179,9 +178,9 @@ def _tier_coefficients(
 
     total = None
     for piece in tier.pieces:
-        # The barrier hides that the matrix is constant: XLA would turn the gradient's
-        # product with a concatenation into one small product for every slice (measured:
-        # 10 times slower at batch 1).
+        # The barrier hides that the matrix is constant. Otherwise XLA would turn the
+        # gradient's product with a concatenation into one small product per slice,
+        # which is 10 times slower at batch size 1.
         weights = lax.optimization_barrier(jnp.asarray(piece.weights, x.dtype))
         part = blocks[..., piece.lo : piece.hi]
         products = jnp.matmul(part, weights, precision=lax.Precision.HIGHEST)
@@ -195,7 +194,7 @@ def _tier_coefficients(
         if missing:
             value = jnp.pad(value, [(0, 0)] * (value.ndim - 1) + [(0, missing)])
         total = value if total is None else total + value
-    assert total is not None  # the middle of a block is in some piece
+    assert total is not None  # the middle of a block is always in a piece
     return total
 
 
@@ -207,8 +206,8 @@ def _sum_of_shifts(
     first: int,
 ) -> Float[Array, "*channels n_frames 2 n_bins"]:
     """Return `sum_j products[t + m j - first, columns of j]` for a piece's bins."""
-    # One split for all columns, as its transpose is one concatenation; that of a slice
-    # is a pad to the full size, one for every slice.
+    # One split for all columns: its transpose is one concatenation, while the transpose
+    # of every slice would be a pad to the full size.
     widths = [2 * (e - s) * (hi - lo + 1) for s, e, lo, hi in piece.groups]
     axis = products.ndim - 2
     values = []
@@ -220,8 +219,8 @@ def _sum_of_shifts(
         at = m * lo - first
         value = lax.slice_in_dim(part, at, at + n_rows, axis=axis)
         rest = []
-        # The second half of the terms is added to the first, shifted, until one is
-        # left: log2 of as many operations, whose gradient compiles faster.
+        # The second half of the terms is shifted and added to the first, until one term
+        # is left. This takes log2(n_terms) steps, whose gradient compiles faster.
         while n_terms > 1:
             n_terms, is_odd = divmod(n_terms, 2)
             half = n_terms * n_columns
@@ -247,7 +246,7 @@ def _concatenate(arrays: list[Array]) -> Array:
 
 @functools.cache
 def _tiers(kernels: VQTKernels, hop: int) -> tuple[_Tier, ...]:
-    """Cut the kernels in blocks: one tier, but for kernels of very many blocks."""
+    """Cut the kernels into blocks: one tier, unless some kernels are very long."""
     excess = np.log2(kernels.lengths / (_MOST_BLOCKS * _BLOCK))
     sizes = _BLOCK * 2 ** np.maximum(0, np.ceil(excess)).astype(int)
     cuts = [0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist(), sizes.size]
@@ -259,7 +258,7 @@ def _tiers(kernels: VQTKernels, hop: int) -> tuple[_Tier, ...]:
 
 def _tier(kernels: VQTKernels, hop: int, first: int, last: int, size: int) -> _Tier:
     """Lay out bins first to last - 1 in blocks of about `size` samples."""
-    # Support of each kernel around the middle of the frame. Lengths go down, so each
+    # Support of each kernel around the middle of the frame. Lengths decrease, so each
     # support contains the next.
     middle = kernels.frame_length // 2
     left = (kernels.starts - middle)[first:last]
@@ -269,13 +268,13 @@ def _tier(kernels: VQTKernels, hop: int, first: int, last: int, size: int) -> _T
     m = 2 ** max(0, math.ceil(math.log2(wanted / hop)))
     b = m * hop
     lo, hi = max(0, int(left[0]) + b // 2), min(b, int(right[0]) + b // 2)
-    # A hop of several sizes is cut in pieces, as high bins need only the middle one:
-    # an odd number, so that there is a middle one.
+    # A long hop is cut into pieces, as high bins need only the middle piece: an odd
+    # number of them, so that there is a middle one.
     n_pieces = 2 * round((hi - lo) / size / 2 - 0.5) + 1 if hi - lo > size else 1
     edges = np.linspace(lo, hi, n_pieces + 1).round().astype(int).tolist()
     pieces = []
     for lo, hi in zip(edges[:-1], edges[1:], strict=True):
-        # Block j of a piece starts at sample j * b - b // 2 + lo of the frame's middle.
+        # Block j of a piece starts j * b - b // 2 + lo samples from the frame's middle.
         j_lo = (left + b // 2 - hi) // b + 1
         j_hi = -((-right - b // 2 + lo) // b) - 1
         n = int(np.count_nonzero(j_hi >= j_lo))
@@ -303,10 +302,10 @@ def _tier(kernels: VQTKernels, hop: int, first: int, last: int, size: int) -> _T
 def _groups(
     j_lo: np.ndarray, j_hi: np.ndarray
 ) -> tuple[tuple[int, int, int, int], ...]:
-    """Put neighbouring bins together so that few columns and few slices are needed.
+    """Group neighbouring bins so that few columns and few slices are needed.
 
-    A group has the blocks of its first bin, the longest. Shortest path over the bins
-    where the number of blocks changes.
+    A group has the blocks of its first bin, which is the longest. The groups are a
+    shortest path over the bins at which the number of blocks changes.
     """
     counts = j_hi - j_lo + 1
     cuts = [0, *(np.flatnonzero(np.diff(counts)) + 1).tolist(), counts.size]

@@ -1,17 +1,16 @@
 r"""Distances of signals in time, one number for each signal.
 
 Every function takes estimates x and targets y of shape `(*rows, n_samples)`, and `n`,
-how many samples of each row count: an int, or a floating array of shape `(*rows,)`.
-Samples beyond must be zero in both. They are then no different from samples that are
-not there: where a formula would make something of a zero (the mean that is taken away,
-the logarithm of a cosh) it is written so that it does not. A row of no samples gives a
-finite number.
+the length of each row: an int, or a floating array of shape `(*rows,)`. Samples beyond
+the length must be zero in both, and do not change the result: where zeros would add
+something (after subtracting the mean, or in the logarithm of a cosh), the formula is
+written so that they do not. A row of length 0 gives a finite number.
 
 Quotients and logarithms have derivative rules of their own, which divide by a
-denominator twice rather than by its square. A square of an energy leaves the range of
-single precision already at signals of 1e10, and the derivative would be zero or NaN.
-An energy that is itself out of range, from signals of about 1e16 on, or an infinite
-sample makes what is divided by it NaN: never 0, which would be a perfect score.
+denominator twice instead of by its square. The square of an energy overflows in single
+precision for signals of 1e10 already, and the derivative would be zero or NaN. If the
+energy itself is out of range, for signals above about 1e16 or an infinite sample, the
+quotient is NaN: never 0, which would be a perfect score.
 """
 
 import functools
@@ -48,16 +47,16 @@ def waveform_l2(x: Samples, y: Samples, n: Count) -> Row:
 def error_to_signal(x: Samples, y: Samples, n: Count, eps: float = 1e-8) -> Row:
     r"""Return $\sum (y - x)^2 / (\sum y^2 + \epsilon)$.
 
-    A quotient beyond an eighth of the dtype's largest number counts as that.
+    A quotient is limited to an eighth of the dtype's largest number.
     """
-    del n  # of both sums the same
+    del n  # cancels in the quotient
     return _ratio(_energy(x - y), _energy(y) + _floored(eps, y))
 
 
 def dc_error(x: Samples, y: Samples, n: Count, eps: float = 1e-8) -> Row:
     r"""Return $m^2 / (\frac1n \sum y^2 + \epsilon)$, $m = \frac1n \sum (y - x)$.
 
-    A quotient beyond an eighth of the dtype's largest number counts as that.
+    A quotient is limited to an eighth of the dtype's largest number.
     """
     offset = in_range(jnp.square(_mean(y - x, n)))
     return _ratio(offset, _power(y, n) + _floored(eps, y))
@@ -72,9 +71,10 @@ def log_cosh(
 ) -> Row:
     r"""Return $\frac1n \sum \frac1a \ln(\cosh(a (x - y)) + \epsilon)$.
 
-    For equal signals this is $\ln(1 + \epsilon)/a$ and not 0. The $\epsilon$ is of no
-    use, as a cosh is never below 1; it is auraloss's. Where that overflows, in single
-    precision from $a|x - y| = 89$ on, this is $|x - y| - \ln(2)/a$ to rounding.
+    For equal signals this is $\ln(1 + \epsilon)/a$ and not 0. The $\epsilon$ is that of
+    auraloss; it is not needed, as a cosh is never below 1. Where the cosh overflows, in
+    single precision from $a|x - y| = 89$ on, a term is $|x - y| - \ln(2)/a$ up to
+    rounding.
     """
     a = jnp.asarray(a, x.dtype)
     terms = _log_cosh_above_least(a * (x - y), eps)
@@ -92,7 +92,7 @@ def snr(
 ) -> Row:
     r"""Return $-10 \log_{10}(\sum y^2 / (\sum (x - y)^2 + \epsilon) + \epsilon)$, dB.
 
-    With `zero_mean`, of signals whose means are taken away; with `bounds`, limited.
+    With `zero_mean` the means are subtracted first. `bounds` limit the ratio.
     """
     u = bounds.mixture
     is_silent = _is_silent(y, u, n, zero_mean)
@@ -117,8 +117,8 @@ def si_sdr(
     r"""Return $-10 \log_{10}(\sum t^2 / (\sum (x - t)^2 + \epsilon) + \epsilon)$, dB.
 
     $t = \alpha y$ with $\alpha = \sum x y / (\sum y^2 + \epsilon)$ is the part of x
-    that is y. With `zero_mean`, of signals whose means are taken away; with `bounds`,
-    limited.
+    that is y. With `zero_mean` the means are subtracted first. `bounds` limit the
+    ratio.
     """
     u = bounds.mixture
     is_silent = _is_silent(y, u, n, zero_mean)
@@ -146,7 +146,7 @@ def sd_sdr(
 ) -> Row:
     r"""Return $-10 \log_{10}(\sum t^2 / (\sum (x - y)^2 + \epsilon) + \epsilon)$, dB.
 
-    $t$ and `zero_mean` as in `si_sdr`; the error counts a wrong level too.
+    $t$ and `zero_mean` are as in `si_sdr`. A wrong level adds to the error, too.
     """
     u = bounds.mixture
     is_silent = _is_silent(y, u, n, zero_mean)
@@ -182,9 +182,9 @@ def level_penalty(
     r"""Return $\lambda |L_x - L_y|$, where $L_x = 10 \log_{10}(P_x + \epsilon)$, dB.
 
     $P_x$ is the mean of $x^2$. $\lambda$ is `least`; for an estimate that is too quiet,
-    $L_y > \max(L_x, L_0)$ with $L_0$ = `silence_db`, it is more by `extra` times
-    $\min(|L_x - L_y| / (L_y - L_0), 1)$. It counts as a constant and has no derivative.
-    That of the absolute value is 0 at equal levels.
+    $L_y > \max(L_x, L_0)$ with $L_0$ = `silence_db`, `extra` times
+    $\min(|L_x - L_y| / (L_y - L_0), 1)$ is added to it. $\lambda$ is treated as a
+    constant. The derivative of the absolute value is 0 at equal levels.
     """
     eps = _floored(eps, y)
     power_x, power_y = _power(x, n) + eps, _power(y, n) + eps
@@ -205,13 +205,13 @@ def _distance(x: Samples, y: Samples) -> Samples:
 @_distance.defjvp
 def _distance_jvp(primals, tangents):
     (x, y), (dx, dy) = primals, tangents
-    # By the other difference: XLA would keep a common one, a signal of memory, that
-    # two loops read.
+    # `y - x` and not `x - y`: XLA would store a difference that two loops share, which
+    # takes the memory of a signal.
     return _distance(x, y), jnp.sign(y - x) * (dy - dx)
 
 
 def _count(n: Count, dtype: jnp.dtype) -> Array:
-    """`n` as a number to divide by: that of a row of no samples is 1."""
+    """`n` as a number to divide by, at least 1."""
     return jnp.maximum(jnp.asarray(n, dtype), 1)
 
 
@@ -228,7 +228,7 @@ def _power(x: Samples, n: Count) -> Row:
 
 
 def _centred(x: Any, n: Count) -> Any:
-    """Take the mean away from the samples that count; the others stay 0."""
+    """Subtract the mean from the valid samples; the others stay 0."""
     if x is None:
         return None
     centred = x - _mean(x, n)[..., None]
@@ -240,10 +240,10 @@ def _centred(x: Any, n: Count) -> Any:
 
 
 def _at_one_level(*signals: Any) -> tuple[Any, ...]:
-    """Return signals by their common peak, which counts as a constant.
+    """Return signals divided by their common peak, which is treated as a constant.
 
-    Of a function that no common factor changes the derivative is right all the same,
-    and squares of signals of any level are in range. Silence stays silence.
+    Squares of signals of any level are then in range. For functions that do not depend
+    on a common factor, the derivative is still right. Silence stays silence.
     """
     return _by_peak(_peak(*signals), *signals)
 
@@ -260,7 +260,7 @@ def _by_peak(peak: Row, *signals: Any) -> tuple[Any, ...]:
 
 
 def _is_silent(y: Samples, u: Any, n: Count, zero_mean: bool) -> Any:
-    """Whether targets have next to none of the energy of their mixture."""
+    """Whether targets have almost none of the energy of their mixture."""
     if u is None:
         return None
     y, u = _at_one_level(y, u)
@@ -274,7 +274,7 @@ def _projection(
 ) -> tuple[Row, Row]:
     r"""Return $\alpha$ and the energy of $\alpha y$.
 
-    Not $\alpha^2$ times an energy: that square may overflow where the product does not.
+    Not as $\alpha^2$ times the energy of y: the square may overflow first.
     """
     energy = _energy(y)
     product = in_range(jnp.sum(x * y, axis=-1))
@@ -286,10 +286,10 @@ def _projection(
 
 
 def _negated_decibels(signal: Row, error: Row, eps: float, eps_mode: EpsMode) -> Row:
-    """Return the ratio of two energies in dB, negated, for an epsilon that may be 0.
+    """Return the negated ratio of two energies in dB; the epsilon may be 0.
 
-    It is added to the error and to the quotient (`"denominator"`), to both energies
-    (`"both"`), or to both times their sum (`"relative"`).
+    The epsilon is added to the error and to the quotient (`"denominator"`), or to both
+    energies (`"both"`), or its product with their sum is (`"relative"`).
     """
     eps = _floored(eps, signal)
     if eps_mode == "denominator":
@@ -305,9 +305,10 @@ def _negated_decibels(signal: Row, error: Row, eps: float, eps_mode: EpsMode) ->
 def _negated_ratio_decibels(signal: Row, error: Row, eps: float) -> Row:
     r"""Return $-10 \log_{10}(s/(e + \epsilon) + \epsilon)$ of two energies.
 
-    As a quotient of $e + \epsilon$ and $s + \epsilon(e + \epsilon)$, since the quotient
-    of the formula may overflow while its logarithm does not. By the chain rule the
-    derivative for e would be a difference of equal numbers where the target is silent.
+    Computed from the quotient of $e + \epsilon$ and $s + \epsilon(e + \epsilon)$, as
+    that of the formula may overflow while its logarithm does not. The derivative has a
+    rule of its own: by the chain rule, that by e would be a difference of equal numbers
+    for a silent target.
     """
     error = error + eps
     return _decibels(error, signal + eps * error)
@@ -322,13 +323,13 @@ def _negated_ratio_decibels_jvp(eps, primals, tangents):
 
 
 def _floored(eps: float, like: Array) -> float:
-    """`eps`, or the least number whose square is not 0, so that no quotient is 0/0."""
+    """`eps`, but at least the smallest number with a normal square: no 0/0."""
     return max(eps, math.sqrt(jnp.finfo(like.dtype).tiny))
 
 
 @jax.custom_jvp
 def _ratio(a: Row, b: Row) -> Row:
-    """Return `a / b`, at most about the dtype's largest number; NaN stays."""
+    """Return `a / b`, limited to a part of the dtype's largest number; NaN stays."""
     return _at_most_largest(a / b)
 
 
@@ -336,12 +337,13 @@ def _ratio(a: Row, b: Row) -> Row:
 def _ratio_jvp(primals, tangents):
     (a, b), (da, db) = primals, tangents
     q = _ratio(a, b)
-    # Clipped as well, since it meets derivatives that are 0 at silence.
+    # Limited as well: at silence it is multiplied by derivatives that are 0.
     return q, da / b - _at_most_largest(q / b) * db
 
 
 def _at_most_largest(q: Row) -> Row:
-    """An eighth of it: what is multiplied next must not overflow before a 0 does."""
+    """An eighth of the largest number, so that a factor does not make it infinite
+    before it is multiplied by 0."""
     largest = float(jnp.finfo(q.dtype).max) / 8
     return jnp.where(q > largest, largest, q)
 
@@ -355,7 +357,7 @@ def _decibels(a: Row, b: Row) -> Row:
 def log_ratio(a: Row, b: Row) -> Row:
     """Return `ln(a / b)` of positive numbers whose quotient may overflow.
 
-    Of equal numbers exactly 0, which XLA's way to divide by a root need not give.
+    Exactly 0 for equal numbers, which XLA's division by a root does not guarantee.
     """
     return jnp.where(a == b, 0, 2.0 * jnp.log(jnp.sqrt(a) / jnp.sqrt(b)))
 
@@ -368,9 +370,9 @@ def _log_ratio_jvp(primals, tangents):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _log_cosh_above_least(u: Samples, eps: float) -> Samples:
-    r"""Return $\ln((\cosh u + \epsilon)/(1 + \epsilon))$: 0 at 0, at any u finite.
+    r"""Return $\ln((\cosh u + \epsilon)/(1 + \epsilon))$: 0 at 0, finite for any u.
 
-    Small u by $\cosh u - 1 = 2 \sinh^2(u/2)$, which loses no digits, large u by
+    Small u use $\cosh u - 1 = 2 \sinh^2(u/2)$, which does not cancel, and large u
     $\cosh u = e^{|u|} (1 + e^{-2|u|})/2$, which does not overflow.
     """
     size = jnp.abs(u)
