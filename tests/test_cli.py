@@ -427,7 +427,7 @@ def call(capsys, monkeypatch, folder, *args):
         (("/dev/zero", "ref.wav"), ["/dev/zero: is a pipe or a device"]),
         (("voice.wav", "voice.wav", "--loss", "pipe"), ["pipe: is a pipe or a device"]),
         (("voice.wav", "voice.wav", "--loss", "."), ["is a directory, not a file"]),
-        (("voice.wav", "voice.wav", "--plot", "p.png"), ["p.png: is there already"]),
+        (("voice.wav", "voice.wav", "--plot", "p.png"), ["p.png: exists already"]),
         (("voice.wav", "a" * 5000 + ".wav"), ["aaa.wav: no such file"]),
         (("fast.wav", "fast.wav"), ["2.14748e+09 Hz is out of range", "damaged"]),
         (

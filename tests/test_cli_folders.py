@@ -137,7 +137,7 @@ def test_refuses(folder: Path, capsys: Any, tmp_path: Path) -> None:
     cases = [
         ([ref, f"{est}/a.wav"], "one is a folder and one is not"),
         ([ref, str(tmp_path / "none")], "no audio file has the same name"),
-        ([ref, str(twice)], "have one name"),
+        ([ref, str(twice)], "have the same name"),
         ([ref, est, "--plot", "p.png"], "--plot draws two files"),
         ([ref, str(odd)], "the lengths differ"),
         ([ref, str(tmp_path / "nowhere")], "one is a folder and one is not"),

@@ -148,7 +148,7 @@ def test_more_sources_need_optax(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optax.assignment", None)
     pit = ke.PermutationInvariantLoss(ke.WaveformLoss("L2"))
     assert np.isfinite(pit(*sources(6)))
-    with pytest.raises(ValueError, match="found by optax. Got 7 sources"):
+    with pytest.raises(ValueError, match="need optax. Got 7 sources"):
         pit(*sources(7))
 
 

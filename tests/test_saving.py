@@ -372,5 +372,5 @@ def test_a_config_may_hold_tuples_as_yaml_loaders_give_them():
 
 def test_a_list_of_numbers_is_no_window():
     config = {"class": "STFT", "arguments": {"n_fft": 2, "window": [0.5, 1.0]}}
-    with pytest.raises(ke.LoadError, match="`window`: `STFT` refuses this"):
+    with pytest.raises(ke.LoadError, match="`window`: cannot make `STFT`"):
         ke.from_config(config)

@@ -201,8 +201,8 @@ def test_losses_written_by_hand_without_the_form(losses, said):
         ([[1, {"class": "ESRLoss"}]], "`losses`: expected a string as a name. Got 1"),
         ([["a", {"class": "ESRLoss"}]] * 2, "`losses`: has the name 'a' twice"),
         ([["a", {"class": "Esrloss"}]], "`losses.a`: unknown class 'Esrloss'"),
-        ([["a", None]], "`losses`: `SumLoss` refuses this"),
-        ([], "`losses`: `SumLoss` refuses this. .* must hold at least one loss"),
+        ([["a", None]], "`losses`: cannot make `SumLoss`"),
+        ([], "`losses`: cannot make `SumLoss`. .* must hold at least one loss"),
     ],
 )
 def test_pairs_that_are_none(pairs, said):
@@ -291,10 +291,10 @@ def test_a_number_that_is_a_string_says_how_to_write_it(text, written):
     with pytest.raises(ke.LoadError) as caught:
         ke.from_config(yaml_reads)
     said = str(caught.value)
-    assert "`eps`: `Log` refuses this. `Log(eps=...)` must be a finite real " in said
+    assert "`eps`: cannot make `Log`. `Log(eps=...)` must be a finite real " in said
     assert said.endswith(
         f" '{text}' is a string: write a number without quotes, in YAML as {written} "
-        "(which wants a dot and a signed exponent)."
+        "(which needs a dot and a signed exponent)."
     )
     assert yaml.safe_load(written) == float(text)
 

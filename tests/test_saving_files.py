@@ -184,7 +184,7 @@ def test_a_missing_file_or_folder_is_an_os_error(tmp_path):
         ke.load(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError):
         ke.save(tmp_path / "nothing" / "loss", ke.Log())
-    with pytest.raises(ValueError, match="no regular file"):
+    with pytest.raises(ValueError, match="not a regular file"):
         ke.save(tmp_path, ke.Log())
 
 
@@ -192,7 +192,7 @@ def test_a_missing_file_or_folder_is_an_os_error(tmp_path):
 def test_a_path_that_is_no_file_is_not_replaced(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(ValueError, match="no regular file"):
+    with pytest.raises(ValueError, match="not a regular file"):
         ke.save(pipe, ke.Log())
 
 

@@ -16,9 +16,9 @@ from korvax_eqx._cli._audio import (
 )
 from korvax_eqx._cli._error import CommandError
 
-# Seconds to search for the delay, which can be up to half of this.
+# Seconds of the files in which the delay is searched; at most half of this is found.
 _SEARCHED = 60.0
-# Below this, the peak of the correlation says little about where files belong.
+# A peak of the correlation below this says little about the delay.
 _WEAK = 0.1
 
 
@@ -58,7 +58,7 @@ def make_comparable(
         check_rate("the loss", rate or pair.reference.sr)
         _resample(pair, round(rate or pair.reference.sr))
     problems = _mismatches(pair, rate)
-    # One sample at the lower rate: conversions round lengths to it.
+    # One sample at the lower rate, to which resampling rounds lengths.
     rounding = -(-pair.reference.sr // min(rates)) if rates[0] != rates[1] else 0
     excess = pair.estimate.n_samples - pair.reference.n_samples
     if how is None and not problems and abs(excess) > rounding:
@@ -142,10 +142,10 @@ def _equalise_lengths(pair: Pair, is_padded: bool, rounding: int) -> None:
 def find_offset(reference: Signal, estimate: Signal) -> tuple[int, float]:
     """Return the delay of the estimate in samples, and the correlation at that delay.
 
-    The peak of the cross-correlation, summed over the channels, of the first minute
-    of both; delays of more than half of that are not looked for. The magnitude
-    counts, so an inverted polarity is aligned as well. The correlation is relative to
-    the norms of both, 1 for a pure delay.
+    The delay is the peak of the cross-correlation of the first minute of both, summed
+    over the channels. Delays of more than half of that are not searched. The magnitude
+    counts, so signals of inverted polarity are aligned as well. The correlation is
+    divided by the norms of both: it is 1 for a pure delay.
     """
     x, y = _beginning(estimate), _beginning(reference)
     correlation = np.zeros(x.shape[1] + y.shape[1] - 1)

@@ -15,10 +15,10 @@ from korvax_eqx._cli._headers import complete
 
 Chunk = Float[np.ndarray, "channels samples"]
 
-# Samples of a chunk, over all channels: large against the cost of a call, 4 MB.
+# Samples of a chunk over all channels, 4 MB: large enough that a call costs little.
 _CHUNK = 2**20
 
-# Hz. More is in no recording, but in damaged headers: frames are 46 ms of it long.
+# Hz. Only damaged headers have more, and frames of 46 ms would be too large.
 _HIGHEST_RATE = 2**24
 
 
@@ -26,7 +26,7 @@ _HIGHEST_RATE = 2**24
 class Signal:
     """A signal of known length that is not in memory.
 
-    `chunks()` starts over at every call; it yields `n_samples` in all.
+    Every call of `chunks()` starts at the beginning, and yields `n_samples` in total.
     """
 
     path: str
@@ -55,7 +55,7 @@ def open_signal(path: str, start: float = 0.0, duration: float | None = None) ->
             "complete header, e.g. with `sox in out` or `ffmpeg -i in out`."
         )
     check_rate(path, sr)
-    # Cut off first: the product may be beyond the range of floats.
+    # `min` first, as the product might overflow.
     first = round(min(start, n_total / sr) * sr)
     if first >= n_total:
         raise CommandError(
@@ -89,10 +89,10 @@ def check_rate(source: str, sr: float) -> None:
 
 
 class _Sequential(soundfile.SoundFile):
-    """A file that is read from its beginning on.
+    """A file that is only read from beginning to end.
 
-    Soundfile seeks after every read. In MP3 that loses what frames have of those
-    before them, and of variable bit rate it ends up in another place.
+    Soundfile seeks after every read. In an MP3 file, this loses data that frames take
+    from previous ones, and with a variable bit rate it ends up at another position.
     """
 
     def seekable(self) -> bool:
@@ -127,7 +127,7 @@ def _seek(path: str, file: Any, first: int) -> None:
             n_read = len(file.read(min(_CHUNK, first), "float32"))
             first -= n_read
             if n_read == 0:
-                return  # `_read` says so
+                return  # `_read` will raise
     except soundfile.LibsndfileError as error:
         raise _damaged(path, f"sample {first} cannot be reached") from error
 
@@ -143,7 +143,7 @@ def _read(path: str, file: Any, at: int, wanted: int) -> Chunk:
     is_finite = np.isfinite(data).all(axis=1)
     if not is_finite.all():
         index = at + int(np.argmin(is_finite))
-        what, remedy = "that are no numbers (NaN or infinity)", "Repair the file first."
+        what, remedy = "that are not finite (NaN or infinity)", "Repair the file first."
         if file.subtype == "DOUBLE":
             file.seek(index)
             if np.isfinite(file.read(1)).all():
@@ -195,7 +195,7 @@ def resample(signal: Signal, sr: int) -> Signal:
 
 
 def cut(signal: Signal, skip: int, n_samples: int) -> Signal:
-    """Return `n_samples` after the first `skip`; zeros where the signal has ended."""
+    """Return `n_samples` after the first `skip`, with zeros beyond the end."""
     if (skip, n_samples) == (0, signal.n_samples):
         return signal
     return dataclasses.replace(
@@ -221,7 +221,7 @@ def _exactly(signal: Signal, skip: int, n_samples: int) -> Iterator[Chunk]:
 
 
 def block_sizes(n_samples: int, size: int) -> list[int]:
-    """Cut in blocks of `size`; the last has between half and one and a half of it."""
+    """Return sizes of blocks: `size`, but the last is between 0.5 and 1.5 times it."""
     n_blocks = max(1, (2 * n_samples + size) // (2 * size))
     return [size] * (n_blocks - 1) + [n_samples - size * (n_blocks - 1)]
 

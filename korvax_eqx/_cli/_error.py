@@ -1,4 +1,4 @@
-"""What goes wrong because of files or arguments: a message, no traceback."""
+"""Errors caused by files or arguments, shown as a message without traceback."""
 
 import os
 
@@ -8,7 +8,7 @@ class CommandError(Exception):
 
 
 def check_file(path: str) -> None:
-    """Refuse what is no file on a disk: a pipe would be waited for, maybe for ever."""
+    """Raise for anything but a regular file: reading a pipe might block forever."""
     if not os.path.exists(path):
         raise CommandError(f"{path}: no such file.")
     if os.path.isdir(path):

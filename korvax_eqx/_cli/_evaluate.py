@@ -16,12 +16,12 @@ from korvax_eqx._cli._losses import n_channels
 from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._engine._plan import steps_of
 
-# Of losses that draw: always the same, so that files compare.
+# For losses that draw at random: constant, so that values of files are comparable.
 _SEED = 0
 
 
 def check_channels(name: str, is_mono: bool, loss: Any, found: int) -> None:
-    """Refuse files of too few or too many channels for a loss that mixes them."""
+    """Raise if a loss that mixes channels needs another number of channels."""
     for needed in n_channels(loss) - {found}:
         what = "their mean is one" if is_mono else f"the files have {found}"
         remedy = "Leave out --mono" if is_mono else f"Give files of {needed} channels"
@@ -43,13 +43,13 @@ def evaluate(
 
     **Arguments:**
 
-    - `sizes`: of the blocks.
-    - `pictures`: what else takes the samples.
-    - `is_padded`: whether to pad to one of few lengths, so that files of many lengths
-        do not compile a program each. It changes no value.
+    - `sizes`: sizes of the blocks.
+    - `pictures`: pictures that get the samples, too.
+    - `is_padded`: whether to pad signals to one of a few lengths, so that not every
+        length compiles a program. Values do not change.
     """
     sr, n_samples = pair.reference.sr, pair.reference.n_samples
-    # Channels that are compared together are one.
+    # Channels that are compared together count as one row.
     is_mix = _mixes_channels(loss)
     n_rows = 1 if is_mix else pair.reference.n_channels
     totals = [0.0] * n_rows
@@ -62,10 +62,10 @@ def evaluate(
         desc="comparing",
         unit="s",
         leave=False,
-        # Given: tqdm would draw nothing on a terminal that reports no size.
+        # Passed because tqdm would draw nothing on a terminal that reports no size.
         ncols=columns,
         nrows=rows,
-        # `None`: shown on a terminal only. One block is over before a bar says much.
+        # `None`: shown on a terminal only. A bar for a single block is no use.
         disable=True if len(sizes) == 1 else None,
         bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]",
     )
@@ -109,7 +109,8 @@ def _one(
     try:
         value, terms = loss.with_terms(a, b, lengths=lengths, key=key)
         if is_padded and not any(map(float, terms.unweighted.values())):
-            # Identical, or too short for the loss, which raises without `lengths`.
+            # Signals are identical or too short. If too short, this call raises, as
+            # it has no `lengths`.
             short = [s[..., :n_samples] for s in (a, b)]
             jax.eval_shape(lambda a, b: loss(a, b, key=key), *short)
     except ValueError as error:

@@ -17,9 +17,9 @@ from korvax_eqx._cli._evaluate import check_channels, evaluate
 from korvax_eqx._cli._losses import get_loss
 from korvax_eqx._cli._table import Row, print_summary, print_summary_json, write_csv
 
-# Endings of audio files beside the names of libsndfile's formats.
+# Extensions of audio files, in addition to the names of libsndfile's formats.
 _MORE_ENDINGS = ("aif", "oga", "opus", "mp2")
-# Of names in a message.
+# Largest number of names in a message.
 _MOST_NAMES = 5
 
 
@@ -33,7 +33,7 @@ def compare_all(args: argparse.Namespace) -> None:
     names = list(dict.fromkeys(args.losses))
     pairs, found = _pairs(args.reference, args.estimate)
     losses = {name: get_loss(name) for name in names}
-    # All that headers can tell first: before hours of work, not after them.
+    # Check headers first, so that errors do not come after hours of work.
     opened = [
         [_opened(args, reference, estimate, losses[n][1]) for n in names]
         for _, reference, estimate in pairs
@@ -78,7 +78,7 @@ def _opened(
 def _value(
     args: argparse.Namespace, name: str, build, pair: Pair
 ) -> tuple[float, list[str]]:
-    """Return the loss of two files, and what is doubtful about it."""
+    """Return the loss of two files, and warnings about it."""
     sr = pair.reference.sr
     with warnings.catch_warnings(record=True) as doubts:
         warnings.simplefilter("always")
@@ -101,7 +101,7 @@ def _value(
 def _pairs(
     reference: str, estimate: str
 ) -> tuple[list[tuple[str, str, str]], list[str]]:
-    """Return names and paths of the files to compare, and what is left out."""
+    """Return names and paths of files to compare, and warnings of those left out."""
     are_folders = [os.path.isdir(path) for path in (reference, estimate)]
     if not any(are_folders):
         return [(os.path.basename(estimate), reference, estimate)], []
@@ -128,7 +128,7 @@ def _pairs(
 
 
 def _audio_files(folder: str) -> dict[str, str]:
-    """Return the paths of audio files by their names in the folder, without endings."""
+    """Return the paths of audio files by their names in the folder, no extensions."""
     endings = {*map(str.lower, soundfile.available_formats()), *_MORE_ENDINGS} - {"raw"}
     files: dict[str, str] = {}
     for path in sorted(Path(folder).rglob("*")):
@@ -137,7 +137,7 @@ def _audio_files(folder: str) -> dict[str, str]:
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in files:
             raise CommandError(
-                f"{files[name]} and {path} have one name. Leave one of them."
+                f"{files[name]} and {path} have the same name. Keep one of them."
             )
         files[name] = str(path)
     return files

@@ -1,8 +1,8 @@
-"""Files whose headers do not say how long they are, read to their ends all the same.
+"""Reading audio files to their end, even if their headers do not tell the length.
 
-Programs that write to a pipe cannot go back to a header: a WAV or AU file then says
-that it has no data, and an MP3 file of variable bit rate has no first frame with the
-number of frames, for which libsndfile guesses from the first frames.
+Programs that write to a pipe cannot go back to the header. A WAV or AU file then
+declares 0 bytes of data. An MP3 file of variable bit rate lacks the first frame that
+holds the number of frames, and libsndfile guesses the number from the frames it sees.
 """
 
 import contextlib
@@ -13,19 +13,19 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-# Bytes of a file that are looked at for chunks, for the tag, and of a frame at most.
+# Largest number of bytes that are read at a time to find chunks, tags and frames.
 _MOST_HEAD = 2**20
 _UNKNOWN = b"\xff" * 4
 
-# Of layer III, in kbit/s, by version: MPEG 1, and MPEG 2 and 2.5.
+# Bit rates of layer III in kbit/s: of MPEG 1, and of MPEG 2 and 2.5.
 _KBITS_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _KBITS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-# Hz, by the two bits of the version.
+# Sample rates in Hz, by the two bits of the version.
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 
 
 class _Spliced(io.RawIOBase):
-    """A file with another beginning: `head`, then what the file has from `at` on."""
+    """A file whose beginning is replaced: `head`, then the bytes from `at` on."""
 
     def __init__(self, file: Any, head: bytes, at: int):
         self._file, self._head, self._at = file, head, at
@@ -60,12 +60,12 @@ class _Spliced(io.RawIOBase):
 
 @contextlib.contextmanager
 def complete(path: str) -> Iterator[Any]:
-    """Give what soundfile can open: the name of a file, or it with a header that says
-    how long it is.
+    """Yield what soundfile can open: the name of a file, or the file with a corrected
+    header.
     """
     with open(path, "rb") as file:
         spliced = _sized_wav(file) or _sized_au(file) or _counted_mp3(file)
-        # Bytes: not every name of a file is valid text.
+        # As bytes: not every file name is valid text.
         yield os.fsencode(path) if spliced is None else _Spliced(file, *spliced)
 
 
@@ -75,7 +75,8 @@ def _read(file: Any, at: int, n_bytes: int) -> bytes:
 
 
 def _sized_wav(file: Any) -> tuple[bytes, int] | None:
-    """A WAV file whose data are said to be 0 bytes, with the size that says unknown."""
+    """Return a header with unknown size for a WAV file that declares 0 bytes of data,
+    and where the data start; `None` for other files."""
     head = _read(file, 0, _MOST_HEAD)
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return None
@@ -90,7 +91,7 @@ def _sized_wav(file: Any) -> tuple[bytes, int] | None:
 
 
 def _is_chunks(file: Any, at: int) -> bool:
-    """Whether all that follows is chunks, of a WAV file that has no samples."""
+    """Whether only further chunks follow, as in a WAV file without samples."""
     end = file.seek(0, os.SEEK_END)
     while at < end:
         head = _read(file, at, 8)
@@ -102,17 +103,18 @@ def _is_chunks(file: Any, at: int) -> bool:
 
 
 def _sized_au(file: Any) -> tuple[bytes, int] | None:
-    """The same of an AU file."""
+    """Return the same as `_sized_wav`, for an AU file."""
     head = _read(file, 0, 12)
     is_empty = head[:4] == b".snd" and head[8:] == bytes(4)
     return (head[:8] + _UNKNOWN, 12) if is_empty else None
 
 
 def _counted_mp3(file: Any) -> tuple[bytes, int] | None:
-    """An MP3 file with a first frame that holds the number of all frames.
+    """Return a first frame for an MP3 file, with the number of frames, and where the
+    others start; `None` for other files.
 
-    Where there is one already it may be that of the first of several files that were
-    put together: it is kept if as many frames follow.
+    If files were concatenated, such a frame may be there already but only count the
+    frames of the first file. It is kept if as many frames follow as it says.
     """
     start = 0
     tag = _read(file, 0, 10)
@@ -136,7 +138,7 @@ def _counted_mp3(file: Any) -> tuple[bytes, int] | None:
 
 
 def _frame_length(header: bytes) -> int | None:
-    """Return the bytes of a frame of layer III, `None` if none begins here."""
+    """Return the size of a frame of layer III in bytes, `None` if none begins here."""
     if len(header) < 4 or header[0] != 255 or header[1] & 0xE6 != 0xE2:
         return None
     version, rate = header[1] >> 3 & 3, header[2] >> 2 & 3
@@ -148,7 +150,7 @@ def _frame_length(header: bytes) -> int | None:
 
 
 def _count_frames(file: Any, at: int, first: bytes) -> int:
-    """Return how many whole frames of the kind of the first there are."""
+    """Return the number of complete frames of the same kind as the first."""
     end = file.seek(0, os.SEEK_END)
     n_frames, data, begin, is_sure = 0, b"", at, True
     kinds = re.escape(bytes([first[1] & 254, first[1] | 1]))
@@ -163,7 +165,7 @@ def _count_frames(file: Any, at: int, first: bytes) -> int:
             is_sure = _frame_length(_read(file, at + length, 4)) is not None
         if length and is_sure and at + length <= end:
             n_frames, at = n_frames + 1, at + length
-        else:  # a tag, or damage: on to where two frames follow one another
+        else:  # a tag, or damage: continue where two frames follow each other
             following = akin.search(data, at - begin + 1)
             last = max(at + 1, begin + len(data) - 1)
             at, is_sure = begin + following.start() if following else last, False
@@ -171,12 +173,12 @@ def _count_frames(file: Any, at: int, first: bytes) -> int:
 
 
 def _counting_frames(header: bytes, n_frames: int) -> bytes:
-    """Return a frame that holds the number of frames after it, and a silent one.
+    """Return a frame that holds the number of frames after it, and a silent frame.
 
-    Decoders cut the 529 samples of their own delay where there is such a frame, and
-    nothing where there is none. They are told to cut the silent frame as a whole.
+    Decoders cut 529 samples, their own delay, if there is such a frame, and otherwise
+    nothing. To keep all samples, they are told to cut just the silent frame.
     """
-    # No checksum, and a bit rate that is high enough for what the frame holds.
+    # Without checksum, and with a bit rate that makes the frame large enough.
     own = bytes([255, header[1] | 1, (header[2] & 0x0C) | 0x90, header[3]])
     is_mono, is_first = header[3] >> 6 == 3, header[1] >> 3 & 3 == 3
     n_side = (17 if is_mono else 32) if is_first else (9 if is_mono else 17)

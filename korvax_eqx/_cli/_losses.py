@@ -33,8 +33,8 @@ from korvax_eqx._transforms._spectrogram import Spectrogram
 DESCRIPTIONS = {
     "mrstft": "recipes.mrstft(): multi-resolution STFT, log_eps 1e-2 (recommended)",
     "korvax": "MRSTFTLoss(): multi-resolution STFT, log_eps 1e-7 as in korvax",
-    "smooth": "SmoothMRSTFTLoss(): its variant that is smooth in pitch",
-    "pitch": "PitchTransportLoss(): how far energy moves along frequency, of sr/2",
+    "smooth": "SmoothMRSTFTLoss(): multi-resolution STFT that is smooth in pitch",
+    "pitch": "PitchTransportLoss(): how far energy moves in frequency, as part of sr/2",
     "mel": "mean absolute difference in dB of 80 mel bands, floor at -80 dB re 1",
     "convergence": "spectral convergence of magnitudes: their relative error",
     "si_sdr": "scale-invariant signal-to-distortion ratio in dB: higher is better",
@@ -78,12 +78,12 @@ _BUILDERS: dict[str, Callable[[float], AbstractLoss]] = {
 }
 
 
-# Names of the sample rate in recipes, if it is their first argument.
+# Names of the first argument of recipes that take a sample rate.
 _RATES = ("sample_rate", "sampling_rate", "sr", "fs")
 
 
 def builders() -> dict[str, Callable[[float], AbstractLoss]]:
-    """Return, by name of the loss, the functions from a sample rate to the loss."""
+    """Return functions from a sample rate to a loss, by the name of the loss."""
     return {**_BUILDERS, **{n: _at_rate(r) for n, r in _recipes().items()}}
 
 
@@ -153,7 +153,7 @@ def get_loss(
 
 
 def load(path: str) -> Any:
-    """Load a saved file; errors are those of the command."""
+    """Load a saved file. Errors are raised as `CommandError`."""
     check_file(path)
     try:
         return load_loss(path)

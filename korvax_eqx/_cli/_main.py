@@ -14,7 +14,7 @@ from korvax_eqx._cli._losses import DESCRIPTIONS, descriptions
 
 PROGRAM = "python -m korvax_eqx"
 
-# What each command needs of the extra `audio`.
+# The packages of the extra `audio` that each command needs.
 _LIBRARIES = {"compare": ("rich", "soundfile", "soxr", "tqdm"), "show": ()}
 
 # Shortest block: with shorter ones, a minute of audio would take minutes to compare.
@@ -28,32 +28,32 @@ A file of more than one and a half blocks is read block by block: the result is 
 the mean of the blocks' losses, weighted by their lengths, and memory does not grow
 with the length of the file.
 
-Of two folders, all files are compared that have the same name in both, up to the
-ending and with the folders inside. The table has a row for each file, the mean of each
-loss weighted by the lengths of the files, and its 95 % confidence interval.
+For two folders, all files that have the same path inside both are compared; extensions
+may differ. The table has a row for each file, and for each loss the mean, weighted by
+the lengths of the files, with its 95 % confidence interval.
 """
 _EPILOG = "exit codes: 0 success, 2 wrong arguments or files, 130 interrupted"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    if sys.stderr is None:  # closed, `2>&-`; `print` would take standard output
+    if sys.stderr is None:  # closed, `2>&-`; `print` would use standard output
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 to the end of the process
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names of files can be anything
+        if isinstance(stream, io.TextIOWrapper):  # file names may be invalid as text
             stream.reconfigure(errors="backslashreplace")
     if sys.stdout is None:
         return _fail("standard output is closed.")
     try:
         code = _run(argv)
         sys.stdout.flush()
-    except BrokenPipeError:  # e.g. `| head`: nobody reads on
+    except BrokenPipeError:  # e.g. `| head`, which stops reading
         code = 141
-    except OSError as error:  # those of files have their own messages
+    except OSError as error:  # errors of files have their own messages
         code = _fail(f"the output cannot be written: {error.strerror or error}.")
     else:
         return code
-    # The rest of the buffer would fail again at the end of the process.
+    # Otherwise flushing the rest of the buffer would fail again at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
@@ -65,7 +65,7 @@ def _run(argv: Sequence[str] | None) -> int:
         # Imported when used: the other command may lack its libraries.
         command = importlib.import_module(f"korvax_eqx._cli._{args.command}")
         command.run(args)
-    except SystemExit as error:  # of `--help` and of wrong arguments
+    except SystemExit as error:  # from `--help`, or wrong arguments
         return error.code if isinstance(error.code, int) else 2
     except CommandError as error:
         return _fail(str(error))
@@ -176,8 +176,8 @@ def _add_compare(compare: argparse.ArgumentParser) -> None:
         choices=("trim", "pad", "offset"),
         help="files of different lengths: cut the end of the longer (trim), append "
         "zeros to the shorter (pad), or find the delay between them by "
-        "cross-correlation of their first minute, cut the late one's beginning, "
-        "then cut to the common length (offset)",
+        "cross-correlation of their first minute, cut the beginning of the delayed "
+        "one, then cut to the common length (offset)",
     )
     add(
         "--start",
@@ -241,6 +241,6 @@ def _rate(text: str) -> float:
 
 _rate.__name__ = "sample rate"
 
-# What argparse calls them in "invalid ... value: 'abc'".
+# The names that argparse uses in "invalid ... value: 'abc'".
 for _type in (_seconds, _positive_seconds, _block_seconds):
     _type.__name__ = "number of seconds"

@@ -1,4 +1,4 @@
-"""The picture of a comparison, gathered block by block."""
+"""The picture of a comparison, computed block by block."""
 
 import os
 import warnings
@@ -16,18 +16,18 @@ from korvax_eqx._plot._matplotlib import require_matplotlib
 from korvax_eqx._transforms._spectrogram import Spectrogram
 from korvax_eqx._warnings import without_warnings
 
-# Columns of the picture at most: what its width can show.
+# Largest number of columns that the width of the picture can show.
 _MOST_COLUMNS = 1200
-# Frames that are transformed at a time; one number, so one compilation.
+# Frames transformed at a time: a constant, so that only one program is compiled.
 _FRAMES = 256
-# dB below the maximum.
+# Range of levels, in dB below the maximum.
 _RANGE = 80.0
-# Letters of a title: what the width of the picture holds.
+# Largest number of characters of a title that fits the width.
 _MOST_LETTERS = 90
 
 
 def check_picture(path: str) -> None:
-    """Refuse a picture that could not be written, before anything is computed."""
+    """Raise if the picture cannot be written, before anything is computed."""
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -41,15 +41,15 @@ def check_picture(path: str) -> None:
     if not os.path.isdir(folder):
         raise CommandError(f"--plot {path}: there is no folder {folder}.")
     if os.path.exists(path) and not os.path.isfile(path):
-        raise CommandError(f"--plot {path}: is there already, and is no file.")
+        raise CommandError(f"--plot {path}: exists already, and is not a file.")
 
 
 class LongSpectrogram:
     """A power spectrogram whose columns are means over frames and channels.
 
-    Frames are centred every `hop` samples, as in `Spectrogram`; every column has the
-    same number of them, as few as `_MOST_COLUMNS` allows. Memory is that of the
-    picture, however long the signal.
+    Frames are centred every `hop` samples, as in `Spectrogram`. All columns have the
+    same number of frames, the smallest that `_MOST_COLUMNS` allows. The memory is that
+    of the picture, for signals of any length.
     """
 
     def __init__(self, sr: int, n_samples: int, n_channels: int):
@@ -85,10 +85,10 @@ class LongSpectrogram:
 
     @property
     def columns(self) -> Spectrogram:
-        """The transform that has the columns as its frames.
+        """The transform whose frames lie where the columns do.
 
-        For the layout of the picture alone: its frames skip samples where a column is
-        the mean of several frames, which skip none.
+        Only for the layout of the picture. If a column is the mean of several frames,
+        the frames of this transform skip samples, but those of the mean do not.
         """
         with without_warnings():
             return Spectrogram(self.n_fft, self.hop * self.frames_a_column)
@@ -101,7 +101,7 @@ class LongSpectrogram:
     def _add_frames(self, samples: Chunk, n_frames: int) -> None:
         n_frames = min(n_frames, self.n_frames - self._done)
         columns = np.arange(self._done, self._done + n_frames) // self.frames_a_column
-        # Powers of what is very loud or very quiet are beyond the range of float32.
+        # Powers of very loud or very quiet samples would be out of float32's range.
         _, exponent = np.frexp(np.max(np.abs(samples)))
         scaled, power = np.ldexp(samples, -exponent), 4.0 ** float(exponent)
         for channel in scaled:
@@ -156,7 +156,7 @@ def draw(
 
 
 def _printable(title: str) -> str:
-    """Return a title that fits: names of files can be long, and be no valid text."""
+    """Return a title that fits: file names can be long, and invalid as text."""
     text = title.encode("utf-8", "backslashreplace").decode("utf-8")
     text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= _MOST_LETTERS else "…" + text[1 - _MOST_LETTERS :]

@@ -15,7 +15,7 @@ class Result:
 
     **Attributes:**
 
-    - `loss_name`, `loss`: its name as the user gave it, and the loss.
+    - `loss_name`, `loss`: the name that the user gave, and the loss.
     - `reference`, `estimate`: the files as they were opened.
     - `pair`: the signals as they were compared.
     - `n_blocks`: how many blocks were evaluated.

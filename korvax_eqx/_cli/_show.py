@@ -18,7 +18,7 @@ _MOST_VALUES = 8
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print what a saved file holds, or a loss that is known by name."""
+    """Print the object in a saved file, or a loss that is known by name."""
     build = named(args.file)
     try:
         loaded = load(args.file) if build is None else build(args.sr)
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _lines(label: str, value: Any) -> Iterator[str]:
-    """Yield a value: modules, and what holds modules, over several lines."""
+    """Yield the lines of a value: several for modules, and containers of modules."""
     if not _holds_modules(value):
         yield label + _plain(value)
         return

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from korvax_eqx._cli._error import CommandError
 
-# More files are in the CSV alone.
+# With more files, rows are only written to the CSV.
 _MOST_ROWS = 40
 _LEVEL = 0.95
 
@@ -33,11 +33,11 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """Of one loss: the mean weighted by length, and its interval; that of files.
+    """Summary of one loss: its mean weighted by length, with a confidence interval, and
+    the unweighted mean of files.
 
-    The interval is `mean ± t sqrt(n / (n - 1) sum((w (v - mean))^2)) / sum(w)`: files
-    are drawn at random, of which each has its length w and its value v. `None` for a
-    single file.
+    The interval is `mean ± t sqrt(n / (n - 1) sum((w (v - mean))^2)) / sum(w)`, for n
+    files drawn at random, with lengths w and values v. It is `None` for a single file.
     """
 
     mean: float
@@ -47,7 +47,7 @@ class Summary:
 
 
 def summary_of(values: Sequence[float], weights: Sequence[float]) -> Summary:
-    """Return the weighted mean of values, and where that of all files may lie."""
+    """Return the weighted mean of values with its confidence interval."""
     v, w = np.asarray(values, np.float64), np.asarray(weights, np.float64)
     mean, n = float(np.sum(w * v) / np.sum(w)), len(v)
     of_files = float(np.mean(v))
@@ -69,7 +69,7 @@ _KINDS: tuple[_Kind, ...] = ("mean", "low", "high", "mean_of_files")
 
 
 def write_csv(path: str, names: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write a row for each file, then those of the summary, told apart by `row`."""
+    """Write a row for each file, then rows of the summary; column `row` tells which."""
     found = summaries(rows, len(names))
     seconds = sum(row.seconds for row in rows)
     try:

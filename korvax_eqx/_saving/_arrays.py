@@ -1,4 +1,4 @@
-"""Arrays in a config: readable where they are small, exact always."""
+"""Arrays in a config: always exact, and readable if they are small."""
 
 import base64
 import binascii
@@ -27,7 +27,8 @@ _SWAPPED = {
 }
 _DTYPES = _NATIVE | _SWAPPED
 
-# The dtypes of Python numbers, by a number and whether it takes 64-bit mode.
+# Dtypes of weakly typed arrays: a Python number that gives it, and whether this needs
+# 64-bit mode.
 _WEAK = {
     "int32": (0, False),
     "int64": (0, True),
@@ -42,7 +43,7 @@ _MAX_NDIM = 32
 
 
 def dtype_name(dtype: Any) -> str | None:
-    """Return the name of a dtype in a file, None for one that is not saved."""
+    """Return the name of a dtype in a file; `None` if it cannot be saved."""
     return next((name for name, known in _DTYPES.items() if known == dtype), None)
 
 
@@ -60,7 +61,7 @@ def encode_array(array: np.ndarray) -> dict[str, Any]:
 def array_type(
     entry: Any, where: str, more: frozenset[str] = frozenset()
 ) -> tuple[tuple[int, ...], np.dtype]:
-    """Check the dtype and shape of an entry that has them, and `more`, as keys."""
+    """Check an entry with the keys dtype, shape and `more`; return shape and dtype."""
     keys = frozenset({"dtype", "shape"}) | more
     if not isinstance(entry, Mapping) or set(entry) != keys:
         expected = ", ".join(map(repr, sorted(keys)))
@@ -79,7 +80,7 @@ def array_type(
 
 
 def split_weak_type(entry: Any, where: str) -> tuple[Any, bool]:
-    """Return an entry without the key that only JAX arrays have, and its value."""
+    """Return an entry without its key `weak_type`, and the value of that key."""
     if not isinstance(entry, Mapping):
         return entry, False
     entry = dict(entry)
@@ -90,7 +91,7 @@ def split_weak_type(entry: Any, where: str) -> tuple[Any, bool]:
 
 
 def decode_array(entry: Any, where: str, budget: Budget) -> np.ndarray:
-    """Return the array of what `encode_array` wrote, or of an entry like it."""
+    """Return the array of an entry that `encode_array` or a user wrote."""
     form = "base64" if isinstance(entry, Mapping) and "base64" in entry else "values"
     shape, dtype = array_type(entry, where, frozenset({form}))
     if form == "base64":
@@ -133,7 +134,7 @@ def _from_base64(
 def _flat(
     values: Any, shape: tuple[int, ...], kind: str, where: str, budget: Budget
 ) -> list[Any]:
-    """Return the numbers of nested lists, which must have the shape and the kind."""
+    """Return the numbers in nested lists, after checking their shape and kind."""
     if shape:
         if not is_sequence(values) or len(values) != shape[0]:
             raise LoadError(f"{place(where)}: expected a list of {shape[0]} items.")
@@ -152,10 +153,10 @@ def _flat(
 
 
 def to_jax(array: np.ndarray, is_weak: bool, where: str) -> jax.Array:
-    """Return the same bits as a JAX array, weakly typed if it was.
+    """Return the same bits as a JAX array, weakly typed if it was saved so.
 
-    JAX does not count a weak type as the same type: without it, a loaded scalar would
-    be compiled for once more.
+    To JAX, a weak type is another type: without it, a loaded scalar would make programs
+    compile again.
     """
     dtype = array.dtype
     if not dtype.isnative:
@@ -172,12 +173,12 @@ def to_jax(array: np.ndarray, is_weak: bool, where: str) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _weakly_typed(zero: complex, array: jax.Array) -> jax.Array:
-    # Compiled as a whole: its steps one by one take four times as long to compile.
+    # Compiled as a whole: to compile the steps one by one takes four times as long.
     return jnp.full(array.shape, zero).at[...].set(array)
 
 
 def check_precision(dtype: np.dtype, where: str) -> None:
-    """Refuse what JAX would silently round to 32 bits."""
+    """Raise for arrays that JAX would silently round to 32 bits."""
     if jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise LoadError(
             f"{place(where)} is a {dtype} array, which JAX holds only in 64-bit mode. "

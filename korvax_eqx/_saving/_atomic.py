@@ -1,4 +1,4 @@
-"""Writing a file at once or not at all."""
+"""Writing a file completely or not at all."""
 
 import os
 import secrets
@@ -7,15 +7,15 @@ from pathlib import Path
 
 
 def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Make `content` the content of the file: interrupted, it keeps the old one.
+    """Replace the content of a file. If interrupted, the file keeps its old content.
 
-    The new file is written beside the old one, flushed to the disk and renamed over
-    it. It has the permissions of the old one, or the usual ones of a new file. A link
-    is followed.
+    The new file is written next to the old one, flushed to disk, and renamed to replace
+    it. It gets the permissions of the old file, or the default ones if there is none.
+    Links are followed.
     """
     target = Path(os.path.realpath(os.fspath(path)))
     if target.exists() and not target.is_file():
-        raise ValueError(f"Cannot save to {str(path)!r}: it is no regular file.")
+        raise ValueError(f"Cannot save to {str(path)!r}: it is not a regular file.")
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -32,7 +32,7 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the renaming last too, where the system can do that."""
+    """Flush the renaming to disk too, where the system supports it."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

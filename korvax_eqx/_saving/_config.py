@@ -70,7 +70,7 @@ def from_config(
 
 
 def decode(decoder: Decoder, entry: Any) -> Any:
-    """Make the object, whatever the nesting of its entry."""
+    """Make the object. Nesting that is too deep raises `LoadError`, too."""
     try:
         return decoder.decode(entry)
     except RecursionError as error:
@@ -88,11 +88,11 @@ def check_remade(
 ) -> None:
     """Check that the constructor arguments make the same object again.
 
-    **Raises:** `ValueError` that names the innermost module of which this is not so.
+    **Raises:** `ValueError` that names the innermost module that differs.
     """
     leaves = jax_leaves(module)
     encoder = Encoder(classes, None if with_values else numbers(leaves))
-    reason = "Its constructor makes another object of them"
+    reason = "Its constructor makes another object from them"
     try:
         remade = Decoder(classes, leaves).decode(encoder.encode(module, where), where)
     except LoadError as error:
@@ -108,9 +108,9 @@ def check_remade(
     for path, child in _children(module, where):
         check_remade(child, classes, with_values=with_values, where=path)
     hint = (
-        "Parameters that are no constructor argument are kept by `save`, not here."
+        "Parameters that are not constructor arguments can only be kept by `save`."
         if with_values
-        else "Each argument must be kept as it is in an attribute of its name."
+        else "Each argument must be stored unchanged in an attribute of the same name."
     )
     if any(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(module)):
         hint = (
@@ -135,11 +135,11 @@ def numbers(leaves: list[jax.Array]) -> dict[int, int]:
 def with_leaves(module: Any, leaves: list[jax.Array]) -> Any:
     """Return `module` with all arrays of its file: `leaves`.
 
-    Those that its arguments have placed stay where they are, wherever that is: the
-    order of a class's fields may change after a file was written. The arrays that
-    constructors made by themselves are replaced by the others, in their order.
+    Arrays that were passed as arguments stay where constructors put them, since the
+    order of a class's fields may have changed after the file was written. Arrays that
+    constructors made themselves are replaced by the remaining ones, in order.
 
-    **Raises:** `LoadError` if number or shapes are not those of the module's leaves.
+    **Raises:** `LoadError` if their number or shapes differ from the module's leaves.
     """
     old, treedef = jax.tree.flatten(module)
     arrays = [leaf for leaf in old if isinstance(leaf, jax.Array)]
@@ -166,9 +166,9 @@ def with_leaves(module: Any, leaves: list[jax.Array]) -> Any:
 def _without_copies(
     rest: list[jax.Array], arrays: list[jax.Array], saved: set[int]
 ) -> list[jax.Array]:
-    """Return `rest` without the copies of arrays that are in several places at once.
+    """Return `rest` without copies of arrays that a module holds in several places.
 
-    A file has an array for each place, of which the arguments name one.
+    The file holds such an array once for each place, and the arguments name one copy.
     """
     rest, seen = list(rest), set()
     for array in arrays:
@@ -202,7 +202,7 @@ def _is_same(one: Any, other: Any) -> bool:
     try:
         is_same = bool(structure == other_structure)
     except Exception:
-        return False  # a static field of the user's that cannot be compared
+        return False  # a user's static field cannot be compared
     return is_same and all(map(_is_same_leaf, leaves, others))
 
 

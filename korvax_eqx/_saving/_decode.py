@@ -37,8 +37,8 @@ class Decoder:
 
     **Arguments:**
 
-    - `classes`: all that a name can stand for.
-    - `leaves`: the arrays that the file holds besides; None for a config.
+    - `classes`: all classes that a name can stand for.
+    - `leaves`: the arrays of the file; `None` for a config.
     """
 
     classes: Mapping[str, type[eqx.Module]]
@@ -147,16 +147,16 @@ class Decoder:
         try:
             with self.budget.tables(where):
                 return cls(*args, **arguments)
-        except LoadError:  # of the budget
+        except LoadError:  # raised by the budget
             raise
         except Exception as error:
-            # Whatever a constructor raises: a wrong value may fail in any way.
+            # Any exception: a wrong value may make a constructor fail in any way.
             culprit = _named_argument(error, given)
             inner = place(join(where, culprit) if culprit else where)
             reason = str(error) or type(error).__name__
             suspects = [given[culprit]] if culprit else list(given.values())
             raise LoadError(
-                f"{inner}: `{name}` refuses this. {reason}{_number_remedy(suspects)}"
+                f"{inner}: cannot make `{name}`. {reason}{_number_remedy(suspects)}"
             ) from error
 
     def _check_names(self, names: Any, where: str) -> None:
@@ -166,7 +166,7 @@ class Decoder:
 
 
 def _is_recipe(name: Any) -> str:
-    """Return what to write instead of a recipe's name, "" if it is none."""
+    """Return what to write instead of the name of a recipe; "" for other names."""
     recipe = name.rpartition(".")[-1] if isinstance(name, str) else ""
     if not inspect.isfunction(getattr(recipes, recipe, None)):
         return ""
@@ -179,7 +179,7 @@ def _is_recipe(name: Any) -> str:
 def _warn_of_order(
     owner: str, given: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> None:
-    """Warn of weights by position, of named losses that may have been sorted."""
+    """Warn of weights by position for named losses that may have been sorted."""
     losses, weights = arguments.get("losses"), arguments.get("weights")
     entry = plain(given.get("losses"), "losses")
     if not isinstance(entry, dict) or "dict" not in entry or losses is None:
@@ -210,15 +210,15 @@ def _check_arguments(
 
 
 def _named_argument(error: Exception, given: Mapping[str, Any]) -> str | None:
-    """Return the argument that the library's own messages start with."""
+    """Return the argument that a message of the library starts with."""
     match = re.match(r"`\w+\((\w+)=", str(error))
     return match[1] if match and match[1] in given else None
 
 
 def _number_remedy(values: list[Any]) -> str:
-    """Return what to write for a number that is a string, "" if there is none.
+    """Return a hint for the first number that is given as a string; "" without one.
 
-    PyYAML reads 1e-5 as one: numbers of YAML 1.1 have a dot and a signed exponent.
+    PyYAML reads 1e-5 as a string: numbers in YAML 1.1 have a dot and a signed exponent.
     """
     text = next(_number_strings(values), None)
     if text is None:
@@ -232,12 +232,12 @@ def _number_remedy(values: list[Any]) -> str:
     written = f"{digits}{'' if '.' in digits else '.0'}{e}{exponent}"
     return (
         f" {text!r} is a string: write a number without quotes, in YAML as {written} "
-        "(which wants a dot and a signed exponent)."
+        "(which needs a dot and a signed exponent)."
     )
 
 
 def _number_strings(values: Iterable[Any]) -> Iterator[str]:
-    """Yield the strings that are numbers, those of lists as well."""
+    """Yield the strings that are numbers, also those in lists."""
     for value in values:
         value = plain_scalar(value)
         if is_sequence(value):
@@ -252,7 +252,7 @@ def _refuse(where: str, value: Any, expected: str, remedy: str = "") -> NoReturn
 
 
 def _shortened(value: Any) -> str:
-    """Return what `value` is, without going through all of a large one."""
+    """Return a short description, without going through all of a large value."""
     if isinstance(value, dict):
         return f"an object with the keys {list(value)[:5]!r}"
     return f"a list of {len(value)} items"

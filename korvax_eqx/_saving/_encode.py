@@ -31,19 +31,19 @@ class Encoder:
 
     **Arguments:**
 
-    - `classes`: by name, the package's; the user's are added as they are met.
-    - `leaves`: for a file, in which these arrays follow: by `id`, their number. A
-        config has none, and holds the values themselves.
+    - `classes`: the classes of the package by name. Classes of the user are added.
+    - `leaves`: for a file, the number of each array that follows, by `id`. `None` for a
+        config, which holds the values themselves.
     """
 
     classes: dict[str, type[eqx.Module]]
     leaves: Mapping[int, int] | None = None
 
     def encode(self, value: Any, where: str = "", depth: int = 0) -> Any:
-        """Return `value` as JSON can hold it.
+        """Return `value` in a form that JSON can hold.
 
-        **Raises:** `ValueError` for what cannot be saved, with the field and the way
-        out.
+        **Raises:** `ValueError` for values that cannot be saved; it names the field and
+        a remedy.
         """
         if depth > MAX_DEPTH:
             refuse(where, f"nested more than {MAX_DEPTH} deep", "Nest less.")
@@ -65,8 +65,8 @@ class Encoder:
                 self.encode(item, f"{where}[{i}]", depth + 1)
                 for i, item in enumerate(value)
             ]
-            # Configuration and parameters mixed, as in `MRSTFTLoss(window=[...])`,
-            # were a list: a tuple of them would be one window of SciPy's.
+            # A tuple that mixes configuration and parameters was given as a list, e.g.
+            # in `MRSTFTLoss(window=[...])`: a tuple would be one window of SciPy's.
             is_list = type(value) is list or any(map(is_static, value))
             return {"list": items} if is_list else items
         if type(value) in (dict, NamedParts) and all(type(key) is str for key in value):
@@ -74,7 +74,7 @@ class Encoder:
                 name: self.encode(item, join(where, name), depth + 1)
                 for name, item in value.items()
             }
-            if self.leaves is not None:  # nothing sorts the keys of a sealed file
+            if self.leaves is not None:  # in files, no tool sorts the keys
                 return {"dict": items}
             return {"pairs": [[name, item] for name, item in items.items()]}
         if isinstance(value, eqx.Module) and not _is_function(value):
@@ -102,7 +102,7 @@ class Encoder:
 
 
 def argument_values(module: eqx.Module, where: str) -> Iterator[tuple[str, Any]]:
-    """Yield each constructor argument's name and what the object has kept of it."""
+    """Yield the name of each constructor argument, and the value that was kept."""
     cls = type(module).__name__
     for parameter in constructor_parameters(type(module)):
         name = parameter.name
@@ -127,12 +127,12 @@ def refuse(where: str, what: str, remedy: str) -> NoReturn:
 
 
 def is_static(value: Any) -> bool:
-    """Whether the package keeps a number, text, tuple or NumPy array in this form."""
+    """Whether a value is of a type in which the package keeps configuration."""
     return isinstance(value, STATIC_TYPES)
 
 
 def _given(value: Any) -> Any:
-    """Return what the user gave, of Python's or NumPy's own type."""
+    """Return the value in Python's or NumPy's own type, as the user gave it."""
     if isinstance(value, np.ndarray):
         return value.view(np.ndarray)
     kinds: tuple[Any, ...] = (int, float, str, tuple)
@@ -144,12 +144,12 @@ def _given(value: Any) -> Any:
 
 def _encode_float(value: float, where: str) -> Any:
     if math.isnan(value):
-        refuse(where, "NaN, which equals nothing", "Use a number, or None.")
+        refuse(where, "NaN, which does not equal itself", "Use a number, or None.")
     return value if math.isfinite(value) else {"float": str(value)}
 
 
 def check_array(array: np.ndarray | jax.Array, where: str) -> None:
-    """Refuse arrays that have no values yet, or of a dtype that files do not have."""
+    """Raise for arrays that have no values yet, or have a dtype that is not saved."""
     if isinstance(array, Tracer):
         remedy = "Save outside of `jax.jit`, `jax.grad` and the like."
         refuse(where, "an array inside a JAX transformation", remedy)

@@ -1,4 +1,4 @@
-"""The one error of reading, and how messages name a place."""
+"""The error that loading raises, and how its messages name a place."""
 
 
 class LoadError(ValueError):

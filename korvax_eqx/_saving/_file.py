@@ -36,14 +36,14 @@ _CHUNK = 2**20
 
 @runtime_checkable
 class SupportsWrite(Protocol):
-    """What `save` needs of a file."""
+    """What `save` needs from a file."""
 
     def write(self, data: bytes, /) -> Any: ...
 
 
 @runtime_checkable
 class SupportsRead(Protocol):
-    """What `load` needs of a file."""
+    """What `load` needs from a file."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -134,29 +134,29 @@ def _load(file: SupportsRead, classes: dict[str, type[eqx.Module]]) -> Any:
     data = _read_all(file, max_bytes(declared))
     check_seal(line, data)
     leaves = read_leaves(data, declared)
-    with without_warnings():  # who made the object has been warned
+    with without_warnings():  # whoever made the object was warned then
         loaded = decode(Decoder(classes, leaves), header["object"])
     return with_leaves(check_loaded(loaded), leaves)
 
 
 def check_loaded(loaded: Any) -> eqx.Module:
     if not isinstance(loaded, eqx.Module):
-        raise LoadError(f"The file holds no module. Got {type(loaded).__name__}.")
+        raise LoadError(f"The file must hold a module. Got {type(loaded).__name__}.")
     return loaded
 
 
 def _read_all(file: SupportsRead, most: int) -> bytes:
-    """Return the rest of a file, in steps: `read(most)` would allocate all of it."""
+    """Return the rest of a file, read in steps: `read(most)` might allocate `most`."""
     data = bytearray()
     while chunk := file.read(_CHUNK):
         data += chunk
         if len(data) > most:
-            raise LoadError("More follows the first line than it declares.")
+            raise LoadError("More data follows the first line than it declares.")
     return bytes(data)
 
 
 def _write_all(file: SupportsWrite, content: bytes) -> None:
-    """Write all bytes, to an unbuffered file too, which may take a part at a time."""
+    """Write all bytes, also to an unbuffered file, which may write only a part."""
     while content:
         n_written = file.write(content)
         content = content[len(content) if n_written is None else n_written :]

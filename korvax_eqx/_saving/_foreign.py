@@ -1,4 +1,4 @@
-"""Values of other libraries' configs: OmegaConf's, YAML loaders' and the like."""
+"""Values in configs of other libraries, e.g. OmegaConf and YAML loaders."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -9,15 +9,15 @@ from ._limits import MAX_ENTRIES
 
 
 def is_sequence(value: Any) -> bool:
-    """Whether a value is a list, of whatever class, and no text or bytes."""
+    """Whether a value is a sequence of any class, but not a string or bytes."""
     texts = (str, bytes, bytearray, memoryview)
     return isinstance(value, Sequence) and not isinstance(value, texts)
 
 
 def plain_scalar(value: Any) -> Any:
-    """Return a number or text as Python's own type; anything else as it is.
+    """Return a number or string in Python's own type, and anything else unchanged.
 
-    Loaders that keep comments and notations derive classes from these types.
+    Loaders that keep comments and notation use subclasses of these types.
     """
     if type(value) in (bool, int, float, str):
         return value
@@ -29,15 +29,15 @@ def plain_scalar(value: Any) -> Any:
 
 
 def plain(value: Any, where: str) -> Any:
-    """Return a value with its outermost layer in Python's own type.
+    """Return a value whose outermost layer is converted to Python's own types.
 
-    **Raises:** `LoadError` for one that cannot be read, such as a value of OmegaConf
-    that is missing or refers to nothing.
+    **Raises:** `LoadError` for a value that cannot be read, e.g. a missing value or a
+    broken reference in OmegaConf.
     """
     if type(value) in (dict, list, tuple):
         return value
     try:
-        # No more than is looked at: `range(10**12)` is a sequence, too.
+        # Not all items, as `range(10**12)` is a sequence, too.
         if isinstance(value, Mapping):
             return dict(itertools.islice(value.items(), MAX_ENTRIES + 1))
         if is_sequence(value):

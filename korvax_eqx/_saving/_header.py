@@ -1,4 +1,4 @@
-"""The first line of a file: what the object is, as JSON, sealed by a checksum."""
+"""The first line of a file: the object as JSON, with a checksum of the file."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from ._error import LoadError
 FORMAT_VERSION = 1
 
 MAX_HEADER = 2**26
-"""Bytes of the first line."""
+"""Largest number of bytes of the first line."""
 
 _MAX_PUNCTUATION = 2**19
 _MAX_DEPTH = 200
@@ -32,7 +32,7 @@ _KEYS = ["format", "format_version", "library_version", "object", "leaves", "sha
 def write_header(entry: Any, leaves: list[dict[str, Any]], data: bytes) -> bytes:
     """Return the first line for an object and the bytes that follow it.
 
-    The checksum is the last member. It is of everything else: the line up to it and
+    The checksum is the last member. It covers everything else: the line before it, and
     the data.
     """
     content = {
@@ -62,7 +62,7 @@ def read_header(line: bytes) -> dict[str, Any]:
     if not line:
         raise LoadError("The file is empty.")
     if start is None:
-        raise LoadError("This is no file of `korvax_eqx.save`, or a damaged one.")
+        raise LoadError("This is not a file of `korvax_eqx.save`, or it is damaged.")
     version, library = int(start[1]), start[2].decode("ascii")
     if version > FORMAT_VERSION:
         raise LoadError(
@@ -70,7 +70,7 @@ def read_header(line: bytes) -> dict[str, Any]:
             f"this korvax_eqx reads versions up to {FORMAT_VERSION}. Update it."
         )
     if version < 1:
-        raise LoadError(f"The file has format version {version}, which never was.")
+        raise LoadError(f"The file has format version {version}, which does not exist.")
     if len(line) > MAX_HEADER:
         raise LoadError(f"The first line is longer than {MAX_HEADER} bytes.")
     if not line.endswith(b"\n"):
@@ -111,15 +111,15 @@ def _strict_json(line: bytes) -> dict[str, Any]:
     except LoadError:
         raise
     except (ValueError, RecursionError) as error:
-        raise LoadError(f"The first line is no valid JSON: {error}.") from error
+        raise LoadError(f"The first line is not valid JSON: {error}.") from error
     if not isinstance(content, dict):
-        raise LoadError("The first line is no JSON object.")
+        raise LoadError("The first line is not a JSON object.")
     return content
 
 
 def _check_size(line: bytes) -> None:
-    """Bound what parsing can allocate, by looking at the punctuation alone."""
-    # Quotes first: cutting out the strings makes a piece for each.
+    """Limit what parsing can allocate, by counting punctuation."""
+    # Count quotes first: removing the strings makes a piece for each.
     skeleton = line if line.count(b'"') > _MAX_PUNCTUATION else _STRING.sub(b"", line)
     if sum(map(skeleton.count, b'",:[]{}')) > _MAX_PUNCTUATION:
         raise LoadError(f"The first line has more than {_MAX_PUNCTUATION} parts.")
@@ -138,7 +138,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise LoadError(f"The first line is no valid JSON: it has the number {name}.")
+    raise LoadError(f"The first line is not valid JSON: it has the number {name}.")
 
 
 def _finite(text: str) -> float:

@@ -1,4 +1,4 @@
-"""How much a file may ask for before anything is made of it."""
+"""Limits of what a file may ask for, checked before anything is made of it."""
 
 import contextlib
 import dataclasses
@@ -12,24 +12,24 @@ from korvax_eqx._tables._size import counted
 from ._error import LoadError, join, place
 
 MAX_DEPTH = 64
-"""Nested modules and sequences."""
+"""Largest depth of nested modules and sequences."""
 
 MAX_ENTRIES = 2**16
-"""Values in a config; arrays in base64 count as one."""
+"""Largest number of values in a config; an array in base64 counts as one."""
 
 MAX_TABLE_VALUES = 2**25
-"""Values in all tables (windows, kernels, filter banks) of a file or config.
+"""Largest number of values in all tables (windows, kernels, filter banks) of a file.
 
-Making one takes about 45 ns, all of them about two seconds.
+Computing one takes about 45 ns, all of them about two seconds.
 """
 
 MAX_COMPILED = 64
-"""Shapes that JAX compiles something for, which takes 25 ms each."""
+"""Largest number of shapes for which JAX compiles something, each in 25 ms."""
 
 
 @dataclasses.dataclass
 class Budget:
-    """What has been used up of the limits by one file or config."""
+    """How much of the limits one file or config has used."""
 
     entries: int = 0
     table_values: int = 0
@@ -47,26 +47,26 @@ class Budget:
             )
 
     def compile(self, kind: Any, where: str) -> None:
-        """Count what JAX compiles, the first time that a kind of it comes."""
+        """Count a program that JAX compiles, once for each kind."""
         self.compiled.add(kind)
         if len(self.compiled) > MAX_COMPILED:
             raise LoadError(
-                f"{place(where)}: more than {MAX_COMPILED} shapes of arrays that JAX "
-                "compiles something for: weakly typed ones, and sequences of arrays."
+                f"{place(where)}: more than {MAX_COMPILED} shapes for which JAX would "
+                "compile something: weakly typed arrays, and sequences of arrays."
             )
 
     def arguments(self, arguments: Mapping[str, Any], where: str) -> None:
-        """Count what JAX compiles for an object's arguments: sequences of arrays."""
+        """Count what JAX compiles for sequences of arrays among the arguments."""
         for name, value in arguments.items():
             if isinstance(value, list | tuple):
                 if any(isinstance(item, jax.Array) for item in value):
                     self.compile(len(value), join(where, name))
 
     def tables(self, where: str) -> contextlib.AbstractContextManager[None]:
-        """Count the tables that the package's classes make inside of this context.
+        """Count the tables that the package's classes make inside this context.
 
-        A few digits in a file can ask for a window of any length; the constructors
-        make their tables at once, to check them.
+        A few digits in a file can ask for a window of any length, and constructors make
+        their tables at once, to check them.
         """
         return counted(lambda n_values: self._count(n_values, where))
 
@@ -74,6 +74,6 @@ class Budget:
         self.table_values += n_values
         if self.table_values > MAX_TABLE_VALUES:
             raise LoadError(
-                f"{place(where)}: the sizes are too large, the tables of the whole "
-                f"would have more than {MAX_TABLE_VALUES} values."
+                f"{place(where)}: the sizes are too large. All tables together would "
+                f"have more than {MAX_TABLE_VALUES} values."
             )

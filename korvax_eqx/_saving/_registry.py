@@ -1,4 +1,4 @@
-"""Which class a name in a file stands for. A name never imports anything."""
+"""The classes that names in a file stand for. A name never imports anything."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -166,7 +166,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
     }
 )
 
-# Arguments, and what they may be, by the names that files have for them.
+# Renamed arguments by their old names: the new name, and new names of values.
 _RENAMED: Mapping[str, Mapping[str, tuple[str, Mapping[Any, Any]]]] = MappingProxyType(
     {
         "Log": {"floor": ("floor_mode", {"clamp": "clip"})},
@@ -176,7 +176,7 @@ _RENAMED: Mapping[str, Mapping[str, tuple[str, Mapping[Any, Any]]]] = MappingPro
 
 
 def renamed_arguments(name: str, given: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return the arguments of a class of the package under their names of today."""
+    """Return the arguments of a class of the package under their current names."""
     arguments = dict(given)
     for old, (new, values) in _RENAMED.get(name, {}).items():
         if old in arguments and new not in arguments:
@@ -200,8 +200,8 @@ def is_own(cls: type[Any]) -> bool:
 def with_custom(custom: Iterable[Any]) -> dict[str, type[eqx.Module]]:
     """Return the classes by name, the user's included.
 
-    **Raises:** `ValueError` for something that is no class of modules, and for two
-    classes of one name.
+    **Raises:** `ValueError` for anything but subclasses of `eqx.Module`, and for two
+    classes of the same name.
     """
     classes = dict(CLASSES)
     for cls in custom:
@@ -218,8 +218,8 @@ def add_class(classes: dict[str, type[eqx.Module]], cls: type[eqx.Module]) -> No
     """Add a class under its name, which must be free."""
     name = cls.__name__
     if classes.setdefault(name, cls) is not cls:
-        whose = "of korvax_eqx" if name in CLASSES else "too"
+        whose = "one of korvax_eqx" if name in CLASSES else "another one of yours"
         raise ValueError(
             f"Two classes are called `{name}`: {cls.__module__}.{cls.__qualname__}, "
-            f"and another {whose}. Names stand for classes in a file: rename one."
+            f"and {whose}. Files refer to classes by name: rename one."
         )

@@ -1,4 +1,4 @@
-"""What follows the first line: the arrays, as Equinox writes leaves."""
+"""The part of a file after the first line: the arrays, as Equinox writes leaves."""
 
 import io
 import math
@@ -16,7 +16,7 @@ from ._encode import check_array
 from ._error import LoadError
 from ._limits import Budget
 
-# NumPy's own header of an array, which is 128 bytes for all but many axes.
+# NumPy's own header of an array: 128 bytes, unless the array has many axes.
 _MAX_NPY_HEADER = 1024
 
 
@@ -57,7 +57,7 @@ def _save_leaf(file: Any, leaf: Any) -> None:
 
 
 def check_leaves(entries: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
-    """Return what the first line declares to follow it."""
+    """Return the arrays that the first line declares."""
     declared, budget = [], Budget()
     for i, entry in enumerate(entries):
         where = f"leaves[{i}]"
@@ -78,9 +78,9 @@ def max_bytes(declared: Sequence[jax.ShapeDtypeStruct]) -> int:
 def read_leaves(
     data: bytes, declared: Sequence[jax.ShapeDtypeStruct]
 ) -> list[jax.Array]:
-    """Return the arrays, after checking that they are what has been declared.
+    """Return the arrays, after checking them against their declarations.
 
-    No memory is taken for an array before all its bytes are known to be there.
+    No memory is allocated for an array before all its bytes are known to be there.
     """
     buffer = io.BytesIO(data)
     for i, leaf in enumerate(declared):
@@ -106,7 +106,7 @@ def _check_leaf(
         raise
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise LoadError(f"`{where}`: no array is there: {reason:.200}.") from error
+        raise LoadError(f"`{where}` is not an array: {reason:.200}.") from error
     if dtype.hasobject:
         raise LoadError(f"`{where}` holds pickled objects, which are never loaded.")
     if dtype != _npy_dtype(leaf) or shape != leaf.shape:
@@ -124,7 +124,7 @@ def _check_leaf(
 
 
 def _npy_dtype(leaf: jax.ShapeDtypeStruct) -> np.dtype:
-    # NumPy's format knows no bfloat16: it is written as two bytes without a type.
+    # NumPy's format has no bfloat16: it is written as two bytes without a type.
     return np.dtype("V2") if leaf.dtype == jnp.bfloat16 else np.dtype(leaf.dtype)
 
 

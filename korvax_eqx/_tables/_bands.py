@@ -7,12 +7,12 @@ from jaxtyping import Float
 
 from korvax_eqx._tables._frequencies import mel_frequencies_table, read_only
 
-# Zero crossings of the sine cardinal of the lowest band's filter.
+# Zero crossings of the sinc in the filter of the lowest band.
 _CROSSINGS = 8
 
 
 def n_band_taps(sr: float, n_bands: int) -> float:
-    """Return how many taps the filters of so many bands have."""
+    """Return the number of taps of the filters of `n_bands` bands."""
     if n_bands == 1:
         return 1
     return 2 * int(_CROSSINGS / (_edges(sr, n_bands)[0] / sr) / 2) + 1
@@ -20,10 +20,10 @@ def n_band_taps(sr: float, n_bands: int) -> float:
 
 @functools.cache
 def band_taps(sr: float, n_bands: int) -> Float[np.ndarray, "n_bands n_taps"]:
-    """Return symmetric taps of bands of equal width in mels, which sum to the signal.
+    """Return symmetric taps for bands of equal width in mels, which sum to the signal.
 
-    A band is a low-pass less the one below it, and the last what is left of the signal:
-    windowed sine cardinals of a sum of 1, as in julius.
+    A band is the difference of two low-passes, and the last band is the rest of the
+    signal. Low-passes are windowed sincs whose taps sum to 1, as in julius.
     """
     n_taps = int(n_band_taps(sr, n_bands))
     identity = np.zeros(n_taps)

@@ -12,9 +12,9 @@ from jaxtyping import Float
 
 from korvax_eqx._tables._frequencies import read_only
 
-# Hz: the distance of the bins.
+# Distance between bins in Hz.
 SPACING = 31.25
-# Of 16 kHz; 8 kHz has the first 42 bands, of which the last is a bin narrower.
+# At 16 kHz. At 8 kHz there are the first 42 bands; the last is one bin narrower.
 _N_BINS = (
     *(1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2),
     *(3, 3, 3, 3, 4, 3, 4, 5, 4, 5, 6, 6, 7, 8, 9, 9, 12, 12, 15, 16, 18, 21, 25, 20),
@@ -37,7 +37,7 @@ _WIDTHS = (
     *(0.498151, 0.504454, 0.510819, 0.517250, 0.523745, 0.530308, 0.536934),
     *(0.543629, 0.550390, 0.557220, 0.564119, 0.571085, 0.578125, 0.585232),
 )
-# What the power in the bins of a band is multiplied by.
+# Factors for the power in the bins of each band.
 _CORRECTIONS = (
     *(100.0, 99.999992, 100.0, 100.000008, 100.000008, 100.000015, 99.999992),
     *(99.999969, 50.000027, 100.0, 99.999969, 100.000015, 99.999947, 100.000061),
@@ -66,15 +66,15 @@ RATES = tuple(_POWER)
 
 
 class BarkBands(NamedTuple):
-    """The bands at one sample rate; powers are of spectra aligned to 10^7.
+    """The bands at one sample rate, for spectra that are aligned to a level of 10^7.
 
     **Attributes:**
 
-    - `matrix`: from the power in bins to that in bands.
-    - `widths`: in Bark.
-    - `thresholds`: the powers from which on a band is heard.
-    - `exponents`: of loudness, larger below 4 Bark.
-    - `level`: weights of the bins whose weighted mean is the level, 350 to 3250 Hz.
+    - `matrix`: from powers in bins to powers in bands.
+    - `widths`: widths of the bands in Bark.
+    - `thresholds`: hearing thresholds of the bands, as powers.
+    - `exponents`: exponents of loudness, larger below 4 Bark.
+    - `level`: weights of the bins, 350 to 3250 Hz, in the mean that is the level.
     """
 
     matrix: Float[np.ndarray, "n_bins n_bands"]
@@ -86,7 +86,7 @@ class BarkBands(NamedTuple):
 
 @functools.cache
 def bark_bands(sr: int) -> BarkBands:
-    """Return the bands at 8000 or 16000 Hz, of FFTs of 32 ms."""
+    """Return the bands at 8000 or 16000 Hz, for FFTs of 32 ms."""
     n_bins, corrections = list(_N_BINS), list(_CORRECTIONS)
     if sr == 8000:
         n_bins = [*n_bins[: _N_NARROW - 1], _LAST_N_BINS]
@@ -99,7 +99,7 @@ def bark_bands(sr: int) -> BarkBands:
     steep = np.clip(6 / (centres + 2), 1, 2) ** 0.15
     level = np.zeros(last)
     level[12:104] = 1.0
-    # The edges, of which half or less lies in the band: 325 and 3250 Hz.
+    # At the edges, at most half of a bin lies in the range, 325 to 3250 Hz.
     level[11], level[104] = 0.5 * 25 / SPACING, 0.5
     return BarkBands(
         read_only(matrix * _POWER[sr]),

@@ -12,7 +12,7 @@ from korvax_eqx._tables._size import check_finite, check_size
 
 # The A of 27.5 Hz, from which octaves are counted: A440 is in octave 4.
 _A0_HZ = 440.0 / 16.0
-# Tuning beyond this many octaves is out of the range of float64.
+# With a tuning of more octaves, frequencies are out of the range of float64.
 _MOST_OCTAVES = 1000
 
 
@@ -59,7 +59,7 @@ def check_chroma(
 
 
 def _first_class(n_chroma: int, base_c: bool) -> int:
-    """Return how many classes the first one is above A."""
+    """Return how many classes the first class lies above A."""
     return 3 * (n_chroma // 12) if base_c else 0
 
 
@@ -76,24 +76,24 @@ def chroma_matrix(
     r"""Return the chroma filter bank of checked arguments in float64, read-only.
 
     Bin $k$ lies $b_k = C \log_2(f_k / f_A)$ classes above A, $C$ = `n_chroma`. Its
-    weight in the class $c$ is $\exp(-2 (d / w_k)^2)$, with $d$ the distance from
-    $b_k$ to $c$ around the octave and $w_k$ the distance to the next bin, at least 1.
-    The weights of a bin have the 2-norm
+    weight in class $c$ is $\exp(-2 (d / w_k)^2)$, with $d$ the distance from $b_k$ to
+    $c$ around the octave, and $w_k$ the distance to the next bin, but at least 1. The
+    weights of a bin are scaled to the 2-norm
     $\exp(-((b_k / C - \mathrm{ctroct}) / \mathrm{octwidth})^2 / 2)$.
     """
     n_bins = n_fft // 2 + 1
-    # One bin more than the spectrum has gives the width of the last one.
+    # One more bin than the spectrum has, for the width of the last one.
     n_used = min(n_bins + 1, n_fft)
-    with np.errstate(all="ignore"):  # refused below
+    with np.errstate(all="ignore"):  # checked below
         lowest = _A0_HZ * 2.0 ** (tuning / n_chroma)
         octaves = np.log2(np.arange(1, n_used) * (sr / n_fft) / lowest)
     check_finite("Chroma", {"sr": sr, "tuning": tuning}, octaves)
-    # The bin at 0 Hz, as in librosa, stands one and a half octaves below the first.
+    # As in librosa, the bin at 0 Hz is placed 1.5 octaves below the next one.
     places = n_chroma * np.concatenate([[octaves[0] - 1.5], octaves])
     widths = np.concatenate([np.maximum(np.diff(places), 1.0), [1.0]])
     places, widths = places[:n_bins], widths[:n_bins]
 
-    # Halves are rounded to even, as by `numpy.round`.
+    # Python rounds halves to even, like `numpy.round` in librosa.
     half = round(n_chroma / 2)
     distances = places - np.arange(n_chroma)[:, None]
     distances = np.remainder(distances + half, n_chroma) - half
@@ -111,7 +111,7 @@ def chroma_matrix(
 def chroma_frequencies(
     n_chroma: int, tuning: float, base_c: bool
 ) -> Float[np.ndarray, " n_chroma"]:
-    """Return the classes' frequencies within one octave in Hz, float64, read-only."""
+    """Return the frequencies of the classes in one octave in Hz, float64, read-only."""
     classes = np.arange(n_chroma) + _first_class(n_chroma, base_c) + tuning
     return read_only(_A0_HZ * 2.0 ** (classes / n_chroma))
 

@@ -20,7 +20,7 @@ from korvax_eqx._tables._frequencies import cqt_frequencies_table
 from korvax_eqx._tables._size import check_size
 from korvax_eqx._tables._windows import unweighed_window_values, window_size
 
-# What a kernel takes however short it is, in values of a table.
+# Fixed cost of a kernel, in values of a table.
 _A_KERNEL = 512
 
 Normalization = Literal["librosa", "convolutional", "wrap"]
@@ -30,13 +30,13 @@ Normalization = Literal["librosa", "convolutional", "wrap"]
 class VQTKernels:
     """The kernels of all bins, each at its own length.
 
-    Frame t of a transform holds `frame_length` samples, of which bin k looks at the
-    `lengths[k]` from `starts[k]` on:
+    Frame t of a transform holds `frame_length` samples. Bin k uses the `lengths[k]`
+    samples from `starts[k]` on:
 
         C[k, t] = sum_n frame_t[starts[k] + n] * conj(kernels[k][n])
 
-    Bins go up in frequency, so lengths go down. The same arguments of `vqt_kernels`
-    give the same object, hence equality and hash are those of the object.
+    Frequencies increase, so lengths decrease. `vqt_kernels` returns the same object for
+    the same arguments, so objects are compared and hashed by identity.
 
     **Attributes:**
 
@@ -45,7 +45,7 @@ class VQTKernels:
     - `starts`: sample of the frame at which each kernel starts, shape `(n_bins,)`.
     - `frame_length`: samples of the frame, a power of two. The phase of every
         kernel is 0 at sample `frame_length // 2`.
-    - `kernels`: one complex128 array of shape `(lengths[k],)` a bin.
+    - `kernels`: for each bin k, a complex128 array of shape `(lengths[k],)`.
     """
 
     frequencies: Float[np.ndarray, " n_bins"]
@@ -56,7 +56,7 @@ class VQTKernels:
 
     @functools.cached_property
     def basis(self) -> Complex[np.ndarray, "n_bins frame_length"]:
-        """All kernels at the common length, zeros around them (read-only)."""
+        """All kernels, padded with zeros to the frame length (read-only)."""
         basis = np.zeros((len(self.kernels), self.frame_length), np.complex128)
         for row, start, kernel in zip(basis, self.starts, self.kernels, strict=True):
             row[start : start + kernel.size] = kernel
@@ -92,9 +92,9 @@ def check_vqt(
     window: Any,
     normalization_type: Any,
 ) -> VQTArguments:
-    """Check everything about the kernels but the window, which is checked when made.
+    """Check all arguments of the kernels but the window, which is checked when made.
 
-    `ValueError` names `owner`, the argument, its rule, the value and a way out.
+    The `ValueError` names `owner`, the argument, its rule, the value and a remedy.
     """
     sr = float(positive(owner, "sr", sr))
     fmin = float(positive(owner, "fmin", fmin))
@@ -113,7 +113,7 @@ def check_vqt(
     n = _n_bins(fmin, fmax, n_bins, bins_per_octave)
     many = ("n_bins", n_bins) if fmax is None else ("fmax", fmax)
     check_size(owner, *many, _A_KERNEL * n)
-    with np.errstate(over="ignore"):  # infinite, which is above any frequency
+    with np.errstate(over="ignore"):  # infinity is above any frequency
         frequencies = cqt_frequencies_table(n, fmin, bins_per_octave, 0.0)
         top = float(frequencies[-1])
     if top > sr / 2:
@@ -211,16 +211,16 @@ def vqt_kernels(
 
     - `sr`: sample rate in Hz.
     - `fmin`: frequency of the lowest bin in Hz.
-    - `fmax`: upper end in Hz; given, `n_bins` is ignored and is
-        `ceil(B * log2(fmax / fmin))`.
+    - `fmax`: upper end in Hz. If it is given, `n_bins` is ignored, and there are
+        `ceil(B * log2(fmax / fmin))` bins.
     - `n_bins`: number of bins.
     - `gamma`: constant added to the bandwidth `alpha * f_k`, in Hz.
     - `bins_per_octave`: B.
     - `filter_scale`: below 1, shorter kernels: finer in time, coarser in frequency.
     - `norm_kernels`: order of the norm that each kernel is divided by; None or 0: none.
-    - `window`: what `scipy.signal.get_window` takes: a name, a Kaiser beta, a tuple.
+    - `window`: an argument of `scipy.signal.get_window`: a name, Kaiser beta or tuple.
     - `normalization_type`: c_k is `sqrt(L_k)` for "librosa", 1 for "convolutional",
-        2 for "wrap" (which makes up for the missing negative frequencies).
+        2 for "wrap" (which compensates for the missing negative frequencies).
     - `owner`: the class or function that an error names.
 
     **Raises:**
@@ -230,10 +230,10 @@ def vqt_kernels(
     ??? note "Compared with librosa"
 
         librosa (from 0.10 on) has `alpha = (r**2 - 1) / (r**2 + 1)` with
-        `r = 2**(1/B)`: for B = 12 its kernels are 3 % longer. Besides, it thins the
-        kernels out in the frequency domain and halves the sample rate from octave to
-        octave, its windows have lengths that are no integers, and its phases refer to
-        another sample. These kernels are evaluated exactly, as are korvax's.
+        `r = 2**(1/B)`: for B = 12 its kernels are 3 % longer. It also sets small values
+        of the kernels to 0 in the frequency domain and halves the sample rate from
+        octave to octave, its windows have fractional lengths, and its phases refer to
+        another sample. The kernels here are evaluated exactly, as in korvax.
 
     ??? cite "Sources"
 
@@ -263,7 +263,7 @@ def _vqt_kernels(a: VQTArguments, owner: str) -> VQTKernels:
     n = _n_bins(a.fmin, a.fmax, a.n_bins, a.bins_per_octave)
     frequencies = cqt_frequencies_table(n, a.fmin, a.bins_per_octave, 0.0)
     lengths = _lengths(frequencies, a.sr, a.gamma, a.bins_per_octave, a.filter_scale)
-    # 2 and not 1 for kernels of one sample: the middle of the frame is an index.
+    # At least 2, so that the middle of the frame is an index, for kernels of 1 sample.
     frame_length = max(2, 2 ** math.ceil(math.log2(lengths.max())))
     before = (lengths + 1) // 2
     kernels = []
@@ -271,7 +271,7 @@ def _vqt_kernels(a: VQTArguments, owner: str) -> VQTKernels:
         n_samples = int(length)
         values = unweighed_window_values(a.window, n_samples, n_samples, owner)
         cycles = np.arange(first, first + length) * (frequency / a.sr)
-        # Whole cycles taken off: the phase is exact however long the kernel.
+        # Without whole cycles, so that the phase is accurate for kernels of any length.
         kernel = values * np.exp(2j * np.pi * (cycles - np.rint(cycles))) / length
         if a.norm_kernels is not None:
             with np.errstate(all="ignore"):
@@ -306,7 +306,7 @@ def _lengths(
     filter_scale: float,
 ) -> Int[np.ndarray, " n_bins"]:
     alpha = _alpha(bins_per_octave)
-    with np.errstate(over="ignore"):  # a kernel of one sample
+    with np.errstate(over="ignore"):  # infinite frequencies: kernels of one sample
         lengths = np.ceil(filter_scale / alpha * sr / (frequencies + gamma / alpha))
     return np.maximum(1, lengths).astype(np.int64)
 
@@ -320,7 +320,7 @@ def _n_bins(
     fmin: float, fmax: float | None, n_bins: int | None, bins_per_octave: int
 ) -> int:
     if fmax is None:
-        assert n_bins is not None  # `check_vqt` has refused it
+        assert n_bins is not None  # `check_vqt` raises otherwise
         return n_bins
     ratio = fmax / fmin
     is_in_range = ratio < math.inf

@@ -48,8 +48,8 @@ def _hz_to_mel(xp: Any, frequencies: Any, htk: bool) -> Any:
     if htk:
         return _HTK_MEL * xp.log1p(frequencies / _HTK_HZ)
     is_log = frequencies >= _BREAK_HZ
-    # The logarithm sees no frequency below the break: at 0 Hz its derivative is
-    # infinite, and times the zero of the branch not taken that would be NaN.
+    # The logarithm must not see 0 Hz, where its derivative is infinite: multiplied by
+    # the 0 of the branch not taken, this would be NaN.
     octaves = xp.log(xp.where(is_log, frequencies, _BREAK_HZ) / _BREAK_HZ)
     return xp.where(is_log, _BREAK_MEL + octaves / _LOG_STEP, frequencies / _HZ_PER_MEL)
 
@@ -87,11 +87,11 @@ def read_only(table: Any) -> np.ndarray:
 
 
 def rounded(values: np.ndarray, size: Any) -> np.ndarray:
-    """Return values without the last of their digits, which hang on the machine.
+    """Return values without their last digits, which depend on the machine.
 
     Sums and powers round differently on other processors and with other numbers of
-    threads. What recipes compute and losses keep must be the same everywhere: what is
-    left is 32 bits below `size`, of one value or of each.
+    threads, but numbers that recipes compute and losses keep must be the same
+    everywhere. 32 bits below `size` are kept, which is one number or an array.
     """
     bits = 32 - np.frexp(size)[1]
     return np.ldexp(np.round(np.ldexp(values, bits)) + 0.0, -bits)  # no -0.0
@@ -108,7 +108,7 @@ def mel_frequencies_table(
 def mels_table(
     frequencies: Float[np.ndarray, "*dims"], htk: bool
 ) -> Float[np.ndarray, "*dims"]:
-    """Return `hz_to_mel` of NumPy arrays in float64, also where JAX traces."""
+    """Return `hz_to_mel` of NumPy arrays in float64, also while JAX traces."""
     return read_only(_hz_to_mel(np, frequencies, htk))
 
 
@@ -129,8 +129,8 @@ def cqt_frequencies_table(
 def as_default(table: np.ndarray) -> Array:
     """Return a table as a JAX array of the default float type.
 
-    With the type named: without it, JAX keeps the array that it made of the same table
-    for the other setting of `jax_enable_x64`.
+    The type is given explicitly. Otherwise JAX may return an array that it cached for
+    the same table under the other setting of `jax_enable_x64`.
     """
     return jnp.asarray(table, jnp.zeros(0).dtype)
 
@@ -203,7 +203,7 @@ def mel_frequencies(
 
     **Arguments:**
 
-    - `n_mels`: how many.
+    - `n_mels`: number of frequencies.
     - `fmin`, `fmax`: the first and the last one, Hz.
     - `htk`: whether to use HTK's mel scale instead of Slaney's.
 
@@ -229,7 +229,7 @@ def cqt_frequencies(
 
     **Arguments:**
 
-    - `n_bins`: how many.
+    - `n_bins`: number of frequencies.
     - `fmin`: frequency of the first bin before tuning, Hz.
     - `bins_per_octave`: `B`.
     - `tuning`: offset of every bin, in bins.

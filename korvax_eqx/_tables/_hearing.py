@@ -10,27 +10,27 @@ from jaxtyping import Float
 
 from korvax_eqx._tables._frequencies import read_only, rounded
 
-# At which the weighting is designed, Hz; the number of points of its response, and of
-# its taps.
+# Of the design of the weighting: sample rate in Hz, size of the FFT, number of taps.
 HEARING_RATE = 44100
 _N_FFT = 8192
 _N_TAPS = 4000
-# Of the sinc that resamples: its zero crossings on each side, and the part of the
-# lower rate's band that passes.
+# Of the resampling sinc: zero crossings on each side, and the cutoff as a fraction of
+# the Nyquist frequency of the lower rate.
 _ZEROS = 6
 _ROLLOFF = 0.99
 
 
 @functools.cache
 def hearing_taps(sr: float) -> Float[np.ndarray, " n_taps"]:
-    """Return the taps that weigh frequencies as the ear does, at `sr` Hz.
+    """Return the taps of a filter that weights frequencies as the ear does, at `sr` Hz.
 
-    Those of logWMSE (Jordal; after Fenton and Lee 2017): a high shelf of 5 dB from
-    1500 Hz, a high-pass at 120 Hz, a peak of 2.5 dB at 500 Hz and a low-pass at 10 kHz,
-    twice, as magnitudes alone, at 44.1 kHz; resampled for other rates.
+    They are those of logWMSE (Jordal; after Fenton and Lee 2017): a high shelf of 5 dB
+    from 1500 Hz, a high-pass at 120 Hz, a peak of 2.5 dB at 500 Hz and, twice, a
+    low-pass at 10 kHz. Only magnitudes are used. The taps are designed at 44.1 kHz, and
+    resampled for other rates.
     """
-    # Of one point more than has room between 0 and half the rate, as there: the
-    # response is read at frequencies that are lower by 1 in 4097.
+    # As in logWMSE, the points stop one short of the Nyquist frequency, so the response
+    # is evaluated at frequencies that are too low by 1 in 4097.
     w = np.arange(_N_FFT // 2 + 1) * np.pi / (_N_FFT // 2 + 1)
     shelf, peak = _shelf(1500.0, 5.0, 0.5**0.5), _peak(500.0, 2.5, 1.5 * 0.5**0.5)
     high: Any = scipy.signal.butter(2, 120.0, "highpass", fs=HEARING_RATE)
@@ -48,11 +48,10 @@ def hearing_taps(sr: float) -> Float[np.ndarray, " n_taps"]:
 def resampled(
     taps: Float[np.ndarray, " n_taps"], from_sr: float, to_sr: float
 ) -> Float[np.ndarray, " n_resampled"]:
-    """Return taps at another sample rate, by a sinc in a hann window.
+    """Return taps at another sample rate, resampled by a sinc with a Hann window.
 
-    The taps keep their heights, so that the gain of the filter changes by the ratio of
-    the rates: the arithmetic of torchaudio's `Resample` with its defaults. Rates are
-    whole numbers, or their quotient is taken as that of the nearest ones.
+    As by torchaudio's `Resample` with its defaults, the taps are not rescaled, so the
+    gain of the filter changes by the ratio of the rates. Rates are rounded to integers.
     """
     if from_sr == to_sr:
         return rounded(taps, np.max(np.abs(taps)))
@@ -60,7 +59,7 @@ def resampled(
     old, new = round(from_sr) // divisor, round(to_sr) // divisor
     band = min(old, new) * _ROLLOFF
     width = math.ceil(_ZEROS * old / band)
-    # Rounded as there, which makes a difference of 6e-6 of the largest tap at 16 kHz.
+    # In float32 as in torchaudio: a difference of 6e-6 of the largest tap at 16 kHz.
     phases = (np.arange(new) / new).astype(np.float32)
     at = np.arange(-width, width + old)[None] / old - phases[:, None]
     at = np.clip(at * band, -_ZEROS, _ZEROS)
@@ -72,7 +71,7 @@ def resampled(
 
 
 def _shelf(frequency: float, gain_db: float, q: float) -> tuple[np.ndarray, np.ndarray]:
-    """A high shelf, of Bristow-Johnson's formulas for equalisers."""
+    """A high shelf, by Bristow-Johnson's formulas for equalisers."""
     A, c, alpha = _common(frequency, gain_db, q)
     r = 2 * np.sqrt(A) * alpha
     more, less = A + 1, A - 1

@@ -1,4 +1,4 @@
-"""K-weighting, as sections of second order and as matrices for blocks of samples."""
+"""K-weighting, as second-order sections and as matrices for blocks of samples."""
 
 import functools
 from typing import Literal, NamedTuple
@@ -18,14 +18,14 @@ _SHELF = (
 )
 _HIGH_PASS = ((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621))
 
-# Samples of a block, and blocks of a block of the next level: the fastest of 32, 64 and
-# 128 with 16, 32 and 64 on CPU, by a tenth to a half.
+# Samples of a block, and blocks in a block of the next level. On CPU these are faster,
+# by a tenth to a half, than other combinations of 32, 64, 128 and 16, 32, 64.
 BLOCK = 32
 GROUP = 16
 
-# Below this rate the shelf's corner, 1682 Hz, lies above half of it.
+# Below this rate, the corner of the shelf, 1682 Hz, is above the Nyquist frequency.
 LEAST_RATE = 2 * 1681.9744509555
-# The high-pass's poles come so close to 1 that at 1e7 Hz the states lose their digits.
+# At 1e7 Hz the poles of the high-pass are so close to 1 that the states lose digits.
 HIGHEST_RATE = 1e6
 
 
@@ -37,11 +37,11 @@ def k_weighting_sections(
 ) -> Float[np.ndarray, "2 6"]:
     """Return the K-weighting at `sr` Hz as SciPy's second-order sections, float64.
 
-    The filters of the Recommendation are given at 48 kHz. For another rate the
-    bilinear transform is undone and done again, so that each response is the same at
-    the corner frequency of its section, and nearly so elsewhere.
+    The Recommendation gives the filters at 48 kHz. For another rate, the bilinear
+    transform is inverted and applied again at that rate, so that the response of each
+    section is the same at its corner frequency, and nearly the same elsewhere.
 
-    Those of torchaudio's loudness, and of SoX, are a shelf of 4 dB at 1500 Hz and a
+    The design of torchaudio's loudness, and of SoX, is a shelf of 4 dB at 1500 Hz and a
     high-pass at 38 Hz, by the formulas of Bristow-Johnson's cookbook.
     """
     if design == "bs1770":
@@ -76,8 +76,8 @@ def _at_rate(
 ) -> Float[np.ndarray, " 6"]:
     """Return a section at another rate than 48 kHz.
 
-    With $z^{-1} = (1 - s)/(1 + s)$ a section is a quotient of polynomials of second
-    degree in s; at the other rate it has $rs$ in place of s.
+    With $z^{-1} = (1 - s)/(1 + s)$, a section is a quotient of polynomials of second
+    degree in s. At the other rate, s is replaced by $rs$.
     """
     b0, b1, b2 = denominator
     corner = np.arctan(np.sqrt((b0 + b1 + b2) / (b0 - b1 + b2))) * _RATE / np.pi
@@ -93,11 +93,10 @@ def _at_rate(
 
 
 class BlockMatrices(NamedTuple):
-    """How a block's outputs and its last state come from its inputs and first state.
+    """From the inputs and the first state of a block to its outputs and its last state.
 
-    Rows times matrices: `outputs = inputs @ through + state @ leaving` and
-    `next_state = inputs @ entering + state @ ...`, where the dots are left to the next
-    level of blocks.
+    `outputs = inputs @ through + state @ leaving`, and `next_state = inputs @ entering
+    + state @ ...`, where the last product is computed by the next level of blocks.
     """
 
     through: Float[np.ndarray, "n_in n_out"]
@@ -111,9 +110,10 @@ def k_weighting_matrices(
 ) -> BlockMatrices:
     """Return the matrices of the K-weighting's blocks at `sr` Hz, float64.
 
-    At level 0 a block has `BLOCK` samples in and out. At level l > 0 it stands for
-    `GROUP` blocks of the level below: in come the states that each of these would end
-    with if it had started from zero, and out the states that each starts with.
+    At level 0, inputs and outputs of a block are `BLOCK` samples. At level l > 0, a
+    block stands for `GROUP` blocks of the level below: its inputs are the states in
+    which each of these ends if it starts from zero, and its outputs are the states in
+    which each starts.
     """
     A, b, c, _ = _state_space(sr, design)
     n_states = A.shape[0]
@@ -156,15 +156,15 @@ def _state_space(
 ]:
     r"""Return $A, b, c, d$ of $s_{n+1} = A s_n + b x_n$, $y_n = c s_n + d x_n$.
 
-    The states are those for which white noise of unit variance has states of unit
-    covariance. So none is large while another is small, and none is a small difference
-    of large ones, as those of the direct form are with poles as close to 1 as the
-    high-pass's: single precision keeps its digits.
+    The states are scaled so that white noise of unit variance gives states of unit
+    covariance. Then all are of similar size, and outputs are no small differences of
+    large states, as they are in the direct form with poles as close to 1 as those of
+    the high-pass. So no digits are lost in single precision.
     """
     A, b = np.zeros((4, 4)), np.zeros(4)
     c, d = np.zeros(4), 1.0
     for k, (b0, b1, b2, _, a1, a2) in enumerate(k_weighting_sections(sr, design)):
-        # The transposed direct form; its input is the output of the sections before.
+        # The transposed direct form; its input is the output of the previous sections.
         own = slice(2 * k, 2 * k + 2)
         gain = np.array([b1 - a1 * b0, b2 - a2 * b0])
         A[own] = np.outer(gain, c)

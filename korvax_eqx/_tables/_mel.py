@@ -82,7 +82,7 @@ def mel_matrix(
     corners = mel_corners(sr, n_mels, fmin, fmax, htk)[:, None]
     lower, centre, upper = corners[:-2], corners[1:-1], corners[2:]
     bins = fft_frequencies_table(sr, n_fft)
-    with np.errstate(all="ignore"):  # refused below
+    with np.errstate(all="ignore"):  # checked below
         rise = (bins - lower) / (centre - lower)
         fall = (upper - bins) / (upper - centre)
         matrix = np.maximum(0.0, np.minimum(rise, fall))

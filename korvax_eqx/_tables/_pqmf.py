@@ -22,7 +22,7 @@ def prototype(n_taps: int, cutoff: float, beta: float) -> Float[np.ndarray, " n_
 def analysis_taps(
     n_bands: int, n_taps: int, cutoff: float, beta: float, sign: int = 1
 ) -> Float[np.ndarray, "n_bands n_taps"]:
-    """Return the filters of all bands; those of the synthesis have `sign` -1."""
+    """Return the analysis filters of all bands; for synthesis filters `sign` is -1."""
     n = np.arange(n_taps + 1) - n_taps / 2
     k = np.arange(n_bands)[:, None]
     phases = sign * (-1.0) ** k * np.pi / 4
@@ -36,10 +36,11 @@ def analysis_taps(
 def synthesis_taps(
     n_bands: int, n_taps: int, cutoff: float, beta: float, delay: int
 ) -> tuple[Float[np.ndarray, "n_bands n_taps"], int]:
-    """Return the taps of each of `n_bands` samples, on the bands in turn.
+    """Return synthesis filters whose input are the interleaved samples of all bands.
 
-    **Returns:** one row for each sample of a period, over the samples of all bands of
-    some periods, and how many of these lie before its own.
+    **Returns:** one row of taps for each of the `n_bands` samples of a period, over the
+    band samples of several periods; and how many band samples lie before those of the
+    period itself.
     """
     filters = analysis_taps(n_bands, n_taps, cutoff, beta, -1)
     half = n_taps // 2
@@ -59,12 +60,12 @@ def synthesis_taps(
 
 @functools.cache
 def design(n_bands: int, attenuation: float) -> tuple[int, float, float]:
-    """Return number of taps, cutoff and beta of a prototype of few ripples.
+    """Return number of taps, cutoff and beta of a prototype for good reconstruction.
 
-    The window is Kaiser's for an `attenuation` in dB; the cutoff makes the largest
-    product of the filter with itself, `2 * n_bands` samples later, as small as may be,
-    so that the bands add up to what they were made of (Lin and Vaidyanathan, 1998).
-    Found as RAVE finds it: by a simplex search from `1 / n_bands`, in radians.
+    The window is a Kaiser window for an `attenuation` in dB. The cutoff minimises the
+    largest autocorrelation of the filter at multiples of `2 * n_bands` samples, so that
+    the synthesis restores the signal (Lin and Vaidyanathan, 1998). It is found as in
+    RAVE, by a simplex search that starts at `1 / n_bands` radians.
     """
 
     def order(radians: float) -> tuple[int, float]:

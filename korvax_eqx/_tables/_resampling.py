@@ -1,4 +1,4 @@
-"""The filter that changes a sample rate, as a matrix from block to block."""
+"""The resampling filter, as a matrix from blocks to blocks of samples."""
 
 import functools
 import math
@@ -11,17 +11,17 @@ from korvax_eqx._tables._frequencies import read_only
 
 from ._size import check_size
 
-# How far the stop band is attenuated, in dB, and the width of the transition as a part
-# of the cutoff frequency: the choice of Octave's `resample`.
+# Attenuation of the stop band in dB, and width of the transition band as a fraction of
+# the cutoff frequency, as in Octave's `resample`.
 _REJECTION_DB = 60.0
 _TRANSITION = 0.1
 
 
 class Resampler(NamedTuple):
-    """How blocks of samples become blocks of samples at another rate.
+    """A map from blocks of samples to blocks of samples at another rate.
 
-    Block b of the output is `matrix` times the `n_blocks` blocks of the input from b
-    on, of which the first begins `left` samples before the signal for b = 0.
+    Block b of the output is the product of `n_blocks` blocks of the input, from block b
+    on, with `matrix`. Block 0 of the input begins `left` samples before the signal.
     """
 
     matrix: Float[np.ndarray, "n_in n_out"]
@@ -36,15 +36,15 @@ class Resampler(NamedTuple):
 def half_length(up: int, down: int) -> int:
     """Return how many taps the filter has on each side, at `up` times the rate.
 
-    Kaiser's estimate for the attenuation and the width of the transition, which is a
-    tenth of the cutoff, `1 / (2 max(up, down))` of the sample rate.
+    This is Kaiser's estimate for the attenuation and the width of the transition. The
+    cutoff is `1 / (2 max(up, down))` of the sample rate.
     """
     width = _TRANSITION / (2 * max(up, down))
     return math.ceil((_REJECTION_DB - 8) / (28.714 * width))
 
 
 def resampling_taps(up: int, down: int) -> Float[np.ndarray, " n_taps"]:
-    """Return the low-pass filter, a sinc under Kaiser's window, of gain `up`."""
+    """Return the low-pass filter, a sinc with a Kaiser window, with gain `up`."""
     half = half_length(up, down)
     cutoff = 1 / max(up, down)
     beta = 0.1102 * (_REJECTION_DB - 8.7)
@@ -66,7 +66,7 @@ def _resampler(up: int, down: int) -> Resampler:
 
 
 def _sizes(up: int, down: int) -> tuple[int, int, int, int]:
-    """Return samples of a block of the input and of the output, and what else is used.
+    """Return block sizes of input and output, `left`, and the blocks an output needs.
 
     A block of the input is as long as the filter, so that an output needs two of them.
     """
@@ -95,9 +95,9 @@ def ratio(sr: int, new: int) -> tuple[int, int]:
 
 
 def resampled_length(n_samples: Any, sr: int, new: int) -> Any:
-    """Return how many samples signals of `n_samples`, a number or an array, have then.
+    """Return the length of resampled signals; `n_samples` is a number or an array.
 
-    By whole periods and a rest: the product may be beyond the range of integers.
+    Whole periods and the remainder are computed apart, so that no product overflows.
     """
     up, down = ratio(sr, new)
     return n_samples // down * up + (n_samples % down * up + down - 1) // down

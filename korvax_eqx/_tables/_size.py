@@ -1,4 +1,4 @@
-"""How large the tables of one object may be, and of all objects of a file."""
+"""Limits for the size of tables, of one object and of all objects in a file."""
 
 import contextlib
 import contextvars
@@ -10,9 +10,9 @@ import numpy as np
 from korvax_eqx._checks import describe, named, refuse
 
 MAX_TABLE_VALUES = 2**24
-"""Values of one table. Making them takes less than a second, at about 45 ns each."""
+"""Largest number of values of a table: less than a second, at about 45 ns each."""
 
-# What a table takes however small it is, in values.
+# Fixed cost of a table, in values.
 _A_TABLE = 4096
 
 _count: contextvars.ContextVar[Callable[[int], None] | None] = contextvars.ContextVar(
@@ -31,7 +31,7 @@ def counted(count: Callable[[int], None]) -> Iterator[None]:
 
 
 def check_size(owner: str, argument: str, value: Any, n_values: float | int) -> None:
-    """Refuse a table of more than `MAX_TABLE_VALUES`, before it is made."""
+    """Raise for a table of more than `MAX_TABLE_VALUES` values, before it is made."""
     # Not `>`, which NaN would pass.
     if not n_values <= MAX_TABLE_VALUES:
         rule = f"be small enough for a table of at most {MAX_TABLE_VALUES} values"
@@ -42,7 +42,7 @@ def check_size(owner: str, argument: str, value: Any, n_values: float | int) -> 
 
 
 def check_finite(owner: str, arguments: dict[str, Any], table: np.ndarray) -> None:
-    """Refuse arguments whose table cannot be computed in float64."""
+    """Raise if the table of these arguments overflows float64 or is NaN."""
     if not np.all(np.isfinite(table)):
         given = ", ".join(f"{name}={describe(v)}" for name, v in arguments.items())
         names = " and ".join(f"`{name}`" for name in arguments)

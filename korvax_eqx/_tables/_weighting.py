@@ -2,7 +2,7 @@
 
 With `g(f, c) = f / sqrt(f^2 + c^2)`, a first-order high-pass at corner `c`, and
 `h(f, c) = c / sqrt(f^2 + c^2)`, a low-pass, each curve is a product of such factors.
-Every factor lies in (0, 1), so that its logarithm loses no digits in float32.
+Every factor lies in (0, 1), so that its logarithm is accurate in float32.
 """
 
 import math
@@ -30,8 +30,8 @@ _D_OFFSET = -20.0 * math.log10(8.3046305e-3**2 * _D_2)
 _D_ZERO, _D_ZERO_WIDTH = 1018.7, 1039.6
 _D_POLE, _D_POLE_WIDTH = 3136.5, 3424.0
 
-# Below this many Hz a frequency counts as 0 Hz: much further down single precision
-# cannot hold the derivative, which grows as 1 / f.
+# Frequencies below this count as 0 Hz. The derivative grows as 1 / f, and overflows in
+# single precision for much lower ones.
 _SILENT_HZ = 1e-30
 
 
@@ -78,8 +78,8 @@ def weighting_values(curve: Curve, frequencies: Any, min_db: float | None) -> An
     """Return one of the curves in dB at `frequencies` in Hz.
 
     The result is a read-only float64 NumPy array, or a JAX array if `frequencies` is
-    one. Where it is clipped to `min_db` the derivative is 0, and so it is at 0 Hz,
-    where the value is minus infinity if `min_db` is None.
+    one. The derivative is 0 where the value is clipped to `min_db`, and at 0 Hz, where
+    the value is minus infinity if `min_db` is None.
     """
     xp, f = as_floats(frequencies)
     f = xp.abs(f)

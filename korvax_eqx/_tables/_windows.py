@@ -23,10 +23,10 @@ def window_values(
 
     **Arguments:**
 
-    - `window`: what `scipy.signal.get_window` takes (a name, a Kaiser beta, or a
-        tuple of a name and its parameters; the periodic variant is made),
-        `"sqrt_hann"` for the root of a Hann window, `"hann_symmetric"` for the
-        symmetric variant, or the `win_length` samples themselves.
+    - `window`: an argument of `scipy.signal.get_window` (a name, a Kaiser beta, or a
+        tuple of a name and its parameters) for a periodic window, `"sqrt_hann"` for
+        the square root of a periodic Hann window, `"hann_symmetric"` for a symmetric
+        Hann window, or the `win_length` samples themselves.
     - `win_length`: samples of the window, at most `n_fft`.
     - `n_fft`: samples of the frame. `(n_fft - win_length) // 2` zeros come first.
     - `owner`: the class or function that an error names.
@@ -37,8 +37,8 @@ def window_values(
 
     **Raises:**
 
-    `ValueError` for a window that SciPy does not know, for samples of another length,
-    for a window longer than the frame, and for one that is too large to make.
+    `ValueError` for a window that SciPy does not know, for samples of the wrong number,
+    for a window longer than the frame, and for one that is too large to compute.
     """
     win_length = positive_int(owner, "win_length", win_length)
     n_fft = positive_int(owner, "n_fft", n_fft)
@@ -50,11 +50,11 @@ def window_values(
 
 
 def window_size(window: Any, win_length: float) -> float:
-    """Return about how many values SciPy makes for a window with parameters.
+    """Return about how many values SciPy computes for a window.
 
-    Windows are anything at all here: they have not been checked. The dearest, DPSS,
-    takes 400 ns a sample; general cosines have a term for each number, Taylor's window
-    as many as its first number says.
+    `window` may be anything, as it has not been checked yet. The most expensive window,
+    DPSS, takes 400 ns per sample. General cosines have a term for each number, and
+    Taylor windows have as many terms as their first number says.
     """
     if not isinstance(window, tuple):
         return win_length
@@ -67,7 +67,7 @@ def window_size(window: Any, win_length: float) -> float:
 
 
 def _numbers(value: Any) -> list[float]:
-    """Return all numbers in a tuple and in its tuples, within a range to square."""
+    """Return all numbers in nested tuples, clipped so that squares do not overflow."""
     if isinstance(value, tuple):
         return [number for item in value for number in _numbers(item)]
     return [max(-1e100, min(value, 1e100))] if isinstance(value, int | float) else []
@@ -102,7 +102,7 @@ def unweighed_window_values(
 def _window_values(
     window: Hashable, win_length: int, n_fft: int
 ) -> Float[np.ndarray, " n_fft"] | str:
-    """Return the table, or why SciPy refuses to make it."""
+    """Return the table, or SciPy's error message if it cannot make it."""
     try:
         with np.errstate(all="ignore"):
             is_root, is_symmetric = window == "sqrt_hann", window == "hann_symmetric"
@@ -112,7 +112,7 @@ def _window_values(
             )
             values = np.sqrt(values) if is_root else values
     except (
-        # Beyond the range of floats, for `("chebwin", 1e6)`.
+        # An overflow, e.g. for `("chebwin", 1e6)`.
         ArithmeticError,
         AttributeError,
         IndexError,
@@ -126,7 +126,7 @@ def _window_values(
 def _in_frame(
     values: Float[np.ndarray, " win_length"], n_fft: int
 ) -> Float[np.ndarray, " n_fft"] | str:
-    """Return the window among zeros, or why there is none."""
+    """Return the window centred among zeros, or a message if it is invalid."""
     if not np.all(np.isfinite(values)) or not np.any(values):
         return "nothing, but the window has values that are not finite, or only zeros."
     left = (n_fft - len(values)) // 2

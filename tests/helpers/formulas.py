@@ -1,6 +1,6 @@
-"""Spectra written out in NumPy, float64, for recipes without a package to compare with.
+"""Spectra in NumPy, in float64, for recipes that no package can be compared with.
 
-Nothing here is shared with the package: frames are cut one by one.
+No code is shared with korvax_eqx: frames are cut one by one.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def torch_stft(
     win_length: int | None = None,
     window: str = "hann",
 ) -> np.ndarray:
-    """`torch.stft` as it is by default: shape `(n_bins, n_frames)`, of one signal."""
+    """`torch.stft` with its defaults for one signal: shape `(n_bins, n_frames)`."""
     padded = np.pad(x, n_fft // 2, mode="reflect")
     return _frames_dft(padded, n_fft, hop_length, win_length or n_fft, window)
 
@@ -28,7 +28,7 @@ def torch_stft(
 def end_padded_stft(
     x: np.ndarray, n_fft: int, hop_length: int, window: str = "hann"
 ) -> np.ndarray:
-    """Frames from the first sample on, one for each hop, over zeros at the end."""
+    """Frames that start at every hop, from the first sample on; zeros at the end."""
     n_frames = -(-x.size // hop_length)
     padded = np.pad(x, (0, max(0, (n_frames - 1) * hop_length + n_fft - x.size)))
     return _frames_dft(padded, n_fft, hop_length, n_fft, window)[:, :n_frames]
@@ -53,10 +53,10 @@ def assert_is(
     step: float = 1e-6,
     single: float = 1e-6,
 ) -> None:
-    """Compare a loss of two batches with the mean of a formula over its signals.
+    """Compare a loss of two batches with the mean of a formula over their signals.
 
-    The value in float64, and the gradient along one direction with a difference of
-    values of the formula, `step` apart; in float32 the value within `single`.
+    In float64, compares the value, and the gradient along one direction with finite
+    differences of the formula for a `step`. In float32, the value within `single`.
     """
     rows = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
     t = np.random.default_rng(9).standard_normal(x.shape)
@@ -76,7 +76,7 @@ def assert_is(
     estimate = (
         4 * (mean(h / 2) - mean(-h / 2)) / h - (mean(h) - mean(-h)) / (2 * h)
     ) / 3
-    # Transport and absolute values have kinks within the step.
+    # Loose, as transport and absolute values may have kinks within the step.
     np.testing.assert_allclose(slope, estimate, rtol=2e-5)
     rounded = loss(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32))
     assert relative_error(rounded, desired) <= single, (float(rounded), desired)

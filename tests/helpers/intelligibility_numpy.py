@@ -1,7 +1,7 @@
 """STOI, ESTOI and PMSQE in NumPy, in float64, from their descriptions.
 
-Of the package only the tables of Bark bands are used, which are compared with others in
-`test_pmsqe`. Signals have the shape `(n_samples,)`.
+The only code shared with korvax_eqx are the tables of Bark bands, which `test_pmsqe`
+compares with those of others. Signals have the shape `(n_samples,)`.
 """
 
 import math
@@ -53,7 +53,7 @@ def unit(v, axis):
 
 
 def stoi(x, y, sr, extended, n=30):
-    """Of the estimate `x` for the target `y`."""
+    """STOI or ESTOI of the estimate `x` for the target `y`."""
     x, y = at_10k(x, sr), at_10k(y, sr)
     f_x, f_y = frames(x), frames(y)
     level = np.linalg.norm(f_y, axis=1)
@@ -72,13 +72,13 @@ def stoi(x, y, sr, extended, n=30):
 
 
 def bark_tables(sr):
-    """Bands of PESQ; the numbers are the package's, which others are compared with."""
+    """Bands of PESQ, from korvax_eqx: `test_pmsqe` checks them."""
     table = bark_bands(sr)
     return table.matrix, table.widths, table.thresholds, table.exponents
 
 
 def aligned(P, n_fft, window_power):
-    """Powers at the level of PESQ, by the weighted mean of the bins 11 to 104."""
+    """Powers at the level of PESQ, the weighted mean of the bins 11 to 104."""
     weights = np.zeros(n_fft // 2 + 1)
     weights[11:105] = 1
     weights[11], weights[104] = 0.4, 0.5
@@ -87,7 +87,7 @@ def aligned(P, n_fft, window_power):
 
 
 def pmsqe(x, y, sr, bark_eq=True, gain_eq=True, eps=1e-8):
-    """PMSQE of signals, one value, frame by frame from the description."""
+    """PMSQE of two signals, written from its description."""
     n = sr * 32 // 1000
     window = np.sqrt(scipy.signal.get_window("hann", n))
     P_x, P_y = (

@@ -1,4 +1,4 @@
-"""Comparing parts with the formula written once more in PyTorch, in float64."""
+"""Comparing parts with their formula, written again in PyTorch, in float64."""
 
 import contextlib
 import functools
@@ -15,10 +15,10 @@ from korvax_eqx import Spectra
 
 
 class _Torch:
-    """PyTorch, or a test is skipped when it asks for it."""
+    """PyTorch, imported when used; without it, the test that uses it is skipped."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # pytest looks for some
+        if name.startswith("_"):  # pytest looks some up
             raise AttributeError(name)
         return getattr(pytest.importorskip("torch"), name)
 
@@ -30,7 +30,7 @@ DOUBLE, SINGLE = 1e-10, 1e-5
 
 @contextlib.contextmanager
 def refused(message: str) -> Iterator[None]:
-    """Expect an error of the package, without the types that may be checked first."""
+    """Expect an error of the package, not of the type checker, which runs first."""
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         with pytest.raises(ValueError, match=message):
@@ -40,7 +40,7 @@ def refused(message: str) -> Iterator[None]:
 
 
 def close(actual: Any, desired: Any, tolerance: float) -> None:
-    """Compare by the largest entry."""
+    """Compare arrays, relative to the largest entry."""
     actual, desired = np.asarray(actual), np.asarray(desired)
     assert actual.shape == desired.shape
     error = np.max(np.abs(actual - desired), initial=0.0)
@@ -48,7 +48,7 @@ def close(actual: Any, desired: Any, tolerance: float) -> None:
 
 
 def value_and_grads(fn: Callable[..., Any], args: Sequence[np.ndarray], dtype: Any):
-    """The value of `fn` and its gradients for all arguments, in one precision."""
+    """The value of `fn` and its gradients for all arguments, in one dtype."""
     with jax.enable_x64(True):
         arrays = [jnp.asarray(a, dtype) for a in args]
         return jax.tree.map(np.asarray, _compiled(fn, len(args))(*arrays))
@@ -56,7 +56,7 @@ def value_and_grads(fn: Callable[..., Any], args: Sequence[np.ndarray], dtype: A
 
 @functools.cache
 def _compiled(fn: Callable[..., Any], n_args: int) -> Callable[..., Any]:
-    """Compiling is most of a test's time: once for all arguments."""
+    """Cached, as compiling takes most of a test's time."""
     both = jax.value_and_grad(fn, argnums=tuple(range(n_args)))
     return jax.jit(both, compiler_options={"xla_backend_optimization_level": 0})
 
@@ -64,7 +64,7 @@ def _compiled(fn: Callable[..., Any], n_args: int) -> Callable[..., Any]:
 def assert_equals_torch(
     ours: Callable[..., Any], theirs: Callable[..., Any], *args: np.ndarray
 ) -> None:
-    """Value and gradients of `ours` are those of `theirs`, in both precisions."""
+    """Check that `ours` and `theirs` have equal values and gradients in both dtypes."""
     tensors = [torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in args]
     expected = theirs(*tensors)
     gradients = torch.autograd.grad(expected, tensors, materialize_grads=True)
@@ -76,9 +76,9 @@ def assert_equals_torch(
 
 
 def of_arrays(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A loss's method of two `Spectra` as a function of arrays, and of how many count.
+    """A method of two `Spectra` as a function of arrays and numbers of valid frames.
 
-    What is not valid is zero in both, as the evaluation has it.
+    As in a loss, invalid frames must be zero in both.
     """
 
     def call(x: Any, y: Any, n_frames: Any = None) -> Any:
@@ -90,13 +90,13 @@ def of_arrays(method: Callable[..., Any]) -> Callable[..., Any]:
 def assert_padding_does_not_count(
     fn: Callable[..., Any], spectra: Sequence[np.ndarray], counts: Sequence[int]
 ) -> None:
-    """`fn(*spectra, n_frames)` gives each row what the row alone gives.
+    """Check that `fn(*spectra, n_frames)` gives each row the value of that row alone.
 
     **Arguments:**
 
-    - `fn`: spectra of shape `(rows, n_frames, n_bins)` to a number for each row.
-    - `spectra`: zero beyond the frames that count.
-    - `counts`: how many those are.
+    - `fn`: from spectra of shape `(rows, n_frames, n_bins)` to a number for each row.
+    - `spectra`: frames beyond the valid ones are set to zero.
+    - `counts`: number of valid frames of each row.
     """
 
     def total(*args: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The reference: values and gradients of two functions of the same numbers, compared.
+"""Comparing values and gradients of a function with those of a reference.
 
 Not every configuration has a well-conditioned gradient in float32: the logarithm of a
 bin that nearly cancels magnifies the rounding of the FFT. Where the agreed tolerance
@@ -15,8 +15,9 @@ import numpy as np
 import promotion
 
 DOUBLE, SINGLE = 1e-9, 1e-5
-# Of two float32 computations neither need be the closer one, and a DFT by matrix
-# product, as the library has it for some sizes, rounds several times as much as an FFT.
+# Either of two float32 computations may be the more accurate one. A DFT by a matrix
+# product, which the library uses for some sizes, has several times the rounding error
+# of an FFT.
 SLACK = 10.0
 # Compiling is most of a test's time, and optimising most of compiling.
 _UNOPTIMISED = {"xla_backend_optimization_level": 0}
@@ -44,7 +45,7 @@ def assert_close(actual: Any, desired: Any, tolerance: float = SINGLE) -> None:
 
 
 def standard(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """`fn` under the promotion of dtypes that korvax is written for."""
+    """`fn` with the standard promotion of dtypes, which korvax needs."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         with promotion.usual_promotion():
@@ -54,7 +55,7 @@ def standard(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def number(value: Any) -> Any:
-    """A scalar for any output: arrays by a random combination of their entries."""
+    """A scalar for any output: for an array, a random combination of its entries."""
     if value.ndim == 0 and not jnp.iscomplexobj(value):
         return value
     rng = np.random.default_rng(0)
@@ -66,7 +67,7 @@ def number(value: Any) -> Any:
 
 
 def outcome(fn: Callable[..., Any], wrt: Sequence[int]) -> Callable[..., list[Any]]:
-    """Compile the value together with the gradients of `number` of it."""
+    """Compile a function for the value of `fn` and the gradients of `number` of it."""
 
     def scalar(*args: Any) -> tuple[Any, Any]:
         value = fn(*args)
@@ -107,7 +108,7 @@ def assert_same_for_all(
     cases: Sequence[Sequence[np.ndarray]],
     wrt: Sequence[int] = (0, 1),
 ) -> list[Any]:
-    """`assert_same` for many arguments of the same shapes, which compiles but once."""
+    """`assert_same` for many arguments of the same shapes, which compiles only once."""
     theirs = outcome(standard(theirs), wrt)
     ours = outcome(ours, wrt)
     values = []
@@ -151,6 +152,6 @@ def pick(rng: np.random.Generator, options: Sequence[Any]) -> Any:
 
 
 def cycle(index: int, *options: Sequence[Any]) -> tuple[Any, ...]:
-    """The `index`-th combination of the options, all of them in turn."""
+    """The `index`-th combination of the options; indices cycle through all."""
     combinations = list(itertools.product(*options))
     return combinations[index % len(combinations)]

@@ -1,8 +1,8 @@
 """Packages of PyTorch that recipes are compared with, and their values and gradients.
 
-Several import torchaudio, which has no build beside every PyTorch. Of it they need
-Python functions only, so its compiled part is stood in for; where it is not installed
-at all, a module without content.
+Several of them import torchaudio, which is not built for every version of PyTorch. They
+only need its Python functions, so its compiled part is replaced by a stub. If it is not
+installed at all, an empty module replaces it.
 """
 
 import functools
@@ -18,18 +18,18 @@ import numpy as np
 import pytest
 from oracle import relative_error
 
-# What a value or a gradient in float32 may differ by in these comparisons.
+# Largest relative difference of values in float32 in these comparisons.
 SINGLE = 1e-6
 
 
 @functools.cache
 def with_torchaudio() -> None:
-    """Make torchaudio importable, whatever there is of it."""
+    """Make torchaudio importable, even if it is broken or missing."""
     if "torchaudio" in sys.modules:
         return
     extension = types.ModuleType("torchaudio._extension")
     extension.__file__ = __file__
-    # Decorators of functions that need the compiled part, and flags that it is there.
+    # Decorators for functions that need the compiled part, and flags: it is missing.
     extension.__getattr__ = lambda name: (  # pyright: ignore[reportAttributeAccessIssue]
         (lambda fn: fn) if name.startswith("fail_if") else False
     )
@@ -41,7 +41,7 @@ def with_torchaudio() -> None:
 
 
 def package(name: str) -> Any:
-    """Return a module of a package; without it the test is skipped."""
+    """Return a module of a package; skip the test without it."""
     pytest.importorskip("torch")
     with_torchaudio()
     return pytest.importorskip(name, exc_type=ImportError)
@@ -50,7 +50,7 @@ def package(name: str) -> Any:
 def torch_value_and_grad(
     loss: Callable[..., Any], x: Any, y: Any, dtype: str = "float64"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the value of a PyTorch loss and its gradient for the estimate."""
+    """Return the value of a PyTorch loss, and its gradient with respect to `x`."""
     torch = pytest.importorskip("torch")
     kind = getattr(torch, dtype)
     x = torch.tensor(np.asarray(x), dtype=kind, requires_grad=True)
@@ -68,10 +68,11 @@ def assert_agrees(
     single: float = SINGLE,
     gradient: float | None = None,
 ) -> None:
-    """Compare value and gradient with a PyTorch loss's.
+    """Compare value and gradient with those of a PyTorch loss.
 
-    In float64 with theirs in float64; in float32 with theirs in float64 as well, so
-    that their rounding does not count. Gradients by their largest entry.
+    Theirs is computed in float64, so that its rounding does not count. Ours is computed
+    in float64, and the value also in float32. Differences of gradients are relative to
+    the largest entry.
     """
     value, slope = torch_value_and_grad(theirs, x, y)
     fn = jax.jit(jax.value_and_grad(ours))

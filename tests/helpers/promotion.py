@@ -1,4 +1,4 @@
-"""JAX's usual promotion, for code that is not the package's."""
+"""JAX's usual promotion, for code outside the package."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,6 @@ import jax
 
 @contextmanager
 def usual_promotion() -> Iterator[None]:
-    """Promote dtypes and ranks as JAX does unless told otherwise."""
+    """Promote dtypes and ranks as JAX does by default."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield

@@ -1,7 +1,7 @@
-"""The originals of the recipes, written out in NumPy, in float64, from their formulas.
+"""The original losses of recipes, written from their formulas in NumPy, in float64.
 
-Nothing of the package is used: windows are SciPy's, mel filters librosa's. Signals have
-the shape `(batch, n_samples)`; values are means as the originals take them.
+No code is shared with korvax_eqx: windows are SciPy's, mel filters librosa's. Signals
+have the shape `(batch, n_samples)`. Values are averaged as in the originals.
 """
 
 import math
@@ -17,7 +17,7 @@ SIZES = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))
 
 
 def windowed(x, n_fft, hop, window):
-    """Spectra of the frames inside `x`, the window centred in each."""
+    """Spectra of the frames that fit into `x`, with the window centred in each."""
     left = (n_fft - len(window)) // 2
     window = np.pad(window, (left, n_fft - len(window) - left))
     frames = np.lib.stride_tricks.sliding_window_view(x, n_fft, -1)[..., ::hop, :]
@@ -209,7 +209,7 @@ def rave(x, y, scales=(2048, 1024, 512, 256, 128), eps=1e-7):
 
 
 def modulated(h, n_bands, sign=1):
-    """The filters of a cosine-modulated bank, of an odd number of taps."""
+    """The filters of a cosine-modulated filter bank with an odd number of taps."""
     k, t = np.arange(n_bands)[:, None], np.arange(len(h)) - len(h) // 2
     phases = sign * (-1.0) ** k * np.pi / 4
     return 2 * h * np.cos((2 * k + 1) * np.pi / (2 * n_bands) * t + phases)
@@ -224,7 +224,7 @@ def kaiser_sinc(taps=62, cutoff_ratio=0.142, beta=9.0):
 
 
 def pqmf(x, n_bands=4, **prototype):
-    """ParallelWaveGAN's analysis: all filters at all samples, then every Kth."""
+    """ParallelWaveGAN's analysis: filter all samples, then keep every Kth."""
     filters = modulated(kaiser_sinc(**prototype), n_bands)
     n, half = x.shape[-1] // n_bands, filters.shape[-1] // 2
     z = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(half, half)])
@@ -234,7 +234,7 @@ def pqmf(x, n_bands=4, **prototype):
 
 
 def pqmf_synthesis(bands, **prototype):
-    """ParallelWaveGAN's: zeros between samples, times K, and the other filters."""
+    """ParallelWaveGAN's synthesis: insert zeros, multiply by K, and filter."""
     n_bands, n = bands.shape[-2:]
     filters = modulated(kaiser_sinc(**prototype), n_bands, -1)
     half = filters.shape[-1] // 2
@@ -256,7 +256,7 @@ def mb_melgan(x, y, sizes=SIZES, sub_sizes=SUB_SIZES, n_bands=4, **prototype):
 
 
 def rave_filters(n_bands, attenuation):
-    """RAVE's, padded to a power of 2."""
+    """RAVE's filters, padded to a power of 2."""
 
     def kaiser_filter(wc):
         n, beta = scipy.signal.kaiserord(attenuation, wc / np.pi)
@@ -274,7 +274,7 @@ def rave_filters(n_bands, attenuation):
 
 
 def rave_bands(x, n_bands=16, attenuation=100):
-    """As its `classic_forward` and `reverse_half`."""
+    """RAVE's analysis: its `classic_forward` and `reverse_half`."""
     filters = rave_filters(n_bands, attenuation)
     n = x.shape[-1] // n_bands
     z = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(filters.shape[-1] // 2,) * 2])
@@ -291,7 +291,7 @@ def rave_objective(x, y, scales, n_bands=16, attenuation=100):
 
 
 def mp_senet(x, y, sizes=(400, 100, 400), p=0.3, S=None, weight=0.1):
-    """Of signals, or of the spectra `S` that `x` is made of, with their consistency."""
+    """MP-SENet's loss. With the spectra `S` of the estimate, plus their consistency."""
     n_fft, hop, win_length = sizes
     X, Y = (torch_stft(s, n_fft, hop, win_length) for s in (x, y))
     X = X if S is None else S
@@ -316,7 +316,7 @@ def mp_senet(x, y, sizes=(400, 100, 400), p=0.3, S=None, weight=0.1):
 
 
 def asteroid(x, y, sizes=None, alpha=1.0):
-    """By the products of filters and signal, as a convolution would have them."""
+    """asteroid's loss, with spectra as products of filters with frames."""
     sizes = sizes or [(n, n, n // 2) for n in (2048, 1024, 512, 256, 128, 64, 32)]
     total = 0.0
     for n, width, hop in sizes:

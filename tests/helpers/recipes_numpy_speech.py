@@ -1,6 +1,6 @@
-"""The originals of recipes for codecs, vocoders and enhancement, in NumPy in float64.
+"""Original losses of codecs, vocoders and enhancement, in NumPy, in float64.
 
-As in `recipes_numpy`, nothing of the package is used. Signals have the shape
+As in `recipes_numpy`, no code is shared with korvax_eqx. Signals have the shape
 `(batch, n_samples)`, or `(batch, 2, n_samples)` for `stable_audio`.
 """
 
@@ -40,7 +40,7 @@ def bigvgan(x, y, sr, windows, mels, weight=1.0):
 
 
 def stable_audio(x, y, taps, sizes=STEREO_SIZES, weights=(1.0, 1.0), lin=0.0):
-    """Of the target and the estimate, in this order, as the project calls it."""
+    """The loss with the target first, as the project calls it."""
     x, y = y, x
     signs = {"sum": (1, 1), "diff": (1, -1), "left": (1, 0), "right": (0, 1)}
     factors = (*weights, 1.0, 1.0)
@@ -124,7 +124,7 @@ def apnet2(x, y, sr=22050, floor=1e-9, weights=(45.0, 100.0, 20.0, 45.0), meloss
     X, Y = (torch_stft(s, 1024, 256, 1024) for s in (x, y))
     logs = (np.log(np.abs(S) + 1e-5) for S in (X, Y))
     total = weights[0] * l2(*logs)
-    # By the matrices that the project multiplies with.
+    # With the matrices of the original project.
     phases = np.angle(X) - np.angle(Y)
     _, n_bins, n_frames = phases.shape
 

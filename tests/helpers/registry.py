@@ -1,4 +1,4 @@
-"""Every public class with a way to make it; the laws are tested for all of them.
+"""Every public class with a function that makes it. The laws are tested for all.
 
 A new class is one line here.
 """
@@ -21,10 +21,10 @@ SIZES = {"n_fft": 256, "hop_length": 100}
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A way to make an object, always anew and always equal, and to call it.
+    """How to make an object, a new but equal one each time, and how to call it.
 
-    `n_channels` is the size of the axis before the samples that a mix of channels
-    needs. `draws` is true of a loss that needs a key.
+    `n_channels` is the number of channels that an object needs if it mixes them.
+    `draws` is true for a loss that needs a key.
     """
 
     name: str
@@ -37,16 +37,16 @@ class Case:
 
     @property
     def keywords(self) -> dict[str, Any]:
-        """What a call needs beside signals: always the same draw."""
+        """Further arguments of a call: a constant key for losses that draw."""
         return {"key": jax.random.key(3)} if self.draws else {}
 
     def callable(self) -> Callable[..., Any]:
-        """The object made anew, as a function of signals alone."""
+        """A new object, as a function of signals alone."""
         made = self.make()
         return functools.partial(made, **self.keywords) if self.draws else made
 
     def channels(self, x: jax.Array) -> jax.Array:
-        """Signals as one example of this case: with channels, if it needs them.
+        """Signals as an example for this case, with channels if it needs them.
 
         The first two channels are equal, so that their difference is silence.
         """
@@ -57,7 +57,7 @@ class Case:
     def signals(
         self, *lead: int, seed: int = 0, dtype: Any = jnp.float32
     ) -> tuple[jax.Array, jax.Array]:
-        """A pair of noisy signals that it may be called with, `lead` examples."""
+        """A pair of noise signals for a call, with `lead` examples."""
         shape = lead if self.n_channels is None else (*lead, self.n_channels)
         return signals(*shape, seed=seed, dtype=dtype)
 
@@ -71,7 +71,7 @@ MAPS = [
     Case("PQMF", lambda: ke.PQMF(4)),
     Case("PQMF-delay", lambda: ke.PQMF(3, 40, 0.2, delay=1)),
     Case("ChannelMix", lambda: ke.ChannelMix([[0.5, 0.3, 0.2]]), n_channels=3),
-    # With another factor no gradient is that of the values: `test_maps`.
+    # With another factor, the gradient is not that of the value: see `test_maps`.
     Case("GradientScale", lambda: ke.GradientScale(1.0)),
 ]
 TRANSFORMS = [
@@ -175,12 +175,12 @@ COMPLEX_LOSSES = [
         ),
     ),
 ]
-# Losses that are no mean over signals.
+# Losses that are not means over signals.
 BATCH_LOSSES = [
     Case("BatchSpectralConvergenceLoss", lambda: ke.BatchSpectralConvergenceLoss()),
     Case("BatchRelativeLoss", lambda: ke.BatchRelativeLoss(eps=0.0)),
 ]
-# Losses that may be negative, and are not least for equal spectra at every level.
+# Losses that may be negative, and whose minimum need not be at equal spectra.
 LEVEL_LOSSES = [
     Case("SpectralL1SNRLoss", lambda: ke.SpectralL1SNRLoss()),
     Case("SpectralLevelLoss", lambda: ke.SpectralLevelLoss(delta_lambda=0.0)),
@@ -201,7 +201,7 @@ def _small() -> ke.TimeFrequencyLoss:
 
 
 def _named() -> dict[str, ke.AbstractLoss]:
-    """Parts of which two share a transform, not in the order of their names."""
+    """Parts, two of which share a transform, not in alphabetical order."""
     return {
         "stft": ke.MRSTFTLoss((64, 100), (128, 256)),
         "magnitude": _small(),
@@ -363,7 +363,7 @@ LEVELS = [
         for case in LEVEL_LOSSES
     ),
 ]
-# Losses on signals with a term that is no mean over signals.
+# Losses on signals with a term that is not a mean over signals.
 BATCHES = [
     *(
         Case(
@@ -394,7 +394,7 @@ def _recipe(name: str, *arguments: Any, **keywords: Any) -> Callable[[], Any]:
 
 
 _RESOLUTIONS = ((256, 171), (100, 50), (200, 150))
-# As small as they can be made, and still of more than one of what they have several.
+# As small as possible, but still with several resolutions.
 _TWO = {"hop_sizes": (60, 100), "win_lengths": (127, 257)}
 
 RECIPES = [
@@ -435,7 +435,7 @@ RECIPES = [
     Case("asteroid", _recipe("asteroid", (256, 64), (200, 64), (100, 32))),
     Case("mp_senet", _recipe("mp_senet", 256, 64, 200)),
 ]
-# These are no means over a batch: `test_recipes_laws` has laws of their own.
+# Recipes that are not means over a batch: `test_recipes_laws` has laws for them.
 RECIPES_OF_BATCHES = [
     Case(
         "auraloss_stft",
@@ -479,8 +479,8 @@ RECIPES_OF_BATCHES = [
         ),
     ),
 ]
-# Some of these are in decibels, so that they have no least value of 0, or are slow:
-# `test_recipes_laws` has what holds for them too.
+# Some of these are in decibels, and so have no minimum of 0, and some are slow.
+# `test_recipes_laws` tests the laws that hold for them.
 RECIPES = [
     *RECIPES,
     Case("sot", lambda: recipes.sot(fft_size=256)),
@@ -665,7 +665,7 @@ LEARNABLE = [
             ke.MelScale(SAMPLE_RATE, 256, n_mels=20, basis=_bands()),
         ),
     ),
-    # Of a difference in dB the reference, or the weighting, is no part.
+    # Not a difference in dB, from which the reference or the weighting would cancel.
     Case(
         "AmplitudeToDB",
         lambda: _on_spectra(ke.AmplitudeToDB(jnp.array(0.3)), ke.RelativeLoss()),
@@ -785,7 +785,7 @@ LEARNABLE = [
 
 
 def _padded(*modes: str) -> Callable[[], Any]:
-    """Both kinds of transforms that pad, in several modes."""
+    """Both kinds of padding transforms, with several modes."""
 
     def make() -> ke.MultiResolutionLoss:
         vqt = {"fmin": 500.0, "n_bins": 24, "hop_length": 100}
@@ -814,8 +814,8 @@ def _transport(**options: Any) -> Callable[[], Any]:
     return lambda: ke.SpectralOptimalTransportLoss(**options)
 
 
-# Losses on signals with every option that none of those above has: a class with an
-# option that is not made here or there fails `test_registry`.
+# Losses on signals with all options that the cases above do not have. `test_registry`
+# fails for an option that no case has.
 OPTIONS = [
     Case("padding-samples", _padded("edge", "reflect", "symmetric", "wrap")),
     Case(
@@ -979,14 +979,14 @@ ALL = [
 def signals(
     *lead: int, seed: int = 0, dtype: Any = jnp.float32
 ) -> tuple[jax.Array, jax.Array]:
-    """A pair of noisy signals of shape `(*lead, N_SAMPLES)`."""
+    """A pair of noise signals of shape `(*lead, N_SAMPLES)`."""
     keys = jax.random.split(jax.random.key(seed))
     x, y = (0.3 * jax.random.normal(key, (*lead, N_SAMPLES)) for key in keys)
     return x.astype(dtype), y.astype(dtype)
 
 
 def arguments(case: Case) -> tuple[jax.Array, ...]:
-    """Two examples of what an object of any kind takes."""
+    """Two examples of inputs for any object."""
     if case in [*COMPOSITES, *LEVELS, *BATCHES, *OPTIONS]:
         return case.signals(2)
     if case in MAPS or case in TRANSFORMS:

@@ -1,9 +1,9 @@
-"""A function as another compiler might round it, to find what hangs on rounding.
+"""Running a function as another compiler might round it, to find fragile code.
 
-XLA may compute an intermediate result once for each of its readers, and round it in
-another way each time: whether it does depends on the device, the version and flags.
-What compares two such results for equality, as JAX's derivative of a maximum does, then
-breaks. Here every reader of an intermediate result sees it moved by a few roundings of
+XLA may compute an intermediate result again for each operation that reads it, and round
+it differently each time, which depends on the device, the version and flags. Code that
+compares two such results for equality, like JAX's derivative of a maximum, then breaks.
+Here, every operation that reads an intermediate result gets it with a rounding error of
 its own.
 """
 
@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-# Their results are written to memory once, and read from there.
+# The results of these primitives are stored once, and read from memory.
 _STORED = {"scan", "while", "cond", "sort", "fft", "dot_general", "scatter"}
 _STORED |= {"scatter-add", "scatter_add", "optimization_barrier", "cumsum"}
 
 
 def rounded_anew(fn: Any, *args: Any, seed: int = 0) -> list[np.ndarray]:
-    """What `fn` returns, as a flat list, if every reader rounds for itself."""
+    """The results of `fn`, as a flat list, if every reader rounds for itself."""
     closed = jax.make_jaxpr(fn)(*args)
     rng = np.random.default_rng(seed)
     flat = [(a, True) for a in jax.tree.leaves(args)]
@@ -28,7 +28,7 @@ def rounded_anew(fn: Any, *args: Any, seed: int = 0) -> list[np.ndarray]:
 
 
 def _run(jaxpr: Any, consts: Any, args: Any, rng: np.random.Generator) -> list[Any]:
-    """Results, and whether each of them is the same to every reader."""
+    """Return the results, and whether each is the same for every reader."""
     env = dict(zip(jaxpr.constvars, ((c, True) for c in consts), strict=True))
     env.update(zip(jaxpr.invars, args, strict=True))
 
@@ -59,8 +59,8 @@ def _run(jaxpr: Any, consts: Any, args: Any, rng: np.random.Generator) -> list[A
 def _moved(value: Any, rng: np.random.Generator) -> Any:
     if not jnp.issubdtype(jnp.result_type(value), jnp.inexact):
         return value
-    # All entries alike, as equal numbers are rounded alike within one loop.
+    # The same factor for all entries, as a loop rounds equal numbers equally.
     factor = 1 + 2 * float(jnp.finfo(value.dtype).eps) * rng.integers(-2, 3)
-    # But counts are exact.
+    # Except for counts, which are exact.
     is_count = (value == jnp.round(value)) & (jnp.abs(value) < 1e6)
     return jnp.where(is_count, value, value * jnp.asarray(factor, value.dtype))

@@ -1,4 +1,4 @@
-"""What the tests of saving save: classes of a user, and arguments of all kinds."""
+"""Objects for tests of saving: of user classes, and with all kinds of arguments."""
 
 import io
 import json
@@ -27,7 +27,7 @@ class Tilt(ke.AbstractScale):
 
 
 class Bands(ke.AbstractScale):
-    """A user's scale that makes its parameters by itself."""
+    """A user's scale whose constructor makes its parameters."""
 
     weights: Array
     n_bins: int = eqx.field(static=True)
@@ -80,7 +80,7 @@ def loaded(content: bytes, custom=()):
 
 
 def assert_same(one, other):
-    """Equal as Equinox, JAX and its compilation cache see it, to the last bit."""
+    """Check equality to the last bit, for Equinox, JAX and its compilation cache."""
     assert type(one) is type(other)
     leaves, structure = jax.tree.flatten(one)
     others, other_structure = jax.tree.flatten(other)
@@ -109,7 +109,7 @@ def assert_config_round_trips(loss, custom=()):
 
 
 def triangle(n: int) -> np.ndarray:
-    """A window of exact numbers: files are kept of it, for all platforms."""
+    """A window of exact numbers: files that hold it are kept for all platforms."""
     steps = np.arange(n)
     return np.minimum(steps + 1, n - steps) / n
 
@@ -167,7 +167,7 @@ def config_variants():
 
 
 def named_variants():
-    """Weights by position, of names that are not in the order of the alphabet."""
+    """Weights by position, for names that are not in alphabetical order."""
     return {
         "named": ke.SumLoss(named_losses(), [3.0, 0.5]),
         "named-array": ke.SumLoss(named_losses(), jnp.array([3.0, 0.5])),

@@ -1,4 +1,4 @@
-"""Files made to be refused, with a checksum that is true."""
+"""Invalid files with a valid checksum."""
 
 import hashlib
 import io
@@ -30,14 +30,14 @@ LOG = {"class": "Log"}
 
 
 def seal(text: str | bytes, data: bytes = ARRAYS) -> bytes:
-    """Give the text of a header (up to its last member) a true checksum."""
+    """Add a valid checksum to the text of a header (without its last member)."""
     line = text.encode() if isinstance(text, str) else text
     digest = hashlib.sha256(line + data).hexdigest()
     return line + f', "sha256": "{digest}"}}\n'.encode() + data
 
 
 def forge(data: bytes = ARRAYS, **members: Any) -> bytes:
-    """A file like the small one with other members, and a true checksum."""
+    """A file like `SMALL` with other members, and a valid checksum."""
     header = {k: v for k, v in (HEADER | members).items() if k != "sha256"}
     return seal(json.dumps(header)[:-1], data)
 
@@ -48,7 +48,7 @@ def forge_object(entry: Any) -> bytes:
 
 
 def refused(content: bytes, custom: Any = ()) -> str:
-    """Check that a file is refused in the one way; return the message."""
+    """Check that loading a file raises `LoadError`; return the message."""
     with pytest.raises(ke.LoadError) as caught:
         ke.load(io.BytesIO(content), custom=custom)
     return str(caught.value)

@@ -36,14 +36,14 @@ def basis(n_mels: int = 8) -> np.ndarray:
 
 
 def trained_bands() -> Bands:
-    """A scale whose constructor makes its parameters, which have changed since."""
+    """A scale whose constructor makes its parameters, which were changed later."""
     made = Bands(33)
     object.__setattr__(made, "weights", 1 + ramp(33))
     return made
 
 
 def many() -> ke.TimeFrequencyLoss:
-    """Learnable arguments, and parameters that no argument is, in turns."""
+    """Alternating learnable arguments and parameters that are no arguments."""
     return ke.TimeFrequencyLoss(
         ke.Spectrogram(**FRAMES, window=window()),
         [ke.ElementwiseLoss(), ke.SpectralOptimalTransportLoss(ramp(33))],
@@ -236,10 +236,10 @@ KEPT: dict[str, tuple[Callable[[], Any], float]] = {
 
 
 def value_of(name: str, part: Any) -> float:
-    """Return one number for what an object computes of fixed inputs.
+    """Return one number for what an object computes from fixed inputs.
 
-    Of recipes in float64: their logarithms of small bins are rounded differently by
-    every FFT.
+    Recipes are computed in float64: every FFT rounds their logarithms of small bins
+    differently.
     """
     with jax.enable_x64(name.startswith("recipe-")):
         return _value(part)
@@ -248,7 +248,7 @@ def value_of(name: str, part: Any) -> float:
 def _value(part: Any) -> float:
     dtype = jnp.zeros(0).dtype
     at = np.arange(4000, dtype=np.float64)
-    # Something in every bin: logarithms of rounding errors would not last.
+    # Energy in every bin: logarithms of rounding errors would change with time.
     tone, noise = np.sin(2 * np.pi * 0.05 * at), (at * 7919 % 101) / 101 - 0.5
     signals = [tone + level * (noise + np.cos(at)) for level in (0.2, 0.3)]
     x, y = (jnp.asarray(s.reshape(2, 2000), dtype) for s in signals)
@@ -274,7 +274,7 @@ def _value(part: Any) -> float:
 
 
 def main() -> None:
-    """Write what is not there yet."""
+    """Write files and configs that do not exist yet."""
     FOLDER.mkdir(exist_ok=True)
     for name, (make, _) in KEPT.items():
         part = make()
@@ -287,7 +287,7 @@ def main() -> None:
 
 
 def has_own_parameters(name: str) -> bool:
-    """Whether there is no config, as parameters are no argument."""
+    """Whether an object has no config, as its parameters are not arguments."""
     return name in ("Chain-custom", "TimeFrequencyLoss-many")
 
 

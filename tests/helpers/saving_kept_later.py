@@ -1,4 +1,4 @@
-"""What was added to `saving_kept` after version 0.1.0: more classes, and the recipes.
+"""Objects added to `saving_kept` after version 0.1.0: more classes, and recipes.
 
 A file of a recipe is of what the recipe returned when it was written. Should a recipe
 change, its entry is to make the old one by its parts.
@@ -73,7 +73,7 @@ PARTS: dict[str, tuple[Callable[[], Any], float]] = {
         0.2784072,
     ),
     "Log-base": (lambda: ke.Log(2.0, 1e-5, base=10.0, floor_mode="replace"), 1.366582),
-    # These two were written when the argument was called `floor`, and "clip" "clamp".
+    # Written when `floor_mode="clip"` was called `floor="clamp"`.
     "Log-clamp": (lambda: ke.Log(2.0, 3.0, base=10.0, floor_mode="clip"), 0.6797966),
     "Power-clamp": (lambda: ke.Power(0.5, 0.75, floor_mode="clip"), 1.862791),
     "Power": (lambda: ke.Power(0.3), 0.8272136),
@@ -197,7 +197,7 @@ PARTS: dict[str, tuple[Callable[[], Any], float]] = {
         lambda: ke.SumLoss(list(parts().values()), weights(2)),
         5.646448,
     ),
-    # The config has the losses as pairs, those above as dictionaries, as before 0.3.
+    # This config has losses as pairs; those above have dictionaries, as before 0.3.
     "SumLoss-pairs": (lambda: ke.SumLoss(parts(), weights(2)), 5.646448),
     "MappedLoss": (lambda: ke.MappedLoss(ke.MidSide(), ke.SumLoss(parts())), 25.4087),
     "PermutationInvariantLoss": (

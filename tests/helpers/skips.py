@@ -1,12 +1,13 @@
 """Which tests may be skipped, and why. A skip that is not listed here is a failure.
 
-So a test that stops running is seen. CI runs those of `PEERS` where the packages are.
+This shows tests that stop running. CI runs those in `PEERS` where the packages are
+installed.
 """
 
 import os
 
-# What compares with packages of the extra `bench`. With `KORVAX_EQX_PEERS=1` these are
-# said to be there: then none of this may be skipped.
+# Tests that compare with packages of the extra `bench`. `KORVAX_EQX_PEERS=1` says that
+# these are installed: then none of the tests may be skipped.
 PEERS: dict[str, set[str]] = {
     "test_eps_modes.py": {"test_both_is_torchmetrics"},
     "test_framing.py": {
@@ -83,8 +84,8 @@ PEERS: dict[str, set[str]] = {
         "test_equals_sot_loss",
     },
 }
-# What needs a platform, a number of devices, codecs, or a package of no extra: all of a
-# test, or some of its cases.
+# Tests, or cases of tests, that need a platform, a number of devices, codecs, or a
+# package that is in no extra.
 ELSEWHERE: dict[str, set[str]] = {
     "test_bad_input.py": {
         "test_configuration_in_longer_floats_is_refused",
@@ -130,6 +131,6 @@ HAS_PEERS = os.environ.get("KORVAX_EQX_PEERS") == "1"
 
 
 def is_expected(file: str, test: str, case: str) -> bool:
-    """Whether a case of a test of a file may be skipped here."""
+    """Whether a case of a test may be skipped here."""
     lists = [ELSEWHERE] if HAS_PEERS else [ELSEWHERE, PEERS]
     return any({test, case} & tests.get(file, set()) for tests in lists)

@@ -1,4 +1,4 @@
-"""The run-time type checker of the tests: an `int` will do for a `float`."""
+"""The run-time type checker of the tests, which accepts an `int` for a `float`."""
 
 from beartype import BeartypeConf, beartype
 
