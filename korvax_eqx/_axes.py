@@ -11,19 +11,19 @@ Spacing = Literal["hz", "mel", "log", "index"]
 
 @dataclasses.dataclass(frozen=True)
 class Axes:
-    """What a transform says of its bins and frames, for plots.
+    """Positions of the bins and frames of a transform, for plots.
 
     **Attributes:**
 
-    - `spacing`: on what scale the bins are evenly spaced; `"index"` if they are no
-        frequencies.
-    - `frequencies`: centres of the bins in Hz, or in cycles a sample if `sr` is `None`;
-        or the bins' numbers; shape `(n_bins,)`.
+    - `spacing`: the scale on which the bins are evenly spaced; `"index"` if bins are
+        not frequencies.
+    - `frequencies`: centres of the bins in Hz, or in cycles per sample if `sr` is
+        `None`; with `"index"`, the indices of the bins; shape `(n_bins,)`.
     - `sr`: the sample rate that the transform is made for, in Hz, or `None`.
     - `hop_length`: samples from frame to frame.
     - `first`: the sample in the middle of frame 0.
-    - `power`: the exponent of the magnitude; `None` if values are no spectrum.
-    - `htk`: whether mels are HTK's.
+    - `power`: the exponent of the magnitude; `None` if values are not a spectrum.
+    - `htk`: whether mels are on HTK's scale.
     """
 
     spacing: Spacing

@@ -75,9 +75,9 @@ def non_negative(owner: str, argument: str, value: Any) -> float | int:
 
 
 def norm_order(owner: str, argument: str, value: Any, rule: str) -> float | int:
-    """Check the order of a norm, a positive number or infinity, for a `rule`."""
+    """Check the order of a norm: positive, maybe infinite; messages say `rule`."""
     is_number = isinstance(value, int | float | np.integer | np.floating)
-    # Not `<=`, which NaN would pass.
+    # Not `<= 0`, which is false for NaN.
     if not is_number or isinstance(value, bool) or not _as_float(value) > 0:
         refuse(owner, argument, rule, value)
     if not math.isfinite(_as_float(value)) and isinstance(value, int):

@@ -1,4 +1,4 @@
-"""Compiling what the library's objects compute, once for equal objects."""
+"""Compiling functions of the library's objects, once for equal objects."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,11 +12,10 @@ from korvax_eqx._static import has_plain_callables
 def compiled(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function of modules and arrays.
 
-    `jax.jit` where every leaf is an array, as in the library's own classes: its
-    dispatch is several times faster. `eqx.filter_jit` for the other trees that users
-    build, e.g. with functions as leaves. Not at all where a tree holds plain callables
-    of the user's: their result may change from call to call, and compiled they would
-    be evaluated once and for ever.
+    Uses `jax.jit` if every leaf is an array, as in the library's own classes, because
+    its dispatch is several times faster, and `eqx.filter_jit` for other trees, e.g.
+    with functions as leaves. A tree with plain callables of the user is not compiled:
+    their results may change from call to call, but a program would keep the first.
     """
     plain, filtered = jax.jit(fn), eqx.filter_jit(fn)
 

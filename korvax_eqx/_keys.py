@@ -1,4 +1,4 @@
-"""Checking keys, for losses that draw."""
+"""Checking keys for losses that draw at random."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from korvax_eqx import _checks as checks
 
 
 def check_key(owner: str, value: Any) -> None:
-    """Check a key for losses that draw: one key of `jax.random`, or `None`."""
+    """Check the key of a call: one key of `jax.random`, or `None`."""
     if value is None:
         return
     is_array = isinstance(value, jax.Array | np.ndarray)
@@ -18,7 +18,7 @@ def check_key(owner: str, value: Any) -> None:
     if is_typed and value.ndim == 0:
         return
     is_raw = is_array and not is_typed and value.dtype == np.uint32
-    if is_raw and value.shape in ((2,), (4,)):  # `PRNGKey` of "threefry2x32", of "rbg"
+    if is_raw and value.shape in ((2,), (4,)):  # `PRNGKey`, "threefry2x32" or "rbg"
         return
     remedy = "Make one with `jax.random.key(0)`."
     if is_typed or (is_raw and value.ndim > 1):

@@ -1,4 +1,4 @@
-"""Checks of what a learnable array holds, as far as that is known."""
+"""Checks of the values of learnable arrays, where these are known."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from korvax_eqx import _checks as checks
 def positive_leaf(owner: str, argument: str, value: Any) -> Any:
     """Check a JAX scalar that must be positive, as far as its value is known.
 
-    Within a transformation it is not: what it holds then is the user's to keep.
+    Inside a transformation the value is unknown: then the user must ensure this.
     """
     checks.floating_array(owner, argument, value, ndim=0)
-    # Not `<=`, which NaN would pass.
+    # Not `<= 0`, which is false for NaN.
     if is_known(value) and not np.asarray(value, np.float64) > 0:
         rule = "be positive" if jnp.isfinite(value) else "be a finite positive number"
         checks.refuse(owner, argument, rule, float(value))
@@ -24,5 +24,5 @@ def positive_leaf(owner: str, argument: str, value: Any) -> Any:
 
 
 def is_known(value: Any) -> bool:
-    """Whether the numbers of an array can be looked at: not while it is traced."""
+    """Whether the values of an array are known, i.e. it is not being traced."""
     return not isinstance(value, Tracer | jax.ShapeDtypeStruct)

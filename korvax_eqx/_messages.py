@@ -1,6 +1,6 @@
-"""The messages of errors, which all have the same form.
+"""Error messages, which all have the same form.
 
-`Class(argument=...)` must <rule>. Got <value>. <way out>
+`Class(argument=...)` must <rule>. Got <value>. <remedy>
 """
 
 import contextlib
@@ -11,10 +11,10 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
-# Integers of more bits are beyond the range of floats, and not written out.
+# Integers of more bits exceed the range of floats, and are not written out.
 _FLOAT_BITS = 1024
 
-# The class that messages name, and the parts' arguments that it calls otherwise.
+# The class that messages name, and its names for arguments of its parts.
 _owner: contextvars.ContextVar[tuple[str, dict[str, str]] | None]
 _owner = contextvars.ContextVar("owner", default=None)
 
@@ -23,7 +23,7 @@ _owner = contextvars.ContextVar("owner", default=None)
 def owned_by(name: str, **renamed: str) -> Iterator[None]:
     """Let messages name the class that the user called, not a part it is made of.
 
-    `renamed` tells what a part's arguments are called by that class.
+    `renamed` maps the arguments of a part to their names in that class.
     """
     outer, names = _owner.get() or (name, {})
     renamed = {part: names.get(own, own) for part, own in renamed.items()}
@@ -35,7 +35,7 @@ def owned_by(name: str, **renamed: str) -> Iterator[None]:
 
 
 def named(owner: str) -> str:
-    """Return the class that messages name, for one raised in `owner`."""
+    """Return the class that a message names if the error is raised in `owner`."""
     return (_owner.get() or (owner, {}))[0]
 
 
@@ -57,6 +57,6 @@ def describe(value: Any) -> str:
         return f"an integer of {value.bit_length()} bits"
     try:
         text = repr(value)
-    except Exception:  # Python writes no integers of more than 4300 digits
+    except Exception:  # e.g. integers of more than 4300 digits
         return f"a {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."

@@ -1,4 +1,4 @@
-"""What is asked of the package and is not there: what to do instead."""
+"""The error for attributes that the package does not have, with a remedy."""
 
 import sys
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from korvax_eqx._names import did_you_mean
 
 _MODULES = "Its functions are here at the top level, as `korvax_eqx.{}`."
-_UNITS = "It is a line: `{}`."
+_UNITS = "It is one line: `{}`."
 # korvax 0.3.0 has these as well.
 _KORVAX = {
     "convert": _MODULES.format("hz_to_mel"),
@@ -24,11 +24,11 @@ _KORVAX = {
 
 
 def attribute(name: str) -> Any:
-    """The `__getattr__` of the package: an error that says what to do."""
+    """The `__getattr__` of the package: raise an error that says what to use."""
     message = f"module 'korvax_eqx' has no attribute {name!r}."
     if name in _KORVAX:
         remedy = _KORVAX[name] or f"Use korvax's own, `import korvax; korvax.{name}`."
-        message += f" Of korvax it has the losses and what they are made of. {remedy}"
+        message += f" From korvax, it has only the losses and their parts. {remedy}"
     elif not name.startswith("_"):
         public = [n for n in vars(sys.modules["korvax_eqx"]) if not n.startswith("_")]
         message += f" {did_you_mean(name, public)}".rstrip()

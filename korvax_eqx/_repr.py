@@ -1,4 +1,4 @@
-"""The text of an object: the constructor call that makes an equal one."""
+"""The `repr` of an object: a constructor call that makes an equal object."""
 
 import inspect
 import math
@@ -12,17 +12,17 @@ from jax.core import Tracer
 
 from korvax_eqx._static import STATIC_TYPES, StaticTuple, is_plain_callable
 
-# Arrays of more values are shown by dtype and shape alone.
+# Arrays with more values are shown by dtype and shape only.
 _MOST_VALUES = 256
 _WIDTH = 88
 
 
 def constructor_call(module: eqx.Module, indent: int = 0) -> str:
-    """Return `Class(argument=value, ...)` without the arguments that are defaults.
+    """Return `Class(argument=value, ...)`, without arguments that have their defaults.
 
-    Evaluated where the class, `np` and `jnp` are known, it makes an equal object, as
-    long as every constructor argument is kept in an attribute of its name and no array
-    has more than 256 values.
+    If evaluated where the class, `np` and `jnp` are imported, it makes an equal object,
+    as long as every constructor argument is kept in an attribute of the same name, and
+    no array has more than 256 values.
     """
     name = type(module).__name__
     parameters = list(inspect.signature(type(module).__init__).parameters.values())[1:]
@@ -70,8 +70,8 @@ def _text(value: Any, indent: int) -> str:
 
 
 def _sequence(values: tuple[Any, ...], indent: int) -> str:
-    # Configuration and parameters side by side, as windows of several resolutions,
-    # were given as a list: a tuple of them would be one window of SciPy's.
+    # A tuple that mixes configuration and parameters, e.g. windows of several
+    # resolutions, was given as a list: a tuple would be one window of SciPy's.
     kinds = (*STATIC_TYPES, jax.Array)
     is_list = any(isinstance(v, kinds) for v in values)
     end = "," if len(values) == 1 and not is_list else ""
@@ -99,7 +99,7 @@ def _array(array: np.ndarray | jax.Array) -> str:
 
 
 def _values(values: Any) -> str:
-    """Return numbers with the fewest digits that make the same ones of their dtype."""
+    """Return numbers with the fewest digits that give the same values."""
     if values.ndim:
         return f"[{', '.join(map(_values, values))}]"
     if not jnp.issubdtype(values.dtype, jnp.floating):

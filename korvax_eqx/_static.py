@@ -124,7 +124,7 @@ jax.tree_util.register_pytree_node(
 class NamedParts(dict[str, Any]):
     """A dictionary whose order survives JAX, which sorts the keys of plain ones.
 
-    Read-only, so that it can be hashed with what holds it.
+    Read-only, so that it and the module that holds it can be hashed.
     """
 
     def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -220,7 +220,7 @@ def items_of(value: Any) -> Sequence[Any] | None:
 
 
 class Function(eqx.Module):
-    """A plain callable held as configuration, so that it is no leaf of the tree."""
+    """A plain callable held as configuration, so that it is not a leaf of the tree."""
 
     fn: Callable[..., Any] = eqx.field(static=True)
 

@@ -12,7 +12,7 @@ Arrays = tuple[Array, ...]
 
 @dataclasses.dataclass(frozen=True)
 class _Hole:
-    """Stands where an array was taken out of a tree."""
+    """A placeholder for an array that was taken out of a tree."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Skeleton:
 
     @property
     def is_hashable(self) -> bool:
-        """Whether all that is left is: a user's tree may hold other things."""
+        """Whether the rest is hashable; a user's tree may hold other objects."""
         try:
             hash(self)
         except TypeError:
@@ -43,7 +43,7 @@ class Skeleton:
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A method of a tree, as a hashable function of the tree's arrays and others."""
+    """A method of a tree, as a hashable function of the tree's and other arrays."""
 
     skeleton: Skeleton
     name: str
@@ -61,14 +61,14 @@ def take_arrays(tree: Any) -> tuple[Skeleton, Arrays]:
 
 
 def unchecked(module: Any, **fields: Any) -> Any:
-    """Return a module with other values of some fields, that need no checks."""
+    """Return a module with new values of some fields, which are not checked."""
     return part_of(module, type(module), **fields)
 
 
 def part_of(module: Any, cls: type[Any], **fields: Any) -> Any:
-    """Make a module whose fields `module` has, too: they were checked there.
+    """Make a module of class `cls` with the fields of `module`, which were checked.
 
-    `fields` are those of others, or of other values.
+    `fields` are further fields, or have other values.
     """
     names = [field.name for field in dataclasses.fields(cls)]
     own = {n: getattr(module, n) for n in names if n not in fields}
@@ -76,7 +76,7 @@ def part_of(module: Any, cls: type[Any], **fields: Any) -> Any:
 
 
 def made(cls: type[Any], **fields: Any) -> Any:
-    """Make a module of fields that were checked before, and warned of."""
+    """Make a module from fields that were checked already, without warnings."""
     module = object.__new__(cls)
     for name, value in fields.items():
         object.__setattr__(module, name, value)

@@ -570,7 +570,7 @@ def test_lengths_of_a_function_name_the_base_of_its_kind(fn, index):
         assert text.startswith(
             f"`lengths` cannot be combined with `{name}`: a function"
         )
-        assert text.endswith(f"Derive a class from the base for its kind, `{base}`.")
+        assert text.endswith(f"Use a class derived from `{base}` instead.")
 
 
 def test_lengths_of_a_draw_of_losses_over_the_batch():

@@ -37,8 +37,8 @@ def test_korvax_names_are_there_or_the_error_says_what_to_do():
         with pytest.raises(AttributeError) as caught:
             getattr(ke, name)
         text = str(caught.value)
-        assert text.startswith(f"module 'korvax_eqx' has no attribute {name!r}. Of ")
-        assert "Use korvax's own" in text or "It is a line" in text or "top" in text
+        assert text.startswith(f"module 'korvax_eqx' has no attribute {name!r}. From ")
+        assert "Use korvax's own" in text or "It is one line" in text or "top" in text
     assert len(LOSSES) == 6
     for name in LOSSES:
         ours, theirs = getattr(ke.loss, name), getattr(korvax.loss, name)
@@ -47,7 +47,7 @@ def test_korvax_names_are_there_or_the_error_says_what_to_do():
 
 
 def test_the_lines_for_units_are_right():
-    lines = {n: t.split("`")[1] for n, t in _KORVAX.items() if "It is a line" in t}
+    lines = {n: t.split("`")[1] for n, t in _KORVAX.items() if "It is one line" in t}
     values = np.array([30.0, 57.5, 440.0])
     assert len(lines) == 4
     for name, line in lines.items():

@@ -35,7 +35,8 @@ def check_scope(
     """Test a part of your own on examples: its `scope`, and its support of lengths.
 
     At several levels, a padded signal must give the result of the unpadded one, and
-    what `scope` declares independent must give the same result on its own.
+    values, frames or segments that are independent according to `scope` must give the
+    same results on their own.
 
     **Arguments:**
 

@@ -1,4 +1,4 @@
-"""What a loss is made of: terms."""
+"""The terms of which a loss is the weighted sum."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -149,7 +149,7 @@ def _along(path: tuple[Any, ...], x: Array, is_spectral: bool) -> Array:
     fn = RowPath(skeleton, is_spectral)
     if skeleton.is_hashable:
         (out,), _ = call_rows(fn, shared, (whole_samples(x),))
-    else:  # it holds an unhashable object of the user's
+    else:  # it holds an unhashable user object
         (out,), _ = fn(shared, (x,))
     if n == len(path):
         return out

@@ -27,7 +27,7 @@ from ._varying import equally_varying
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """A row function together with what surrounds it.
+    """A row function, and how its arrays are laid out.
 
     **Arguments:**
 

@@ -167,8 +167,8 @@ def _split(
         if seers and lengths is not None:
             raise ValueError(
                 f"`lengths` cannot be combined with `{name_of(seers[0])}`: a function "
-                "sees the whole batch, padding included. Derive a class from the base "
-                f"for its kind, `{seers[0].base_name}`."
+                "sees the whole batch, padding included. Use a class derived from "
+                f"`{seers[0].base_name}` instead."
             )
         if seers:
             whole.append((number, term))

@@ -34,7 +34,7 @@ class RowFunction:
 
     # Whether the outputs of a row depend on other rows of the batch.
     mixes_rows: bool = False
-    # Whether a compiled program may be reused: it holds no functions of the user's.
+    # Whether a compiled program may be reused, i.e. it holds no user functions.
     is_pure: bool = True
     # Whether long row outputs are sums over overlapping frames.
     adds_frames: bool = False

@@ -89,8 +89,8 @@ def _flat(row: Array, lead: tuple[int, ...]) -> Array:
 def pieces_of(n_rows: Any, n_samples: int, budget: int) -> int:
     """Return how many rows of `n_samples` to evaluate at a time.
 
-    As many as fit the `budget` of samples, about. If a divisor of the number of rows is
-    at most half smaller, it is used instead: a remainder would be compiled as a second
+    About as many as fit the `budget` of samples. If the number of rows has a divisor
+    between half of this and this, it is used: a remainder would be compiled as a second
     program.
     """
     if not isinstance(n_rows, int):

@@ -82,7 +82,7 @@ def extended(
         return lax.pad(x, zero, [*none, (left, right, 0)])
     if mode not in INDEXED_MODES:
         raise ValueError(
-            f"`lengths` cannot be combined with `pad_mode={mode!r}`: what it pads "
+            f"`lengths` cannot be combined with `pad_mode={mode!r}`: its padding "
             "depends on statistics of the signal. Use one of 'constant', "
             + ", ".join(map(repr, INDEXED_MODES))
             + "."

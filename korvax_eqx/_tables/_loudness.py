@@ -157,9 +157,9 @@ def _state_space(
     r"""Return $A, b, c, d$ of $s_{n+1} = A s_n + b x_n$, $y_n = c s_n + d x_n$.
 
     The states are scaled so that white noise of unit variance gives states of unit
-    covariance. Then all are of similar size, and outputs are no small differences of
-    large states, as they are in the direct form with poles as close to 1 as those of
-    the high-pass. So no digits are lost in single precision.
+    covariance. All are then of similar size, and outputs are not small differences of
+    large states. In the direct form they are, as the poles of the high-pass are close
+    to 1, and digits are lost in single precision.
     """
     A, b = np.zeros((4, 4)), np.zeros(4)
     c, d = np.zeros(4), 1.0

@@ -32,7 +32,7 @@ def counted(count: Callable[[int], None]) -> Iterator[None]:
 
 def check_size(owner: str, argument: str, value: Any, n_values: float | int) -> None:
     """Raise for a table of more than `MAX_TABLE_VALUES` values, before it is made."""
-    # Not `>`, which NaN would pass.
+    # Not `>`, which is false for NaN.
     if not n_values <= MAX_TABLE_VALUES:
         rule = f"be small enough for a table of at most {MAX_TABLE_VALUES} values"
         refuse(owner, argument, rule, value)

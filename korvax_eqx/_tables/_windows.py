@@ -94,7 +94,7 @@ def unweighed_window_values(
         values = _window_values(window, win_length, n_fft)
     if isinstance(values, str):
         rule = "be a window that `scipy.signal.get_window` knows"
-        refuse(owner, "window", rule, window, f"SciPy says: {values}")
+        refuse(owner, "window", rule, window, values)
     return values
 
 
@@ -119,7 +119,7 @@ def _window_values(
         TypeError,
         ValueError,
     ) as error:
-        return str(error)
+        return f"SciPy says: {error}"
     return _in_frame(values, n_fft)
 
 
@@ -128,7 +128,7 @@ def _in_frame(
 ) -> Float[np.ndarray, " n_fft"] | str:
     """Return the window centred among zeros, or a message if it is invalid."""
     if not np.all(np.isfinite(values)) or not np.any(values):
-        return "nothing, but the window has values that are not finite, or only zeros."
+        return "The window has values that are not finite, or only zeros."
     left = (n_fft - len(values)) // 2
     padded = np.zeros(n_fft)
     padded[left : left + len(values)] = values

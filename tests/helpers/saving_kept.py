@@ -1,8 +1,8 @@
 """Objects whose files and configs are kept in `data/kept`, and what they compute.
 
-The files were written once, by version 0.1.0, and every later version loads them. A
-class or a kind of argument that comes later gets an entry of its own, and its file by
-`python tests/helpers/saving_kept.py`, which leaves those that exist as they are.
+The files were written once, by version 0.1.0, and every later version loads them. New
+classes and kinds of arguments get entries of their own. Their files are written by
+`python tests/helpers/saving_kept.py`, which does not change existing files.
 """
 
 import json
@@ -43,7 +43,7 @@ def trained_bands() -> Bands:
 
 
 def many() -> ke.TimeFrequencyLoss:
-    """Alternating learnable arguments and parameters that are no arguments."""
+    """Alternating learnable arguments, and parameters that are not arguments."""
     return ke.TimeFrequencyLoss(
         ke.Spectrogram(**FRAMES, window=window()),
         [ke.ElementwiseLoss(), ke.SpectralOptimalTransportLoss(ramp(33))],

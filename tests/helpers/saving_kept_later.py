@@ -1,7 +1,7 @@
 """Objects added to `saving_kept` after version 0.1.0: more classes, and recipes.
 
-A file of a recipe is of what the recipe returned when it was written. Should a recipe
-change, its entry is to make the old one by its parts.
+The file of a recipe holds the loss that the recipe returned when the file was written.
+If a recipe changes, its entry must make the old loss from its parts.
 """
 
 from collections.abc import Callable
