@@ -75,7 +75,7 @@ def non_negative(owner: str, argument: str, value: Any) -> float | int:
 
 
 def norm_order(owner: str, argument: str, value: Any, rule: str) -> float | int:
-    """Check the order of a norm: positive, maybe infinite; messages say `rule`."""
+    """Check the order of a norm, positive or infinite; `rule` is for the message."""
     is_number = isinstance(value, int | float | np.integer | np.floating)
     # Not `<= 0`, which is false for NaN.
     if not is_number or isinstance(value, bool) or not _as_float(value) > 0:

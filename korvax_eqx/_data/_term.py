@@ -1,4 +1,4 @@
-"""The terms of which a loss is the weighted sum."""
+"""Terms: a loss is a weighted sum of them."""
 
 import dataclasses
 from collections.abc import Sequence

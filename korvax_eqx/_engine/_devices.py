@@ -79,7 +79,7 @@ def works_for(name: str, arrays: Arrays) -> bool:
 
 
 def _may_be_cut_by_xla() -> bool:
-    """Not if all sharding is explicit, nor inside a user's own `shard_map`."""
+    """Whether XLA decides: not for explicit axes alone, nor inside a `shard_map`."""
     mesh = jax.sharding.get_abstract_mesh()
     is_explicit = not mesh.empty and AxisType.Auto not in mesh.axis_types
     return not (is_explicit or mesh.manual_axes)

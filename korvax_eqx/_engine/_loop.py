@@ -78,7 +78,7 @@ def _kinds(arrays: Arrays, n_leading: int) -> Kinds:
 
 
 def _flat(row: Array, lead: tuple[int, ...]) -> Array:
-    """Return the rows along one axis; an array of size 1 is not broadcast."""
+    """Return the rows along one axis, of size 1 if all rows are the same."""
     own, rest = row.shape[: len(lead)], row.shape[len(lead) :]
     if own != lead and any(size != 1 for size in own):
         # Broadcast along some leading axes only, as `jax.vmap` over all pairs does.

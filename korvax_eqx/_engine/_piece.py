@@ -64,7 +64,8 @@ class Piece:
         """Return the columns of the terms below a branch, and gradients of its signals.
 
         Several parts are evaluated one after another, each adding to the gradients. On
-        CPU each is a conditional, which XLA does not interleave with the others.
+        CPU, and for long signals, each is a conditional, which XLA does not interleave
+        with the others.
         """
         parts = list(self._parts(address))
         if len(parts) == 1 and parts[0].gate is None:
@@ -250,7 +251,7 @@ class Piece:
         return jnp.where(self.is_there, column, jnp.zeros_like(column))
 
     def _gated(self, columns: Columns) -> Columns:
-        """Set the columns of terms to 0 whose gates are closed."""
+        """Set the columns of terms with closed gates to 0."""
         gates = {n: self.plain_ends[n].gate for n in columns}
         return {
             n: own

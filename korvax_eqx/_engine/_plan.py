@@ -134,7 +134,7 @@ def _place_of(target: Any, kept: list[Any]) -> int:
 def unique_names(names: Sequence[str]) -> list[str]:
     """Number repeated names: `a`, `b`, `a` becomes `a#1`, `b`, `a#2`.
 
-    A number is skipped if another name already looks like that.
+    A number is skipped if the numbered name is already taken.
     """
     total, seen, result = Counter(names), Counter(), []
     taken = {name for name, n in total.items() if n == 1}

@@ -33,7 +33,7 @@ def windowed_frames(
 
     `x` is padded with `left` and `right` zeros, and the window with `zeros`. Each hop
     is multiplied by its part of the window when it is put into the frame: on CPU this
-    takes half the time of framing first and windowing then. Samples outside the window
+    takes half the time of framing first and then windowing. Samples outside the window
     are not read.
     """
     win_length, n_samples = window.shape[-1], x.shape[-1]

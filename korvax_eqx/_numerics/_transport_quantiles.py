@@ -51,7 +51,7 @@ def any_order(
     quantile_lowpass: bool,
     balanced: bool,
 ) -> tuple[Array, Array, Array, Array]:
-    """`W_p^p` of each row, and its derivatives by `u`, `v` and `x`."""
+    """`W_p^p` of each row, and its derivatives with respect to `u`, `v` and `x`."""
     n = x.size
     cost = _power(p)
     same = jnp.all(u == v, -1)
@@ -116,7 +116,7 @@ def any_order(
         return counted(length, A)
 
     def slope(A: _Masses, B: _Masses, at: _Facing) -> Array:
-        """The derivative by each cumulative mass; if balanced, up to a constant."""
+        """The derivative for each cumulative mass; if balanced, up to a constant."""
         upper = scan.shift(positions, -1, x[-1])
         left, right = scan.look_up(x, at.left), scan.look_up(x, at.right)
         below = cost(positions - left) + cost(positions - right)

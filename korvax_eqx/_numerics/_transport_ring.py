@@ -14,7 +14,7 @@ def on_a_ring(
     x: Float[Array, " n"],
     period: Float[Array, ""],
 ) -> tuple[Array, Array, Array, Array]:
-    """`W_1` and its derivatives by `u`, `v` and `x`."""
+    """`W_1` and its derivatives with respect to `u`, `v` and `x`."""
     n = x.size
     D = prefix_sum(pad(u - v, -n % BLOCK))[..., :n]
     arcs = along_last(shift(x, -1, x[0] + period) - x, D)

@@ -307,8 +307,8 @@ def _negated_ratio_decibels(signal: Row, error: Row, eps: float) -> Row:
 
     Computed from the quotient of $e + \epsilon$ and $s + \epsilon(e + \epsilon)$, as
     that of the formula may overflow while its logarithm does not. The derivative has a
-    rule of its own: by the chain rule, that by e would be a difference of equal numbers
-    for a silent target.
+    rule of its own: for a silent target, the chain rule would give that for e as a
+    difference of equal numbers.
     """
     error = error + eps
     return _decibels(error, signal + eps * error)

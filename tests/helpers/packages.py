@@ -29,7 +29,7 @@ def with_torchaudio() -> None:
         return
     extension = types.ModuleType("torchaudio._extension")
     extension.__file__ = __file__
-    # Decorators for functions that need the compiled part, and flags: it is missing.
+    # Decorators that check for the compiled part, and flags for it, which are false.
     extension.__getattr__ = lambda name: (  # pyright: ignore[reportAttributeAccessIssue]
         (lambda fn: fn) if name.startswith("fail_if") else False
     )
