@@ -93,6 +93,8 @@ Losses on signals:
     LoudnessRatioLoss: Loudness of the difference over the target's, in dB, where it is
         heard most
     MappedLoss: A loss after a signal map: $L(m(x), m(y))$
+    MixtureInvariantLoss: A loss of sources for mixtures, each source in the mixture
+        that makes it least
     MRSTFTLoss: Multi-resolution STFT loss (also: multi-scale spectral loss)
     MultiResolutionLoss: Weighted sum of losses on spectra over several transforms
     PermutationInvariantLoss: A loss of several sources in the order of the targets that
@@ -290,6 +292,7 @@ from .loss import LogCoshLoss as LogCoshLoss
 from .loss import LogWMSELoss as LogWMSELoss
 from .loss import LoudnessRatioLoss as LoudnessRatioLoss
 from .loss import MappedLoss as MappedLoss
+from .loss import MixtureInvariantLoss as MixtureInvariantLoss
 from .loss import MRSTFTLoss as MRSTFTLoss
 from .loss import MultiResolutionLoss as MultiResolutionLoss
 from .loss import NormLoss as NormLoss

@@ -60,6 +60,12 @@ def take_arrays(tree: Any) -> tuple[Skeleton, Arrays]:
     return Skeleton(static, treedef), arrays
 
 
+def constant(tree: Any) -> Any:
+    """Return a pytree whose arrays carry no gradient."""
+    arrays, rest = eqx.partition(tree, eqx.is_array)
+    return eqx.combine(jax.lax.stop_gradient(arrays), rest)
+
+
 def unchecked(module: Any, **fields: Any) -> Any:
     """Return a module with new values of some fields, which are not checked."""
     return part_of(module, type(module), **fields)

@@ -2,6 +2,9 @@
 
 from ._composites._consistency import ConsistencyLoss as ConsistencyLoss
 from ._composites._mapped import MappedLoss as MappedLoss
+from ._composites._mixture_invariant import (
+    MixtureInvariantLoss as MixtureInvariantLoss,
+)
 from ._composites._mrstft import MRSTFTLoss as MRSTFTLoss
 from ._composites._mrstft import mrstft_loss as mrstft_loss
 from ._composites._multi_resolution import MultiResolutionLoss as MultiResolutionLoss

@@ -1,9 +1,7 @@
 """Losses of sources in any order: against all permutations one by one, and others."""
 
-import importlib.util
 import itertools
 import sys
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,19 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracle import relative_error
-from packages import assert_agrees, package
-from registry import BATCHES, COMPOSITES, LEVELS, SIZES
+from packages import assert_agrees, asteroid, package
+from registry import BATCHES, PAIRWISE, SIZES
 from scipy.optimize import linear_sum_assignment
 
 import korvax_eqx as ke
 from korvax_eqx._numerics._assignment import MOST_TRIED, least_cost
-
-# Losses that compare two signals at a time.
-PAIRWISE = [
-    case
-    for case in [*COMPOSITES, *LEVELS]
-    if case.n_channels is None and case.name != "SmoothMRSTFTLoss"
-]
 
 
 def sources(
@@ -153,20 +144,6 @@ def test_more_sources_need_optax(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # ------------------------------------------------------------------------- other code
-
-
-def asteroid(name: str) -> Any:
-    """A module of asteroid's losses: alone, as asteroid itself imports all it has."""
-    pytest.importorskip("torch")
-    found = importlib.util.find_spec("asteroid")
-    if found is None or found.origin is None:
-        pytest.skip("asteroid is not installed")
-    path = Path(found.origin).parent / "losses" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"asteroid_{name}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("n", [2, 3])

@@ -50,7 +50,13 @@ def test_page_has_all_projects():
         "PMSQE",
     ):
         assert project in names
-    for project in ("torch-l1-snr", "torch-log-wmse", "sound-separation", "DCUNet"):
+    for project in (
+        "torch-l1-snr",
+        "torch-log-wmse",
+        "sound-separation",
+        "DCUNet",
+        "mixture",
+    ):
         assert project in names
     assert "AudioSeal" in names and "flamo" in names
     for project in ("BigVGAN", "Vocos", "Stable Audio", "NeMo", "FreeV", "APNet2"):

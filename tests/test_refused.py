@@ -537,6 +537,13 @@ CLASSES: dict[type, tuple[dict[str, Any], list[tuple[str, Any, str]]]] = {
             ("loss", None, "be callable. Got None."),
         ],
     ),
+    ke.MixtureInvariantLoss: (
+        {"loss": ke.PitchTransportLoss()},
+        [
+            ("loss", ke.ElementwiseLoss(), SIGNAL_LOSS),
+            ("loss", None, "be callable. Got None."),
+        ],
+    ),
     ke.PermutationInvariantLoss: (
         {"loss": ke.PitchTransportLoss()},
         [

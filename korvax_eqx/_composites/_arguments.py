@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +35,16 @@ _KINDS: tuple[tuple[Any, str], ...] = (
 )
 
 
+class AbstractOutermost(eqx.Module):
+    """A loss that is no part of others, as it compares no two signals of one shape.
+
+    Its class says what it is called with, and what to do instead.
+    """
+
+    called_with: eqx.AbstractClassVar[str]
+    remedy: eqx.AbstractClassVar[str]
+
+
 def check_piece_size(owner: str, piece_size: Any) -> PieceSize:
     """Check the argument `piece_size` that all composites share."""
     if piece_size is None or piece_size == "auto":
@@ -57,6 +68,9 @@ def part(owner: str, argument: str, value: Any, base: Any) -> Any:
         remedy = f"Make an instance: `{value.__name__}(...)`."
         rule = "be an object, not a class"
         checks.refuse(owner, argument, rule, name_of(value), remedy)
+    if isinstance(value, AbstractOutermost):
+        got = f"`{name_of(value)}`, which is called with {value.called_with}"
+        checks.refuse(owner, argument, f"be {expected}", got, value.remedy)
     for kind, what in _KINDS:
         if isinstance(value, kind) and not isinstance(value, base):
             rule = f"be {expected}"

@@ -2,9 +2,8 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
@@ -28,12 +27,12 @@ from korvax_eqx._transforms._inverse import (
 )
 from korvax_eqx._transforms._stft import STFT
 
-from ._arguments import SpectralLoss, part
+from ._arguments import AbstractOutermost, SpectralLoss, part
 
 _OWNER = "ConsistencyLoss"
 
 
-class ConsistencyLoss(eqx.Module):
+class ConsistencyLoss(AbstractOutermost):
     r"""STFT consistency $L(S, \mathrm{STFT}(\mathrm{STFT}^{-1}(S)))$ of spectra.
 
     Most arrays of complex numbers are the spectra of no signal: frames overlap and must
@@ -50,6 +49,10 @@ class ConsistencyLoss(eqx.Module):
     transform_fn: STFT
     loss_fn: Any
     scale_fn: Any
+    called_with: ClassVar[str] = "spectra alone"  # pyright: ignore
+    remedy: ClassVar[str] = (  # pyright: ignore
+        "Use `PredictionLoss(..., consistency=...)`."
+    )
 
     def __init__(
         self,

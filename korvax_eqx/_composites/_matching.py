@@ -17,6 +17,7 @@ from korvax_eqx._engine._walk import Data, values_of
 from korvax_eqx._messages import refuse
 from korvax_eqx._names import AbstractOfFunction, name_of, snake_name
 from korvax_eqx._numerics._assignment import least_cost
+from korvax_eqx._tree import constant
 
 from ._parts import terms_of
 
@@ -49,7 +50,7 @@ class Matching(eqx.Module):
         """Return the number of the estimate that belongs to each target."""
         costs: Any = 0.0
         for reached in ends:
-            end, x, y = _constant(reached)
+            end, x, y = constant(reached)
             if end.is_monitored:
                 continue
             # All pairs: an axis of estimates, then one of targets.
@@ -129,11 +130,6 @@ def _gated(end: End, value: Array) -> Array:
     if end.gate is None:
         return value
     return jnp.where(end.gate, value, jnp.zeros_like(value))
-
-
-def _constant(tree: Any) -> Any:
-    arrays, rest = eqx.partition(tree, eqx.is_array)
-    return eqx.combine(jax.lax.stop_gradient(arrays), rest)
 
 
 def _mean_from(value: Array, axis: int) -> Array:

@@ -1,8 +1,7 @@
 """A loss of what a network predicts before it is a signal: spectra, or sub-bands."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PRNGKeyArray
@@ -27,13 +26,13 @@ from korvax_eqx._scales._identity import Identity
 from korvax_eqx._transforms._inverse import check_invertible
 from korvax_eqx._transforms._stft import STFT
 
-from ._arguments import part
+from ._arguments import AbstractOutermost, part
 from ._consistency import ConsistencyLoss
 
 _OWNER = "PredictionLoss"
 
 
-class PredictionLoss(eqx.Module):
+class PredictionLoss(AbstractOutermost):
     r"""A loss on signals, given a prediction of their spectra or of their sub-bands.
 
     A network that predicts complex spectra, or the bands of a `PQMF`, makes its signal
@@ -53,6 +52,10 @@ class PredictionLoss(eqx.Module):
     step_fn: STFT | PQMF
     consistency: Any
     consistency_scale: Any
+    called_with: ClassVar[str] = "a prediction and a signal"  # pyright: ignore
+    remedy: ClassVar[str] = (  # pyright: ignore
+        "Put other losses inside: `PredictionLoss(a + b)`."
+    )
 
     def __init__(
         self,

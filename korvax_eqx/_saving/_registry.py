@@ -9,6 +9,7 @@ import equinox as eqx
 from korvax_eqx._composites._balancer import GradientBalancer
 from korvax_eqx._composites._consistency import ConsistencyLoss
 from korvax_eqx._composites._mapped import MappedLoss
+from korvax_eqx._composites._mixture_invariant import MixtureInvariantLoss
 from korvax_eqx._composites._mrstft import MRSTFTLoss
 from korvax_eqx._composites._multi_resolution import MultiResolutionLoss
 from korvax_eqx._composites._permutation_invariant import PermutationInvariantLoss
@@ -150,6 +151,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "LoudnessRatioLoss": LoudnessRatioLoss,
         "EnergyDecayLoss": EnergyDecayLoss,
         "MappedLoss": MappedLoss,
+        "MixtureInvariantLoss": MixtureInvariantLoss,
         "MultiResolutionLoss": MultiResolutionLoss,
         "PermutationInvariantLoss": PermutationInvariantLoss,
         "RandomSubsetLoss": RandomSubsetLoss,

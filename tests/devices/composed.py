@@ -57,6 +57,7 @@ BY_ROWS = ke.SumLoss(
     {name: loss for name, loss in EVERYTHING.losses.items() if name != "batch"}
 )
 SUBSET = ke.RandomSubsetLoss([stft(), ke.WaveformLoss(), ke.SISDRLoss()], 2)
+MIXTURES = ke.MixtureInvariantLoss(ke.SumLoss({"stft": stft(), "sdr": ke.SISDRLoss()}))
 # Of signals that are cut in segments, once `short_pieces` has made them long.
 SHORT = ke.MRSTFTLoss((4, 5), (16, 12), log_eps=1e-3)
 LONG_BY_ROWS = ke.SumLoss(
@@ -115,6 +116,7 @@ CASES: dict[str, Callable[[Array, Array, Array], Array]] = {
     "parts": lambda x, y, n: combined(EVERYTHING.parts(x, y)),
     "bound": lambda x, y, n: EVERYTHING.bind(y, lengths=n)(x),
     "subset": lambda x, y, n: SUBSET(x, y, key=jax.random.key(2)),
+    "mixtures": lambda x, y, n: MIXTURES(x, y, lengths=n),
     "transform": lambda x, y, n: jnp.mean(ke.Spectrogram(128, 32)(x) ** 2),
     "long": lambda x, y, n: LONG(x, y),
     "long examples": lambda x, y, n: jnp.mean(jax.vmap(LONG)(x, y) ** 2),

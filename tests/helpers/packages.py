@@ -7,9 +7,11 @@ installed at all, an empty module replaces it.
 
 import functools
 import importlib
+import importlib.util
 import sys
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -45,6 +47,20 @@ def package(name: str) -> Any:
     pytest.importorskip("torch")
     with_torchaudio()
     return pytest.importorskip(name, exc_type=ImportError)
+
+
+def asteroid(name: str) -> Any:
+    """A module of asteroid's losses: alone, as asteroid itself imports all it has."""
+    pytest.importorskip("torch")
+    found = importlib.util.find_spec("asteroid")
+    if found is None or found.origin is None:
+        pytest.skip("asteroid is not installed")
+    path = Path(found.origin).parent / "losses" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"asteroid_{name}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def torch_value_and_grad(

@@ -363,6 +363,12 @@ LEVELS = [
         for case in LEVEL_LOSSES
     ),
 ]
+# Losses that compare two signals at a time.
+PAIRWISE = [
+    case
+    for case in [*COMPOSITES, *LEVELS]
+    if case.n_channels is None and case.name != "SmoothMRSTFTLoss"
+]
 # Losses on signals with a term that is not a mean over signals.
 BATCHES = [
     *(

@@ -260,6 +260,8 @@ def _value(part: Any) -> float:
         is_own = isinstance(part, ke.ConsistencyLoss)
         S = jnp.conj((part.transform_fn if is_own else part.step_fn)(x))
         return float(part(S) if is_own else part(S, y))
+    if isinstance(part, ke.MixtureInvariantLoss):
+        return float(part(jnp.stack([x[0], x[1], y[0]]), y))
     if isinstance(part, ke.GradientBalancer):
         balanced, _ = part.update({"a": x, "b": y}, part.init())
         return float(jnp.mean(jnp.abs(balanced)))

@@ -118,6 +118,10 @@ PARTS: dict[str, tuple[Callable[[], Any], float]] = {
         ),
         2.560907,
     ),
+    "MixtureInvariantLoss": (
+        lambda: ke.MixtureInvariantLoss(ke.SNRLoss(max_db=30.0)),
+        -15.0706692,
+    ),
     "ElementwiseLoss-sum": (
         lambda: ke.ElementwiseLoss("L1", reduction="sum"),
         2504.705,
