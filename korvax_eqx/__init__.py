@@ -12,6 +12,7 @@ Signal maps:
     MidSide: Sum and difference of two channels: `(left + right, left - right)`
     PQMF: Sub-bands: a pseudo-quadrature-mirror filter bank, critically sampled
     PreEmphasis: Raises high frequencies: $y_n = x_n - c\,x_{n-1}$, where $x_{-1} = 0$
+    Resample: Signals at another sample rate, by a polyphase filter
 
 Transforms:
 
@@ -220,6 +221,7 @@ from ._maps._k_weighting import KWeightingFilter as KWeightingFilter
 from ._maps._mid_side import MidSide as MidSide
 from ._maps._pqmf import PQMF as PQMF
 from ._maps._pre_emphasis import PreEmphasis as PreEmphasis
+from ._maps._resample import Resample as Resample
 from ._saving._config import from_config as from_config
 from ._saving._config import to_config as to_config
 from ._saving._error import LoadError as LoadError

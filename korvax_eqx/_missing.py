@@ -16,7 +16,7 @@ _KORVAX = {
     "cents_to_hz": _UNITS.format("hz * 2 ** (cents / 1200)"),
     "hz_to_cents": _UNITS.format("1200 * jnp.log2(hz / reference)"),
     "griffin_lim": "",
-    "resample": "",
+    "resample": "Use korvax's own, or as a part of a loss `Resample(sr, sr_out)`.",
     "util": "",
     "pitch": "",
     "filter": "",

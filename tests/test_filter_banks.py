@@ -1,4 +1,4 @@
-"""Sub-bands: against their formula, what `PredictionLoss` makes of them, and maps that
+"""Sub-bands against their formula, resampling against SciPy, and other maps that
 change the length or the number of signals."""
 
 import jax
@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import recipes_numpy as originals
+import scipy.signal
 from oracle import assert_close
 
 import korvax_eqx as ke
@@ -105,6 +106,64 @@ def test_signals_and_bands_that_are_refused():
         ke.PQMF().inverse(jnp.zeros((2, 3, 90)))
     with pytest.raises(ValueError, match=r"`PQMF.inverse\(length=...\)` must be a pos"):
         ke.PQMF().inverse(jnp.zeros((4, 90)), 0)
+
+
+@pytest.mark.parametrize(
+    ("sr", "sr_out"),
+    [(44100, 16000), (16000, 44100), (48000, 16000), (8000, 16000), (1, 3), (7, 5)],
+)
+def test_resampling_is_scipys(sr, sr_out):
+    x = RNG.standard_normal((2, 3, 1001))
+    with jax.enable_x64(True):
+        found = ke.Resample(sr, sr_out)(jnp.asarray(x))
+        expected = scipy.signal.resample_poly(x, sr_out, sr, axis=-1)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+        most = max(sr, sr_out) // np.gcd(sr, sr_out)
+        window = ("kaiser", 9.0)
+        taps = scipy.signal.firwin(2 * 4 * most + 1, 1 / most, window=window)
+        expected = scipy.signal.resample_poly(x, sr_out, sr, axis=-1, window=taps)
+        found = ke.Resample(sr, sr_out, n_zeros=4, beta=9.0)(jnp.asarray(x))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+def test_resampled_signals_that_are_padded():
+    """Each is resampled as if it were alone, and its length is rounded up."""
+    inner = ke.TimeFrequencyLoss(ke.Spectrogram(32, 8), ke.ElementwiseLoss())
+    loss = ke.MappedLoss(ke.Resample(8000, 3000), inner)
+    lengths = np.array([300, 211, 0, 100])
+    with jax.enable_x64(True):
+        x, y = (jnp.asarray(RNG.standard_normal((4, 300))) for _ in "xy")
+        value, slope = jax.value_and_grad(loss)(x, y, lengths=lengths)
+        alone = []
+        for i in (0, 1, 3):
+            a, b = (
+                scipy.signal.resample_poly(s[i, : lengths[i]], 3000, 8000)
+                for s in (x, y)
+            )
+            alone.append(inner(jnp.asarray(a), jnp.asarray(b)))
+        np.testing.assert_allclose(value, np.mean(alone), rtol=1e-12)
+        beyond = np.arange(300) >= lengths[:, None]
+        assert not np.any(np.asarray(slope)[beyond])
+
+
+def test_one_rate_changes_nothing():
+    x = jnp.asarray(RNG.standard_normal(50), jnp.float32)
+    np.testing.assert_array_equal(ke.Resample(8000, 8000)(x), x)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"sr": 0}, r"`Resample\(sr=...\)` must be a positive integer"),
+        ({"sr_out": 0.5}, r"`Resample\(sr_out=...\)` must be a positive integer"),
+        ({"n_zeros": -1}, r"`Resample\(n_zeros=...\)` must be a positive integer"),
+        ({"beta": -0.5}, r"`Resample\(beta=...\)` must be non-negative"),
+        ({"sr_out": 44101}, r"`Resample\(sr=...\)` must be small enough for a table"),
+    ],
+)
+def test_rates_that_are_refused(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        ke.Resample(**{"sr": 44100, "sr_out": 16000, **arguments})
 
 
 # ------------------------------------------------ maps that change what signals are

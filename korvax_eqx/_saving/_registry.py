@@ -41,6 +41,7 @@ from korvax_eqx._maps._k_weighting import KWeightingFilter
 from korvax_eqx._maps._mid_side import MidSide
 from korvax_eqx._maps._pqmf import PQMF
 from korvax_eqx._maps._pre_emphasis import PreEmphasis
+from korvax_eqx._maps._resample import Resample
 from korvax_eqx._scales._chain import Chain
 from korvax_eqx._scales._cumulative_sum import CumulativeSum
 from korvax_eqx._scales._decibel import AmplitudeToDB, PowerToDB
@@ -164,6 +165,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "KWeightingFilter": KWeightingFilter,
         "MidSide": MidSide,
         "PQMF": PQMF,
+        "Resample": Resample,
         "PreEmphasis": PreEmphasis,
     }
 )

@@ -11,10 +11,19 @@ from korvax_eqx._tables._frequencies import read_only
 
 from ._size import check_size
 
-# Attenuation of the stop band in dB, and width of the transition band as a fraction of
-# the cutoff frequency, as in Octave's `resample`.
-_REJECTION_DB = 60.0
-_TRANSITION = 0.1
+
+class Design(NamedTuple):
+    """A low-pass filter: a sinc with a Kaiser window.
+
+    **Attributes:**
+
+    - `half_length`: of the sinc, in zero crossings. They are `max(up, down)` taps
+        apart.
+    - `beta`: of the window.
+    """
+
+    half_length: float
+    beta: float
 
 
 class Resampler(NamedTuple):
@@ -33,59 +42,62 @@ class Resampler(NamedTuple):
         return self.matrix.shape[0] // self.block
 
 
-def half_length(up: int, down: int) -> int:
-    """Return how many taps the filter has on each side, at `up` times the rate.
+def design_by_rejection(rejection_db: float, transition: float) -> Design:
+    """Return the filter that Kaiser estimates for a rejection in dB.
 
-    This is Kaiser's estimate for the attenuation and the width of the transition. The
-    cutoff is `1 / (2 max(up, down))` of the sample rate.
+    `transition` is the width of the transition band as a fraction of the cutoff.
     """
-    width = _TRANSITION / (2 * max(up, down))
-    return math.ceil((_REJECTION_DB - 8) / (28.714 * width))
+    half = (rejection_db - 8) / 28.714 * 2 / transition
+    return Design(half, 0.1102 * (rejection_db - 8.7))
 
 
-def resampling_taps(up: int, down: int) -> Float[np.ndarray, " n_taps"]:
-    """Return the low-pass filter, a sinc with a Kaiser window, with gain `up`."""
-    half = half_length(up, down)
+def resampling_taps(up: int, down: int, design: Design) -> Float[np.ndarray, " n_taps"]:
+    """Return the low-pass filter, with gain `up`, at `up` times the rate."""
+    half = _half_length(up, down, design)
     cutoff = 1 / max(up, down)
-    beta = 0.1102 * (_REJECTION_DB - 8.7)
-    taps = np.kaiser(2 * half + 1, beta) * np.sinc(cutoff * np.arange(-half, half + 1))
+    window = np.kaiser(2 * half + 1, design.beta)
+    taps = window * np.sinc(cutoff * np.arange(-half, half + 1))
     return up * taps / np.sum(taps)
 
 
+def _half_length(up: int, down: int, design: Design) -> int:
+    return math.ceil(design.half_length * max(up, down))
+
+
 @functools.cache
-def _resampler(up: int, down: int) -> Resampler:
-    half = half_length(up, down)
-    block, n_out, left, n_blocks = _sizes(up, down)
+def _resampler(up: int, down: int, design: Design) -> Resampler:
+    half = _half_length(up, down, design)
+    block, n_out, left, n_blocks = _sizes(up, down, half)
     # Output i of a block is the sum over j of taps[i down - (j - left) up + half] x_j.
     place = np.arange(n_out) * down + half
     place = place - (np.arange(n_blocks * block)[:, None] - left) * up
     is_tap = (place >= 0) & (place <= 2 * half)
-    taps = resampling_taps(up, down)
+    taps = resampling_taps(up, down, design)
     matrix = np.where(is_tap, taps[np.clip(place, 0, 2 * half)], 0.0)
     return Resampler(read_only(matrix), block, left)
 
 
-def _sizes(up: int, down: int) -> tuple[int, int, int, int]:
+def _sizes(up: int, down: int, half: int) -> tuple[int, int, int, int]:
     """Return block sizes of input and output, `left`, and the blocks an output needs.
 
     A block of the input is as long as the filter, so that an output needs two of them.
     """
-    half = half_length(up, down)
     n = math.ceil((2 * half / up + 1) / down)
     block, n_out, left = n * down, n * up, half // up
     n_in = left + 1 + ((n_out - 1) * down + half) // up
     return block, n_out, left, -(-n_in // block)
 
 
-def resampler(owner: str, sr: int, new: int) -> Resampler:
+def resampler(owner: str, sr: int, new: int, design: Design) -> Resampler:
     """Return the resampler from `sr` to `new` Hz.
 
     **Raises:** `ValueError` for rates with too large a common multiple.
     """
     up, down = ratio(sr, new)
-    block, n_out, _, n_blocks = _sizes(up, down)
+    half = _half_length(up, down, design)
+    block, n_out, _, n_blocks = _sizes(up, down, half)
     check_size(owner, "sr", sr, block * n_out * n_blocks)
-    return _resampler(up, down)
+    return _resampler(up, down, design)
 
 
 def ratio(sr: int, new: int) -> tuple[int, int]:

@@ -13,9 +13,16 @@ from korvax_eqx._numerics._intelligibility import (
     least_samples,
 )
 from korvax_eqx._numerics._resample import resample
-from korvax_eqx._tables._resampling import ratio, resampled_length, resampler
+from korvax_eqx._tables._resampling import (
+    design_by_rejection,
+    ratio,
+    resampled_length,
+    resampler,
+)
 
 _OWNER = "STOILoss"
+# The choice of Octave's `resample`, which pystoi made its own.
+_DESIGN = design_by_rejection(60.0, 0.1)
 
 
 class STOILoss(AbstractWaveformLoss):
@@ -71,7 +78,7 @@ class STOILoss(AbstractWaveformLoss):
             rule = "be at least 2: one frame has no correlation"
             checks.refuse(_OWNER, "n_frames", rule, n_frames)
         if self.sr != RATE:
-            resampler(_OWNER, self.sr, RATE)
+            resampler(_OWNER, self.sr, RATE, _DESIGN)
 
     @property
     def least_samples(self) -> int:  # pyright: ignore
@@ -88,7 +95,7 @@ class STOILoss(AbstractWaveformLoss):
             )
         a, b, n_samples = at_peak_1(x.x), at_peak_1(y.x), y.n_samples
         if self.sr != RATE:
-            table = resampler(_OWNER, self.sr, RATE)
+            table = resampler(_OWNER, self.sr, RATE, _DESIGN)
             n_out = resampled_length(n, self.sr, RATE)
             a, b = (resample(s, table, n_out) for s in (a, b))
             if n_samples is not None:

@@ -70,6 +70,8 @@ MAPS = [
     Case("MidSide", lambda: ke.MidSide(), n_channels=2),
     Case("PQMF", lambda: ke.PQMF(4)),
     Case("PQMF-delay", lambda: ke.PQMF(3, 40, 0.2, delay=1)),
+    Case("Resample", lambda: ke.Resample(8000, 3000)),
+    Case("Resample-up", lambda: ke.Resample(8000, 11025, n_zeros=5, beta=8.0)),
     Case("ChannelMix", lambda: ke.ChannelMix([[0.5, 0.3, 0.2]]), n_channels=3),
     # With another factor, the gradient is not that of the value: see `test_maps`.
     Case("GradientScale", lambda: ke.GradientScale(1.0)),

@@ -47,6 +47,7 @@ PARTS: dict[str, tuple[Callable[[], Any], float]] = {
     "KWeightingFilter": (lambda: ke.KWeightingFilter(48000), 0.9650634),
     "MidSide": (lambda: ke.MidSide(), 0.7461506),
     "PQMF": (lambda: ke.PQMF(4), 0.2048219),
+    "Resample": (lambda: ke.Resample(SR, 3000, n_zeros=6, beta=4.0), 0.6425977),
     "ChannelMix": (lambda: ke.ChannelMix([[0.5, 0.25]]), 0.479528),
     "ChannelMix-learnable": (
         lambda: ke.ChannelMix(weights(4).reshape(2, 2)),
