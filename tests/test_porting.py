@@ -58,7 +58,7 @@ def test_page_has_all_projects():
         "mixture",
     ):
         assert project in names
-    assert "AudioSeal" in names and "flamo" in names
+    assert "AudioSeal" in names and "flamo" in names and "quantile" in names
     for project in ("BigVGAN", "Vocos", "Stable Audio", "NeMo", "FreeV", "APNet2"):
         assert project in names
     for project in ("DeepFilterNet", "GTCRN"):
