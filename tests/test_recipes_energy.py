@@ -1,5 +1,6 @@
 """Recipes of flamo and of cels-audio, against the packages."""
 
+import functools
 import importlib.metadata
 import importlib.util
 import sys
@@ -12,7 +13,7 @@ import pytest
 from formulas import assert_is, torch_stft
 from naive import refused
 from packages import assert_agrees, package
-from recipes_numpy import power, slaney
+from recipes_numpy import decay_curve, flamo_edc, flamo_edr
 
 import korvax_eqx as ke
 from korvax_eqx import recipes
@@ -105,11 +106,6 @@ DECAY = 10 ** (-4 * np.arange(3000) / 3000)
 ROOMS = [DECAY * a for a in (X, Y)]
 
 
-def decay_curve(x, normalize=False):
-    energy = np.cumsum(x[::-1] ** 2)[::-1]
-    return 10 * np.log10(energy / (energy[0] if normalize else 1))
-
-
 EDC = [
     {},
     {"energy_norm": True},
@@ -121,17 +117,7 @@ EDC = [
 
 @pytest.mark.parametrize("arguments", EDC, ids=str)
 def test_flamo_edc_by_its_formula(arguments):
-    def formula(x, y):
-        n = round(0.995 * x.shape[-1])
-        norm = arguments.get("energy_norm", False)
-        D_x, D_y = (decay_curve(a[:n], norm) for a in (x, y))
-        if arguments.get("clip"):
-            is_low = D_y < D_y[0] - 60
-            assert 0.1 < is_low.mean() < 0.9
-            D_x, D_y = (np.where(is_low, -180, D) for D in (D_x, D_y))
-        value = np.mean((D_x - D_y) ** 2)
-        return value / np.mean(D_y**2) if arguments.get("convergence") else value
-
+    formula = functools.partial(flamo_edc, **arguments)
     assert_is(recipes.flamo_edc(**arguments), formula, *ROOMS, step=1e-9)
 
 
@@ -189,15 +175,7 @@ def test_energy_decay_refusals():
 
 
 def test_flamo_edr_by_its_formula():
-    def relief(x):
-        S = slaney(48000, 1024, 64, 20.0, 24000) @ power(torch_stft(x, 1024, 480, 960))
-        return 10 * np.log10(np.cumsum(S[:, ::-1] ** 2, 1)[:, ::-1])
-
-    def formula(x, y):
-        R_x, R_y = relief(x), relief(y)
-        return np.sum(np.abs(R_x - R_y)) / np.sum(np.abs(R_y))
-
-    assert_is(recipes.flamo_edr(48000), formula, *ROOMS, step=1e-9)
+    assert_is(recipes.flamo_edr(48000), flamo_edr, *ROOMS, step=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -242,6 +242,30 @@ def flamo() -> Callable[..., Any]:
     return lambda x, y: loss(x[..., None], y[..., None])
 
 
+def flamo_decay(name: str, **options: Any) -> Callable[..., Any]:
+    """A loss of energy decay of flamo, which has channels last."""
+    for other in ("flamo.optimize.utils", "flamo.processor.dsp"):
+        sys.modules.setdefault(other, _Empty(other))
+    loss = getattr(module("flamo.optimize.loss", alone=True), name)(**options)
+    return lambda x, y: loss(x[..., None], y[..., None])
+
+
+def pmsqe(sample_rate: int) -> Callable[..., Any]:
+    """asteroid's, of power spectra by an FFT."""
+    import torch
+
+    dtype, n = torch.get_default_dtype(), sample_rate * 32 // 1000
+    pmsqe = module("asteroid.losses.pmsqe", alone=True)
+    loss = pmsqe.SingleSrcPMSQE(sample_rate=sample_rate).to(dtype)
+    window = torch.sqrt(torch.hann_window(n))
+
+    def of(x: Any, y: Any) -> Any:
+        spectra = (torch.fft.rfft(s.unfold(-1, n, n // 2) * window) for s in (x, y))
+        return loss(*(X.real**2 + X.imag**2 for X in spectra)).mean()
+
+    return of
+
+
 def sot(name: str) -> Callable[..., Any]:
     """sot-loss, whose tables are rounded to float32, with those of the dtype."""
     import torch
@@ -292,7 +316,8 @@ def vocos() -> Callable[..., Any]:
 
 def deepfilternet() -> Callable[..., Any]:
     """DeepFilterNet's loss, with the configuration of its third model."""
-    for name in ("torchaudio.backend", "torchaudio.backend.common"):  # gone since 2.1
+    # Gone since torchaudio 2.1, and a module that needs loguru.
+    for name in ("torchaudio.backend", "torchaudio.backend.common", "df.logger"):
         sys.modules.setdefault(name, _Empty(name))
     loss = module("df.loss", alone=True).MultiResSpecLoss
     return loss([256, 512, 1024, 2048], 0.3, 500, 500)

@@ -1,6 +1,7 @@
 """Compare every recipe with the project that it reproduces, and print a table.
 
     python tests/benchmarks/recipes.py            writes the table into RECIPES.md
+    python tests/benchmarks/recipes.py --only rave vocos    renews these rows
     python tests/benchmarks/recipes.py --quick    small signals; prints, and checks
 
 Differences are those of value and gradient in float64, relative to the largest entry.
@@ -41,6 +42,7 @@ sys.path[:0] = [str(ROOT), str(ROOT.parent), str(ROOT.parent / "helpers")]
 import originals  # noqa: E402
 import recipes_numpy as formulas  # noqa: E402
 import recipes_numpy_speech as speech  # noqa: E402
+from intelligibility_numpy import pmsqe  # noqa: E402
 from measure import temporary_bytes  # noqa: E402
 from opponents import torch_value_and_grad  # noqa: E402
 
@@ -125,6 +127,13 @@ def _sot_paper(x: np.ndarray, y: np.ndarray) -> Any:
 
     sizes = {"positions": np.linspace(0, 1, 1025), "n_fft": 2048, "hop_length": 256}
     return _of_each(functools.partial(paper, **sizes))(x, y)
+
+
+def _loudness(x: np.ndarray, y: np.ndarray) -> Any:
+    from test_loudness_ratio import as_torchaudio, ratio
+
+    formula = functools.partial(ratio, weigh=as_torchaudio, mean=True)
+    return _of_each(lambda x, y: formula(x, y, 16000, 16, 0.5, 0.5, 1.0))(x, y)
 
 
 DAC: dict[str, Any] = {
@@ -296,6 +305,39 @@ def cases() -> dict[str, Case]:
         ),
         "apnet2": Case(recipes.apnet2, formula=speech.apnet2),
         "freev": Case(recipes.freev, formula=speech.freev),
+        "mp_senet": Case(recipes.mp_senet, formula=f.mp_senet),
+        "mb_melgan": Case(recipes.mb_melgan, formula=f.mb_melgan),
+        "rave(n_bands=16)": Case(
+            lambda: recipes.rave((512, 256, 128), n_bands=16),
+            formula=lambda x, y: f.rave_objective(x, y, (512, 256, 128)),
+        ),
+        "pmsqe": of(
+            "asteroid",
+            lambda: recipes.pmsqe(16000),
+            o.pmsqe,
+            16000,
+            formula=_of_each(lambda x, y: pmsqe(x, y, 16000)),
+        ),
+        "audiocraft_loudness_ratio": Case(
+            lambda: recipes.audiocraft_loudness_ratio(16000, n_bands=16),
+            formula=_loudness,
+        ),
+        "flamo_edc": of(
+            "flamo",
+            recipes.flamo_edc,
+            functools.partial(o.flamo_decay, is_broadband=True),
+            "edc_loss",
+            formula=_of_each(f.flamo_edc),
+            one_signal=True,
+        ),
+        "flamo_edr": of(
+            "flamo",
+            lambda: recipes.flamo_edr(48000),
+            functools.partial(o.flamo_decay, sample_rate=48000),
+            "edr_loss",
+            formula=_of_each(f.flamo_edr),
+            one_signal=True,
+        ),
     }
 
 
@@ -431,12 +473,15 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="compare and time nothing")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of calls")
     parser.add_argument("--shape", type=int, nargs=2, help="of the signals")
-    parser.add_argument("--only", nargs="+", help="recipes; does not write")
+    parser.add_argument("--only", nargs="+", help="recipes, whose rows are renewed")
     options = parser.parse_args()
+    all_cases = cases()
+    if not {*(options.only or ())} <= {*all_cases}:
+        parser.error(f"--only takes {', '.join(all_cases)}")
     shape = tuple(options.shape or ((2, 4410) if options.quick else (8, 44100)))
-    lines, skipped, wrong = [], [], []
+    lines, skipped, wrong = {}, [], []
     warnings.simplefilter("ignore")  # of the packages, and of NumPy's logarithms of 0
-    for name, case in cases().items():
+    for name, case in all_cases.items():
         if options.only and name not in options.only:
             continue
         try:
@@ -444,27 +489,35 @@ def main() -> int:
         except ImportError as error:
             skipped.append(f"{name}: {case.original} cannot be imported, {error}")
             continue
-        lines.append(line)
+        lines[name] = line
         print(line, flush=True)
         if value > LIMIT:
             wrong.append(f"{name}: the values differ by {value:.1e}")
+    if options.only:
+        lines = written() | lines
     table = "\n".join(
         [
             "| recipe | original | value | gradient | speed of value | of value and "
             "gradient | memory |",
             "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
-            *lines,
+            *(lines[name] for name in all_cases if name in lines),
             "",
             f"Signals of shape {shape}; differences are those of two of 11025 samples. "
             f"JAX {jax.__version__} and PyTorch on CPU, one thread each.",
             *(f"\nNot compared: {line}." for line in skipped),
         ]
     )
-    if not (options.quick or options.only):
+    if not options.quick:
         write(table)
     for line in skipped + wrong:
         print(line, file=sys.stderr)
     return 1 if wrong else 0
+
+
+def written() -> dict[str, str]:
+    """Return the rows of the table by their recipes."""
+    lines = TABLE.read_text("utf-8").split(MARKS[0])[1].split(MARKS[1])[0].splitlines()
+    return {line.split("`")[1]: line for line in lines if line.startswith("| `")}
 
 
 def write(table: str) -> None:

@@ -290,6 +290,35 @@ def rave_objective(x, y, scales, n_bands=16, attenuation=100):
     return rave(x, y, scales) + rave(x_sub, y_sub, scales)
 
 
+def decay_curve(x, normalize=False):
+    energy = np.cumsum(x[::-1] ** 2)[::-1]
+    return 10 * np.log10(energy / (energy[0] if normalize else 1))
+
+
+def flamo_edc(x, y, energy_norm=False, clip=False, convergence=False):
+    """Of one signal."""
+    n = round(0.995 * x.shape[-1])
+    D_x, D_y = (decay_curve(a[:n], energy_norm) for a in (x, y))
+    if clip:
+        is_low = D_y < D_y[0] - 60
+        assert 0.1 < is_low.mean() < 0.9
+        D_x, D_y = (np.where(is_low, -180, D) for D in (D_x, D_y))
+    value = np.mean((D_x - D_y) ** 2)
+    return value / np.mean(D_y**2) if convergence else value
+
+
+def flamo_edr(x, y):
+    """Of one signal at 48 kHz."""
+
+    def relief(x):
+        P = power(torch_stft(x[None], 1024, 480, 960))
+        S = slaney(48000, 1024, 64, 20.0, 24000) @ P
+        return 10 * np.log10(np.cumsum(S[..., ::-1] ** 2, -1)[..., ::-1])
+
+    R_x, R_y = relief(x), relief(y)
+    return np.sum(np.abs(R_x - R_y)) / np.sum(np.abs(R_y))
+
+
 def mp_senet(x, y, sizes=(400, 100, 400), p=0.3, S=None, weight=0.1):
     """MP-SENet's loss. With the spectra `S` of the estimate, plus their consistency."""
     n_fft, hop, win_length = sizes
