@@ -40,8 +40,9 @@ class Platform:
         blocks that no hop cuts, it does so once per block.
     - `scans`: whether cumulative sums are loops. XLA's own, on CPU, passes over the
         array once for every power of two of its length.
-    - `joins_mel`: whether a mel filter bank is one matrix product. On CPU it is
-        several, each over the bins that its bands need.
+    - `joins_products`: whether a mel filter bank, or a filter of blocks of samples, is
+        one matrix product. On CPU it is several: each over the bins that its bands
+        need, or over blocks that are then not copied.
     - `keeps_order`: whether the sign of a difference of logarithms is taken from their
         arguments. The logarithms are then read once, and XLA for GPU writes the
         gradient in the loop that adds up the values.
@@ -58,7 +59,7 @@ class Platform:
     in_turn: bool
     in_blocks: bool
     scans: bool
-    joins_mel: bool
+    joins_products: bool
     keeps_order: bool
     dft: str
 
@@ -73,7 +74,7 @@ def _accelerator(samples: int, dft: str) -> Platform:
         in_turn=False,
         in_blocks=False,
         scans=False,
-        joins_mel=True,
+        joins_products=True,
         keeps_order=True,
         dft=dft,
     )
@@ -89,7 +90,7 @@ PLATFORMS = {
         in_turn=True,
         in_blocks=True,
         scans=True,
-        joins_mel=False,
+        joins_products=False,
         keeps_order=False,
         dft="cpu",
     ),

@@ -28,6 +28,8 @@ from ._walk import compared, folded, main_array, step_on
 
 Columns = dict[int, tuple[Array, ...]]
 Grads = tuple[Arrays, Arrays, Arrays]
+# Up to so many channels or sub-bands of a row are added one by one.
+_MOST_ADDED = 16
 
 
 class Piece:
@@ -209,7 +211,12 @@ class Piece:
         values = values.astype(self.zero.dtype)
         if values.ndim == 1 and values.shape[0] == self.n_rows:
             return values
-        return jnp.mean(values.reshape(self.n_rows, -1), axis=-1)
+        values = values.reshape(self.n_rows, -1)
+        if values.shape[1] > _MOST_ADDED:
+            return jnp.mean(values, axis=-1)
+        # Fused with what follows; a mean is a kernel of its own on GPU.
+        each = [values[:, i] for i in range(values.shape[1])]
+        return sum(each[1:], each[0]) / len(each)
 
     def differentiated(
         self, columns_of: Callable[..., Columns], signals: Arrays, grads: Grads

@@ -11,6 +11,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from korvax_eqx._platform import target
+
 from ._frames import padded
 
 # Smallest number of samples of a block.
@@ -48,13 +50,27 @@ def filter_bank(
     z = padded(x, max(0, left), max(0, length - max(0, left) - x.shape[-1]))
     z = lax.slice_in_dim(z, 0, length, axis=-1)
     blocks = z.reshape(*z.shape[:-1], n_blocks + n_slots - 1, size)
-    y = jnp.zeros((), x.dtype)
-    for i in range(n_slots):
-        slot = lax.slice_in_dim(blocks, i, i + n_blocks, axis=-2)
-        part = jnp.asarray(matrix[i * size : (i + 1) * size], x.dtype)
-        y = y + jnp.matmul(slot, part, precision=lax.Precision.HIGHEST)
+    y = block_products(blocks, matrix)
     y = y.reshape(*y.shape[:-2], n_blocks * n_each, n_outputs)
     return lax.slice_in_dim(y, 0, n_periods, axis=-2)
+
+
+def block_products(
+    blocks: Float[Array, "*channels n_blocks size"], matrix: Float[np.ndarray, "m n"]
+) -> Float[Array, "*channels n_products n"]:
+    """Return the product of every `m / size` neighbouring blocks with a matrix."""
+    size = blocks.shape[-1]
+    n_slots = matrix.shape[0] // size
+    n = blocks.shape[-2] - n_slots + 1
+    slots = [lax.slice_in_dim(blocks, i, i + n, axis=-2) for i in range(n_slots)]
+    parts = np.split(matrix, n_slots)
+    if target().joins_products:
+        slots, parts = [jnp.concatenate(slots, axis=-1)], [matrix]
+    y = jnp.zeros((), blocks.dtype)
+    for slot, part in zip(slots, parts, strict=True):
+        part = jnp.asarray(part, blocks.dtype)
+        y = y + jnp.matmul(slot, part, precision=lax.Precision.HIGHEST)
+    return y
 
 
 @functools.lru_cache(maxsize=64)

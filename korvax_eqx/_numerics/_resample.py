@@ -1,11 +1,11 @@
 """Resampling by products of blocks of the signal with a matrix."""
 
-import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
 from korvax_eqx._tables._resampling import Resampler
 
+from ._filter_bank import block_products
 from ._frames import padded
 
 
@@ -18,10 +18,6 @@ def resample(
     length = (n + n_slots - 1) * block
     x = padded(x, resampler.left, length - resampler.left - x.shape[-1])
     blocks = lax.reshape(x, (*x.shape[:-1], n + n_slots - 1, block))
-    y = jnp.zeros((), x.dtype)
-    for i in range(n_slots):
-        slot = lax.slice_in_dim(blocks, i, i + n, axis=-2)
-        part = jnp.asarray(resampler.matrix[i * block : (i + 1) * block], x.dtype)
-        y = y + jnp.matmul(slot, part, precision=lax.Precision.HIGHEST)
+    y = block_products(blocks, resampler.matrix)
     y = y.reshape(*x.shape[:-1], -1)
     return lax.slice_in_dim(y, 0, n_out, axis=-1)

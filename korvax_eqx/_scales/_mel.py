@@ -137,7 +137,7 @@ class MelScale(AbstractScale):
                 f"`MelScale(n_fft={2 * (S.shape[-1] - 1)})` fits this one."
             )
         matrix, groups = self.matrix, [(slice(None), self.matrix)]
-        if isinstance(matrix, np.ndarray) and not target().joins_mel:
+        if isinstance(matrix, np.ndarray) and not target().joins_products:
             groups = _row_groups(matrix)
         bands = [_product(S[..., bins], weights) for bins, weights in groups]
         return data.holding(jnp.concatenate(bands, axis=-1))
