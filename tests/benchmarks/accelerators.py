@@ -195,6 +195,11 @@ def rows() -> dict[str, Row]:
         ke.MFCC(22050, 1024, 20, n_mels=80), ke.ElementwiseLoss()
     )
     cqt = ke.TimeFrequencyLoss(ke.CQT(22050, fmin=65.4), ke.ElementwiseLoss())
+    compressed = ke.TimeFrequencyLoss(
+        ke.STFT(512, 128),
+        ke.ElementwiseLoss("L2"),
+        [ke.PowerCompression(0.3, 1e-12), ke.Magnitude(0.3, 1e-12)],
+    )
     lengths = np.linspace(30000, 44100, 32).astype(np.int32)
 
     def padded(x: Any, y: Any) -> Any:
@@ -217,6 +222,12 @@ def rows() -> dict[str, Row]:
         "wave": Row(ke.WaveformLoss(), plain.wave),
         "sisdr": Row(ke.SISDRLoss(), plain.si_sdr),
         "esr": Row(ke.ESRLoss(), plain.esr),
+        "snr": Row(ke.SNRLoss(max_db=30.0), plain.snr),
+        "compressed": Row(compressed, plain.compressed),
+        "bands": Row(ke.MappedLoss(ke.PQMF(), mrstft), plain.bands),
+        "sources": Row(
+            ke.PermutationInvariantLoss(mrstft), plain.sources, (16, 2, 44100)
+        ),
         "lengths": Row(padded, lambda x, y: plain.mrstft(x, y, lengths=lengths)),
         "vmap": Row(each(mrstft), each(plain.mrstft)),
         "bind": Row(_bound(mrstft), _bound_plain(plain.mrstft)),
