@@ -11,8 +11,8 @@ It writes to the folder `--out`: `log.jsonl`, the loss and its terms at every st
 `checkpoint.eqx`, from which `--resume` continues bit for bit as if never interrupted;
 and at the end `reconstructions.png` and `reconstructions.wav`, of held-out sounds.
 With `--balance` every part of the loss has an equal share of the gradient, and
-`norms.png` shows what each part contributes with and without it. Ctrl-C (and SIGTERM,
-which clusters send) stops after the current step.
+`gradient_norms.png` shows what each part contributes with and without it. Ctrl-C (and
+SIGTERM, which clusters send) stops after the current step.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import _pictures
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -45,6 +46,8 @@ from tqdm import tqdm
 
 import korvax_eqx as kx
 from korvax_eqx import plot
+
+NORMS = "gradient_norms.png"
 
 
 def train(
@@ -154,14 +157,14 @@ def draw_norms(path: Path, out: Path) -> None:
     history = [json.loads(line) for line in path.read_text().splitlines()]
     figure = plt.figure(figsize=(11, 4.2), layout="constrained")
     axes = figure.subplots(1, 2)
-    titles = {"sum": "Without: the weighted sum", "balanced": "With `--balance`"}
+    titles = {"sum": "Without: the weighted sum", "balanced": "With the balancer"}
     for ax, (kind, title) in zip(axes, titles.items(), strict=True):
         norms = [entry["norms"][kind] for entry in history]
         steps = [entry["step"] for entry in history]
         plot.terms(norms, ax=ax, steps=steps, total=False, linewidth=1, yscale="log")
         ax.set_title(title)
         ax.set_ylabel("Norm of the gradient of a part")
-    figure.savefig(out / "norms.png", dpi=100)
+    _pictures.save(figure, out / NORMS)
     plt.close(figure)
 
 
@@ -208,7 +211,12 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="give every part of the loss an equal share of the gradient",
     )
+    _pictures.add_argument(parser)
     arguments = parse_run(parser)
+    # Of a balanced run, which may have been resumed.
+    _pictures.check(parser, arguments, ("balance", "every", "loss", "out", "resume"))
+    if arguments.pictures and (arguments.loss != "sum" or not arguments.balance):
+        parser.error("--pictures shows the run with --loss sum --balance.")
     if arguments.steps is None:
         arguments.steps = 20 if arguments.quick else 1500
     return arguments
@@ -229,6 +237,8 @@ def main() -> None:
     report(run, sounds, out)
     if run.settings.balance:
         draw_norms(out / "log.jsonl", out)
+        if arguments.pictures:
+            _pictures.renew(out / NORMS)
     print(f"Wrote log.jsonl, checkpoint.eqx and reconstructions.png/.wav to {out}.")
 
 

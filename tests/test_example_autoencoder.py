@@ -130,7 +130,7 @@ def test_balanced_parts_have_equal_shares(tmp_path: Path) -> None:
     for entry in lines:
         terms = {k: v for k, v in entry.items() if k not in ("step", "loss", "norms")}
         assert sum(terms.values()) == pytest.approx(entry["loss"], rel=1e-4)
-    picture = matplotlib.image.imread(out / "norms.png")
+    picture = matplotlib.image.imread(out / "gradient_norms.png")
     assert min(picture.shape[:2]) > 300 and picture.std() > 0.05
 
 
