@@ -895,9 +895,10 @@ def test_checkpoint_and_scan():
         assert_close(over(ours), over(plain), 1e-9)
 
 
-def test_no_tracer_leaks():
+@pytest.mark.parametrize("transform", [Frames(15), ke.Spectrogram(16)])
+def test_no_tracer_leaks(transform):
     # Checking leaks switches JAX's caches off, so the loss is a small one.
-    loss = ke.TimeFrequencyLoss(Frames(15), LastBin())
+    loss = ke.TimeFrequencyLoss(transform, LastBin())
     x, y = signals(2)
 
     def both(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.signal
 
 import korvax_eqx as ke
 from korvax_eqx import recipes
@@ -427,3 +428,14 @@ def test_a_recipe_that_reflects_refuses_shorter_signals(capfd):
         with pytest.raises(ValueError, match=f"{least} samples are needed"):
             loss(x[:short], x[:short])
     assert capfd.readouterr().err == ""
+
+
+def test_windows_of_many_hops():
+    """Frames of more than 64 hops are gathered."""
+    x = np.random.default_rng(0).normal(size=(2, 700))
+    with jax.enable_x64(True), jax.numpy_rank_promotion("raise"):
+        spectra = ke.STFT(512, 3, center=False)(jnp.asarray(x))
+    window = scipy.signal.get_window("hann", 512)
+    frames = np.lib.stride_tricks.sliding_window_view(x, 512, axis=-1)[:, ::3]
+    expected = np.swapaxes(np.fft.rfft(frames * window), -1, -2)
+    np.testing.assert_allclose(spectra, expected, rtol=0, atol=1e-11)

@@ -19,11 +19,13 @@ def rfft(frames: Array, n: int) -> Array:
 
     JAX's transpose of a real FFT is a complex one, which takes twice as long as the
     inverse real FFT that is used here. Where operations run one by one, JAX's own is
-    used, as `linear_call` has no rule for `jax.vmap`.
+    used, as `linear_call` has no rule for `jax.vmap`. So it is under
+    `jax.checking_leaks`: from JAX 0.12 every `linear_call` keeps its tracers.
     """
     if frames.shape[-1] != n:
         raise ValueError(f"Expected frames of {n} samples. Got shape {frames.shape}.")
-    if target() is EAGER:
+    is_checked = jax.config.jax_check_tracer_leaks  # pyright: ignore
+    if target() is EAGER or is_checked:
         return jax.numpy.fft.rfft(frames)
     if target().dft == "products":
         return real_dft_by_products(frames)

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ._ranks import along_last
+
 # Frames of more hops than this are gathered: one slice per hop would make a program of
 # thousands of operations. Measurements use such a high overlap, losses do not.
 _MOST_SLICES = 64
@@ -46,9 +48,9 @@ def windowed_frames(
     x = padded(x, before, _common_zeros(length + start - n_samples))
     x = lax.slice_in_dim(x, before + start, before + start + length, axis=-1)
     if n_slots > _MOST_SLICES:
-        starts = jnp.arange(n) * hop_length
-        frames = x[..., starts[:, None] + jnp.arange(win_length)] * window
-        return padded(frames, *zeros)
+        starts = jnp.arange(n)[:, None] * hop_length
+        frames = x[..., starts + jnp.arange(win_length)[None, :]]
+        return padded(frames * along_last(window, frames), *zeros)
     lead = x.shape[:-1]
     hops = lax.reshape(x, (*lead, n - 1 + n_slots, hop_length))
     # Whole hops are joined along an axis of their own, which is faster than along the
