@@ -13,6 +13,8 @@ import numpy as np
 
 # Integers of more bits exceed the range of floats, and are not written out.
 _FLOAT_BITS = 1024
+# Arrays of so many values are probably signals, and not windows or weights.
+_LEAST_OF_A_SIGNAL = 4096
 
 # The class that messages name, and its names for arguments of its parts.
 _owner: contextvars.ContextVar[tuple[str, dict[str, str]] | None]
@@ -46,6 +48,8 @@ def refuse(
     owner, names = _owner.get() or (owner, {})
     argument = names.get(argument, argument)
     message = f"`{owner}({argument}=...)` must {rule}. Got {describe(value)}."
+    if isinstance(value, np.ndarray | jax.Array) and value.size >= _LEAST_OF_A_SIGNAL:
+        remedy += f" To call a loss, make it first: `{owner}(...)(x, y)`."
     raise ValueError(f"{message} {remedy}".rstrip())
 
 

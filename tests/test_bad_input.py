@@ -1,6 +1,7 @@
 """Signals, numbers and windows that nobody expects: one error, in the words of all."""
 
 import io
+import re
 import sys
 import warnings
 
@@ -594,3 +595,25 @@ def test_lengths_of_a_draw_of_losses_over_the_batch():
         np.testing.assert_allclose(value, expected[0], rtol=1e-6)
         np.testing.assert_allclose(gradient, expected[1], rtol=1e-5, atol=1e-9)
         assert not gradient[1, 300:].any()
+
+
+_SIGNAL = np.zeros((2, 4000), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "remedy"),
+    [
+        (lambda: ke.SISDRLoss(_SIGNAL, _SIGNAL), "make it first: `SISDRLoss(...)(x"),
+        (lambda: ke.MRSTFTLoss(fft_sizes=(64, 128)), "give one of these arguments, gi"),
+        (lambda: ke.SumLoss([ke.recipes.mrstft]), "Call it: `mrstft(...)`"),
+        (lambda: ke.from_config('{"class": "Log"}'), "with `json.loads` first"),
+        (lambda: ke.save(ke.WaveformLoss(), "a.eqx"), "`save(path, loss)`"),
+        (
+            lambda: jax.vmap(ke.WaveformLoss().bind(_SIGNAL))(_SIGNAL),
+            "In `jax.vmap` map both",
+        ),
+    ],
+)
+def test_frequent_mistakes_are_told_the_way_out(call, remedy):
+    with pytest.raises((ValueError, ke.LoadError), match=re.escape(remedy)):
+        call()

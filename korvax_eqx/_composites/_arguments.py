@@ -68,6 +68,9 @@ def part(owner: str, argument: str, value: Any, base: Any) -> Any:
         remedy = f"Make an instance: `{value.__name__}(...)`."
         rule = "be an object, not a class"
         checks.refuse(owner, argument, rule, name_of(value), remedy)
+    if getattr(value, "__module__", "").startswith("korvax_eqx._recipes"):
+        rule, remedy = "be a loss, not a recipe", f"Call it: `{value.__name__}(...)`."
+        checks.refuse(owner, argument, rule, name_of(value), remedy)
     if isinstance(value, AbstractOutermost):
         got = f"`{name_of(value)}`, which is called with {value.called_with}"
         checks.refuse(owner, argument, f"be {expected}", got, value.remedy)

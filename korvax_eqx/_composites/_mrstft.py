@@ -117,7 +117,8 @@ class MRSTFTLoss(AbstractLoss):
             raise ValueError(
                 f"`{checks.named(owner)}({'=..., '.join(given)}=...)` must have "
                 "one entry for each resolution. Got "
-                f"{', '.join(first)} and {last} entries."
+                f"{', '.join(first)} and {last} entries. If you "
+                "give one of these arguments, give all."
             )
         _warnings.warn_hops_longer_than_windows(
             owner, self.hop_lengths, self.win_lengths

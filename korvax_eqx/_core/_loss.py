@@ -141,8 +141,8 @@ class AbstractLoss(AbstractOperand):
     ) -> "BoundLoss":
         """Return a loss of `x` alone; everything about the target is computed once.
 
-        The arguments are those of a call. A loss that draws may be called with a new
-        `key` each time.
+        The arguments are those of a call. A loss that draws needs a `key` here, and one
+        in each call, which draws.
         """
         name = _name(self)
         checks.signal_type(name, "y", y)
@@ -270,6 +270,13 @@ def _prepared(
     terms = active(loss.terms(key=key))
     targets = [term.target for term in terms if term.target is not None]
     for kept in targets:
+        if x.ndim < len(kept.shape) and x.shape == kept.shape[-x.ndim :]:
+            raise ValueError(
+                f"`{name}`: it is bound to targets of shape {kept.shape}. Got an "
+                f"estimate of shape {x.shape}. In `jax.vmap` map both: `jax.vmap("
+                "lambda bound, x: bound(x))(bound, x)`, with `bound = jax.vmap("
+                "loss.bind)(y)`."
+            )
         if x.shape != kept.shape:
             checks.pair(name, x, jax.ShapeDtypeStruct(kept.shape, kept.dtype))
         dtype = checks.wider(dtype, kept.dtype)

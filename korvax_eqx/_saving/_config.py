@@ -65,7 +65,10 @@ def from_config(
     """
     classes = with_custom(custom)
     if not isinstance(config, Mapping) or "class" not in config:
-        raise LoadError("A config is a dictionary with the keys 'class', 'arguments'.")
+        raise LoadError(
+            "A config is a dictionary with the keys 'class', 'arguments'. Read JSON "
+            "with `json.loads` first."
+        )
     return decode(Decoder(classes), config)
 
 
@@ -79,7 +82,10 @@ def decode(decoder: Decoder, entry: Any) -> Any:
 
 def check_module(loss: Any) -> eqx.Module:
     if not isinstance(loss, eqx.Module):
-        raise ValueError(f"Only an `eqx.Module` can be saved. Got {loss!r:.80}.")
+        raise ValueError(
+            f"Only an `eqx.Module` can be saved. Got {loss!r:.80}. The path comes "
+            "first: `save(path, loss)`."
+        )
     return loss
 
 
