@@ -605,17 +605,20 @@ def test_every_argument_has_its_refusal(cls):
 def test_resolutions_of_different_numbers():
     message = (
         "`MRSTFTLoss(hop_lengths=..., win_lengths=...)` must have one entry for each "
-        "resolution. Got 1 and 2 entries."
+        "resolution. Got 1 and 2 entries. "
+        "If you give one of these arguments, give all."
     )
     assert_refused(lambda: ke.MRSTFTLoss((16,), (64, 128)), message)
     message = (
         "`MRSTFTLoss(hop_lengths=..., win_lengths=..., fft_sizes=...)` must have one "
-        "entry for each resolution. Got 2, 2 and 1 entries."
+        "entry for each resolution. Got 2, 2 and 1 entries. "
+        "If you give one of these arguments, give all."
     )
     assert_refused(lambda: ke.MRSTFTLoss((16, 32), (64, 128), (128,)), message)
     message = (
         "`SmoothMRSTFTLoss(hop_lengths=..., win_lengths=...)` must have one entry for "
-        "each resolution. Got 1 and 6 entries."
+        "each resolution. Got 1 and 6 entries. "
+        "If you give one of these arguments, give all."
     )
     assert_refused(lambda: ke.SmoothMRSTFTLoss(hop_lengths=(16,)), message)
 
