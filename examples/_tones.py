@@ -11,11 +11,14 @@ import korvax_eqx as ke
 
 # What the names of losses in tables stand for.
 NAMES = (
-    "Losses: `mrstft` is MRSTFTLoss, `smooth` SmoothMRSTFTLoss, `pitch` "
-    "PitchTransportLoss; `convergence` is SpectralConvergenceLoss of a spectrogram; "
-    "`log-mel` and `log-cqt` are mean differences of logarithms of a MelSpectrogram "
-    "and of a CQT; `sot` is SpectralOptimalTransportLoss, of power spectra of valid "
-    "frames unless it says otherwise."
+    "Losses: `mrstft` is MRSTFTLoss (`mrstft, 1e-2`: recipes.mrstft), `smooth` "
+    "SmoothMRSTFTLoss, `pitch` PitchTransportLoss; `convergence` is "
+    "SpectralConvergenceLoss of a spectrogram; `log-mel` and `log-cqt` are mean "
+    "differences of logarithms of a MelSpectrogram and of a CQT; `sot` is "
+    "SpectralOptimalTransportLoss, of power spectra of valid frames unless it says "
+    "otherwise. Recipes: `dac mel` is dac_mel, `sot paper, 512, log` sot_paper with "
+    "logarithmic positions and without its second term, `cel` cel, `sound matching` "
+    "sound_matching."
 )
 SAMPLE_RATE = 16000
 N_SAMPLES = 8192
@@ -91,6 +94,7 @@ def losses() -> dict[str, ke.AbstractLoss]:
     spectrum = ke.Spectrogram(power=1)
     return {
         "mrstft": ke.MRSTFTLoss(),
+        "mrstft, 1e-2": ke.recipes.mrstft(),
         "mrstft, valid frames": ke.MRSTFTLoss(center=False),
         "mrstft, lin only": ke.MRSTFTLoss(w_log=0),
         "mrstft, L2 log": ke.MRSTFTLoss(log_dist="L2", w_lin=0),
@@ -98,6 +102,7 @@ def losses() -> dict[str, ke.AbstractLoss]:
         "convergence": ke.TimeFrequencyLoss(spectrum, ke.SpectralConvergenceLoss()),
         "log-mel": ke.TimeFrequencyLoss(mel, ke.ElementwiseLoss(), log),
         "log-cqt": ke.TimeFrequencyLoss(cqt, ke.ElementwiseLoss(), log),
+        "dac mel": ke.recipes.dac_mel(SAMPLE_RATE),
         "sot": _transport(),
         "sot, p=1": _transport(p=1),
         "sot, hann": _transport(window="hann"),
@@ -109,5 +114,10 @@ def losses() -> dict[str, ke.AbstractLoss]:
             valid_mel, ke.SpectralOptimalTransportLoss(p=2)
         ),
         "sot, cqt": ke.TimeFrequencyLoss(cqt, ke.SpectralOptimalTransportLoss(p=2)),
+        "sot paper, 512, log": ke.recipes.sot_paper(
+            SAMPLE_RATE, log_scaled_x=True, mss_weight=0.0
+        ),
         "pitch": ke.PitchTransportLoss(),
+        "cel": ke.recipes.cel(),
+        "sound matching": ke.recipes.sound_matching(SAMPLE_RATE),
     }

@@ -18,8 +18,7 @@ import matplotlib
 import numpy as np
 import optax
 from _arguments import folder, one_of, whole
-from _tones import TONES, Tone, losses
-from gradient_direction import estimate
+from _tones import N_SAMPLES, SAMPLE_RATE, TONES, Tone, losses
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
@@ -41,6 +40,22 @@ AXES = {
     "amplitude": ("Amplitude (dB from the target)", 12.0),
     "time": ("Shift in time (ms)", 20.0),
 }
+
+
+def estimate(
+    question: str, tone: Tone, position: Float[Array, ""], phases: Array
+) -> Float[Array, " n_samples"]:
+    """The tone, off the target by `position`."""
+    f = jnp.asarray(tone.frequency)
+    if question == "coarse":
+        return tone(f * 2.0**position, phases)
+    if question == "amplitude":
+        return 10.0 ** (position / 20.0) * tone(f, phases)
+    # A note that begins in the middle: a steady tone has no time to be shifted to.
+    time = jnp.arange(N_SAMPLES) / SAMPLE_RATE
+    since = time - 0.5 * N_SAMPLES / SAMPLE_RATE - position / 1000.0
+    envelope = jax.nn.sigmoid(since / 0.002) * jnp.exp(-4.0 * jnp.maximum(since, 0.0))
+    return envelope * tone(f, phases)
 
 
 def profile(

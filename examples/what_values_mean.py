@@ -26,9 +26,10 @@ import numpy as np
 from _degradations import NOT_JUDGED, families, without_codecs
 from _excerpts import Excerpt, made, read
 from _judges import Judge, judges
+from _notes import as_sound
 from _tones import TONES, Tone
 from _value_pictures import draw
-from gradient_direction import score
+from gradient_direction import trial
 from jaxtyping import Float
 from pitch_fit import fit
 from rich.console import Console
@@ -209,7 +210,9 @@ def pitch(
     for e in tqdm(eps, unit="fit"):
         loss = ke.MRSTFTLoss(log_eps=float(e))
         coarse, fine = (
-            np.mean([score(e, loss, t, 1, question, n).right for t in tones])
+            np.mean(
+                [trial(as_sound(t), question, n).score(e, loss).right for t in tones]
+            )
             for question in ("coarse", "fine")
         )
         ends = [fit(loss, t, jnp.asarray(starts, jnp.float32), steps) for t in tones]

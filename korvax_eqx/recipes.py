@@ -2,8 +2,9 @@
 
 Each function returns an ordinary loss of the library, which can be saved, bound and
 combined like any other. Arguments have the names and defaults of the original. A recipe
-that needs the sample rate takes it as its first argument. `mrstft` is the one recipe
-that reproduces no project: the recommended setting of `MRSTFTLoss`.
+that needs the sample rate takes it as its first argument. Two recipes reproduce no
+project: `mrstft`, the recommended setting of `MRSTFTLoss`, and `sound_matching`, the
+recommended loss for matching sounds of unknown pitch.
 """
 
 from ._recipes._apnet2 import apnet2 as apnet2
@@ -50,5 +51,6 @@ from ._recipes._smooth import smooth_scrapl as smooth_scrapl
 from ._recipes._sot import sot as sot
 from ._recipes._sot import sot_multiresolution as sot_multiresolution
 from ._recipes._sot import sot_paper as sot_paper
+from ._recipes._sound_matching import sound_matching as sound_matching
 from ._recipes._stable_audio import stable_audio as stable_audio
 from ._recipes._vocos import vocos as vocos

@@ -186,6 +186,10 @@ CASES = {
         lambda: recipes.mp_senet(256, 64, 200, 0.5),
         lambda x, y: originals.mp_senet(x, y, (256, 64, 200), 0.5),
     ),
+    "sound_matching": (
+        lambda: recipes.sound_matching(8000),
+        lambda x, y: originals.sound_matching(x, y, 8000),
+    ),
     "asteroid": (lambda: recipes.asteroid(), originals.asteroid),
     "asteroid-short-windows": (
         lambda: recipes.asteroid((64, 512), (48, 300), (16, 75), alpha=0.3),

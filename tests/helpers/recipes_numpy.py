@@ -363,3 +363,29 @@ def asteroid(x, y, sizes=None, alpha=1.0):
         logs = np.log(M_x + 1e-8) - np.log(M_y + 1e-8)
         total += np.sum(np.abs(M_x - M_y)) + alpha * np.sum(np.abs(logs))
     return total / len(x)
+
+
+def sound_matching(x, y, sr):
+    """Transport after a low-pass, by cumulative masses; and cumulative energies."""
+    decay = 2 * np.pi * 60 / sr
+    taps = [(n + 1) * np.exp(-decay * n) for n in range(int(np.ceil(9 / decay)))]
+    taps = np.array(taps) / np.sum(taps)
+    n = 2 ** round(np.log2(0.12 * sr))
+    f = np.maximum(np.fft.rfftfreq(n, 1 / sr), 32.7)
+    places = np.log(f / 32.7) / np.log(sr / 2 / 32.7)
+    masses = []
+    for signals in (x, y):
+        padded = np.pad(signals, ((0, 0), (len(taps) // 2, len(taps))))
+        low = np.stack([np.correlate(s, taps) for s in padded])[:, : x.shape[-1]]
+        S = power(torch_stft(low, n, n // 8, n, "flattop", center=False))
+        masses.append(np.cumsum(S / S.sum(-2, keepdims=True), -2))
+    moved = np.diff(places) @ np.abs(masses[0] - masses[1])[..., :-1, :]
+    n //= 2
+    S_x, S_y = (power(torch_stft(s, n, n // 4, n, center=False)) for s in (x, y))
+    differences = []
+    for axes in ((), (-1,), (-2,), (-2, -1)):
+        energy = S_y.sum((-2, -1), keepdims=True)
+        flipped = [np.flip(S, axes) / energy for S in (S_x, S_y)]
+        a, b = (np.sqrt(np.maximum(S.cumsum(-2).cumsum(-1), 1e-12)) for S in flipped)
+        differences.append(np.sqrt(np.mean((a - b) ** 2, (-2, -1))))
+    return np.mean(moved) + 2 * np.mean(differences)

@@ -510,6 +510,7 @@ RECIPES = [
         lambda: recipes.smooth_auraloss(fft_sizes=(127, 257), **_TWO),
     ),
     Case("mrstft", lambda: recipes.mrstft(full_scale=2)),
+    Case("sound_matching", lambda: recipes.sound_matching(SAMPLE_RATE)),
     Case("flamo_mss", lambda: recipes.flamo_mss(nfft=(256, 128))),
     Case("flamo_mss-magenta", lambda: recipes.flamo_mss(nfft=(256,), form="magenta")),
     Case(
