@@ -4,25 +4,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
+import numpy as np
 import promotion
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
-from _tones import TONES, losses  # noqa: E402
-from gradient_direction import score  # noqa: E402
+from _notes import VOWELS, as_sound, drawn  # noqa: E402
+from _tones import N_SAMPLES, SAMPLE_RATE, TONES, losses  # noqa: E402
+from gradient_direction import QUESTIONS, SEED, interval, trial  # noqa: E402
 
+OURS = "sound matching"
 # Words above the tables, each explained before it is used.
 EXPLAINED = {
-    "gradient_direction": [
-        "coarse",
-        "fine",
-        "amplitude",
-        "time",
-        "not finite",
-        "mrstft",
-    ],
+    "gradient_direction": [*QUESTIONS, "mrstft", "sound matching"],
     "pitch_fit": ["pitch", " / "],
 }
 
@@ -38,9 +35,9 @@ def usual_promotion():
 def test_the_recommended_loss_points_the_right_way(tone):
     """At least 97 % over two octaves and 99 % over 100 cents, on every tone."""
     loss = losses()["pitch"]
-    for seed in (None, 1):
-        coarse = score("pitch", loss, tone, seed, "coarse", 100)
-        fine = score("pitch", loss, tone, seed, "fine", 100)
+    for seed in (1, 2):
+        coarse = trial(as_sound(tone), "coarse", 100, seed).score("pitch", loss)
+        fine = trial(as_sound(tone), "fine", 100, seed).score("pitch", loss)
         assert coarse.right >= 97 and fine.right >= 99
         assert coarse.not_finite == fine.not_finite == 0
 
@@ -48,8 +45,69 @@ def test_the_recommended_loss_points_the_right_way(tone):
 def test_centred_frames_do_not():
     """What the configuration is for: with frames over the edges, it is near chance."""
     loss = losses()["sot, centred"]
-    shares = [score("", loss, tone, None, "coarse", 40).right for tone in TONES[:3]]
+    shares = [
+        trial(as_sound(tone), "coarse", 40).score("", loss).right for tone in TONES[:3]
+    ]
     assert min(shares) < 80
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_sound_matching_gets_pitch_level_time_and_timbre(question):
+    """Of a tone, a string and a bar; where the loss of pitch alone sees nothing."""
+    sounds = [as_sound(TONES[3]), *drawn(SEED, 1, ("e",))[:2]]
+    ours, pitch = losses()["sound matching"], losses()["pitch"]
+    asked = [trial(sound, question, 12) for sound in sounds]
+    assert min(t.score("", ours).right for t in asked) == 100
+    if question == "level":
+        assert max(t.score("", pitch).right for t in asked) < 80
+
+
+def test_vowels_are_harder():
+    """Energy stays at the formants: the gradient of the pitch alone is often wrong."""
+    (vowel,) = drawn(SEED, 1, ("e",))[2:]
+    asked = trial(vowel, "coarse", 24)
+    shares = {name: asked.score(name, losses()[name]).right for name in ("pitch", OURS)}
+    assert shares["pitch"] < 80 < shares[OURS]
+
+
+def test_sounds_are_what_they_say():
+    """Their pitch, level and formants, from spectra; their decay; a shift in time."""
+    string, bar, vowel = drawn(3, 1, ("a",))
+    f = np.fft.rfftfreq(N_SAMPLES, 1 / SAMPLE_RATE)
+    for sound, octaves in ((string, 0.5), (bar, -0.25), (vowel, 0.25)):
+        phases = sound.phases(0)
+        x = np.asarray(sound(phases, octaves=octaves))
+        spectrum = np.abs(np.fft.rfft(x * np.hanning(N_SAMPLES)))
+        lowest = sound.frequency * 2**octaves
+        near = np.abs(f - lowest) < 0.3 * lowest
+        assert abs(f[near][np.argmax(spectrum[near])] - lowest) < 3
+        louder = np.asarray(sound(phases, decibels=6.0))
+        np.testing.assert_allclose(
+            louder, 10**0.3 * np.asarray(sound(phases)), rtol=1e-4, atol=1e-6
+        )
+        early, late = (
+            np.asarray(sound(phases, shift=s, is_moved=True)) for s in (0.0, 50.0)
+        )
+        np.testing.assert_allclose(late[800:], early[:-800], atol=2e-2)
+    # The formants of /a/ stay where they are, whatever the pitch; 3 semitones up.
+    for octaves, semitones in ((0.0, 0.0), (-1.0, 0.0), (-1.0, 3.0)):
+        x = np.asarray(vowel(vowel.phases(0), octaves=octaves, timbre=semitones))
+        power = np.square(np.abs(np.fft.rfft(x * np.hanning(N_SAMPLES))))
+        centre = VOWELS["a"][0][0] * 2 ** (semitones / 12)
+        peak = f[np.argmax(power)]
+        assert abs(peak - centre) < 0.6 * vowel.frequency * 2**octaves
+    # Without its filter's 0.997 a partial loses cos(pi f / sr) in each period.
+    rate = string._rates(jnp.asarray(100.0), jnp.asarray([400.0]))
+    gain = 0.997 * np.cos(np.pi * 400 / SAMPLE_RATE)
+    np.testing.assert_allclose(np.exp(-rate / 100), [gain], rtol=1e-5)
+
+
+def test_intervals():
+    """Of equal shares none; else around the mean, narrower with more sounds."""
+    assert interval(np.full(5, 90.0)) == (90.0, 90.0)
+    few, many = (np.tile([80.0, 100.0], n) for n in (3, 30))
+    (a, b), (c, d) = interval(few), interval(many)
+    assert a < c < 90 < d < b
 
 
 @pytest.mark.parametrize(

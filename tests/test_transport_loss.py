@@ -137,6 +137,25 @@ def test_pitch_transport_does_not_listen_to_near_silence():
     assert loss(1e-6 * x, 1e-6 * y) == 0
 
 
+def test_pitch_transport_is_bounded_on_quiet_frames_and_blind_to_level():
+    """Alone in a sum it would not see a gain; it never outweighs the other parts."""
+    x, y = (jnp.asarray(tone(f), jnp.float32) for f in (220, 233))
+    loss = ke.PitchTransportLoss(1024)
+    value_and_grad = jax.jit(jax.value_and_grad(loss))
+    plain, _ = value_and_grad(x, y)
+    for gain in (1e-3, 1e3):
+        np.testing.assert_allclose(value_and_grad(gain * x, y)[0], plain, rtol=1e-4)
+    along = jnp.sum(value_and_grad(x, y)[1] * x)
+    assert jnp.abs(along) < 1e-3 * plain
+    noise = 1e-9 * np.random.default_rng(0).standard_normal(8192)
+    faint = jnp.asarray(noise, jnp.float32)
+    for quiet in (0 * x, faint, 1e-30 * x, x.at[2000:].set(0), x.at[2000:].mul(1e-8)):
+        for a, b in ((quiet, y), (y, quiet), (quiet, quiet)):
+            value, gradient = value_and_grad(a, b)
+            assert 0 <= value <= 1
+            assert np.all(np.isfinite(gradient))
+
+
 # -------------------------------------------------------------------- sot-loss
 
 
