@@ -155,8 +155,8 @@ REFUSED = [
     ("mb_melgan", {"taps": 61}, "taps"),
     ("mb_melgan", {"cutoff_ratio": 1.0}, "cutoff_ratio"),
     ("mb_melgan", {"beta": -1.0}, "beta"),
-    ("sound_matching", {"sr": 999.0}, "sr"),
-    ("sound_matching", {"sr": 1e7}, "sr"),
+    ("sound_matching", {"sample_rate": 999.0}, "sample_rate"),
+    ("sound_matching", {"sample_rate": 1e7}, "sample_rate"),
     ("asteroid", {"n_filters": (63,), "windows_size": (32,)}, "hops_size"),
     (
         "asteroid",

@@ -23,7 +23,7 @@ _CUTOFF, _TIME_CONSTANTS = 60.0, 9.0
 _ENERGY_WEIGHT = 2.0
 
 
-def sound_matching(sr: float) -> SumLoss:
+def sound_matching(sample_rate: float) -> SumLoss:
     r"""The recommended loss for matching sounds: pitch, timbre, level and time at once.
 
     $$W_1(|X_h|^2, |Y_h|^2) + 2\,\mathrm{CEL}(x, y)$$
@@ -46,15 +46,15 @@ def sound_matching(sr: float) -> SumLoss:
 
     **Arguments:**
 
-    - `sr`: sample rate, Hz, from 1000 to 1e6. Frames are the powers of two nearest to
+    - `sample_rate`: Hz, from 1000 to 1e6. Frames are the powers of two nearest to
         the durations above.
 
-    **Raises:** `ValueError` if `sr` is not a number in this range.
+    **Raises:** `ValueError` if `sample_rate` is not a number in this range.
     """
-    sr = checks.positive(_OWNER, "sr", sr)
+    sr = checks.positive(_OWNER, "sample_rate", sample_rate)
     if not _LOWEST_RATE <= sr <= _HIGHEST_RATE:
         rule = f"be from {_LOWEST_RATE:g} to {_HIGHEST_RATE:g} Hz"
-        checks.refuse(_OWNER, "sr", rule, sr)
+        checks.refuse(_OWNER, "sample_rate", rule, sample_rate)
     n_pitch, n_energy = _frame(sr, _PITCH_SECONDS), _frame(sr, _ENERGY_SECONDS)
     spectra = Spectrogram(n_pitch, n_pitch // 8, window="flattop", center=False)
     transport = SpectralOptimalTransportLoss("log", p=1, sr=sr)

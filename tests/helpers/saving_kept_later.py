@@ -242,7 +242,7 @@ RECIPES: dict[str, tuple[Callable[[], Any], float]] = {
     "audiotools_mel": (lambda: recipes.audiotools_mel(44100), 0.413111903),
     "dac_mel": (lambda: recipes.dac_mel(44100), 0.700032446),
     "mrstft": (lambda: recipes.mrstft(), 0.552547804),
-    "sound_matching": (lambda: recipes.sound_matching(8000), 0.056143374),
+    "sound_matching": (lambda: recipes.sound_matching(8000), 0.058686016),
     "rave": (lambda: recipes.rave(), 1.94106369),
     "rave-bands": (lambda: recipes.rave((256, 64), n_bands=4), 1.50383397),
     "mb_melgan": (lambda: recipes.mb_melgan(), 0.477931056),
