@@ -53,21 +53,23 @@ def test_centred_frames_do_not():
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_sound_matching_gets_pitch_level_time_and_timbre(question):
-    """Of a tone, a string and a bar; where the loss of pitch alone sees nothing."""
+    """Of a tone, a string and a bar; the loss of pitch alone does not see the level."""
     sounds = [as_sound(TONES[3]), *drawn(SEED, 1, ("e",))[:2]]
     ours, pitch = losses()["sound matching"], losses()["pitch"]
     asked = [trial(sound, question, 12) for sound in sounds]
-    assert min(t.score("", ours).right for t in asked) == 100
+    # Chance is 50. In time, the worst sound of the page's table has 85 %.
+    least = {"coarse": 97, "shift": 80, "onset": 80}.get(question, 99)
+    assert min(t.score("", ours).right for t in asked) >= least
     if question == "level":
         assert max(t.score("", pitch).right for t in asked) < 80
 
 
 def test_vowels_are_harder():
-    """Energy stays at the formants: the gradient of the pitch alone is often wrong."""
+    """Energy stays at the formants: both are often wrong, sound matching less so."""
     (vowel,) = drawn(SEED, 1, ("e",))[2:]
     asked = trial(vowel, "coarse", 24)
     shares = {name: asked.score(name, losses()[name]).right for name in ("pitch", OURS)}
-    assert shares["pitch"] < 80 < shares[OURS]
+    assert shares["pitch"] < shares[OURS] < 97
 
 
 def test_sounds_are_what_they_say():
@@ -117,7 +119,7 @@ def test_intervals():
             "gradient_direction",
             ["gradient_direction.csv", "gradient_direction.png"],
         ),
-        ("pitch_fit", ["pitch_fit.csv"]),
+        ("pitch_fit", ["pitch_fit.csv", "sound_fit.csv"]),
         ("loss_landscape", ["landscape_profiles.png", "landscape_surfaces.png"]),
     ],
 )
@@ -135,5 +137,5 @@ def test_example_runs(name, files, tmp_path):
     assert shown == {p: p.read_bytes() for p in (EXAMPLES / "pictures").iterdir()}
     # What the columns and cells of the table are, and the names in its rows.
     for word in EXPLAINED.get(name, ()):
-        before, _, after = result.stdout.partition("━━")
+        before, _, after = " ".join(result.stdout.split()).partition("━━")
         assert word in before and word in after

@@ -40,6 +40,13 @@ def sound_matching(sample_rate: float) -> SumLoss:
     Both parts are relative to the level of the target, so the value does not depend on
     the signals' scale. Signals must be as long as a frame of `pitch`.
 
+    **Measured**, on sounds that the parts were not chosen on: the derivative along the
+    pitch has the right sign for 100 % of the positions within two octaves of tones,
+    plucked strings and struck bars, and for 76 % of vowels (`PitchTransportLoss`: 94
+    and 62); within 100 cents for all; along level, time, onset and spectral slope for
+    98 to 100 %, along formants for 89 %. A multi-resolution STFT loss beside it made
+    the pitch worse, at any weight at which it mattered.
+
     **Source:** the measurements of `examples/gradient_direction.py`, shown in
     `examples/README.md`; the parts were chosen on other sounds than the ones shown
     there. It reproduces no other project.
