@@ -17,6 +17,7 @@ NUMBERS = {
     "pitch_fit": {"--seeds": ["0"], "--steps": ["0"]},
     "loss_landscape": {"--n": ["0", "8"], "--steps": ["0"]},
     "gradient_direction": {"--n": ["0", "1"]},
+    "two_sinusoids": {"--n": ["0"]},
     "sound_match": {"--steps": ["0"], "--seed": []},
     "train_separation": {"--epochs": ["0"]},
     "train_autoencoder": {"--steps": ["0"], "--every": ["0"]},
@@ -92,6 +93,7 @@ def test_folders_that_cannot_be_made(example, refused, tmp_path):
         ("sound_match", ["--steps", "990"], "steps"),
         ("loss_landscape", ["--quick"], "quick"),
         ("loss_landscape", ["--n", "99"], "n"),
+        ("two_sinusoids", ["--n", "999"], "n"),
     ],
 )
 def test_pictures_of_the_pages_show_a_full_run(example, arguments, name, refused):
@@ -100,7 +102,7 @@ def test_pictures_of_the_pages_show_a_full_run(example, arguments, name, refused
 
 
 @pytest.mark.parametrize(
-    "example", ["pitch_fit", "loss_landscape", "gradient_direction"]
+    "example", ["pitch_fit", "loss_landscape", "gradient_direction", "two_sinusoids"]
 )
 def test_names_of_losses(example, refused):
     said = refused(example, "--loss", "mrstft", "no such loss")

@@ -12,15 +12,18 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
+from _intervals import of_mean, of_share  # noqa: E402
 from _notes import VOWELS, as_sound, drawn  # noqa: E402
 from _tones import N_SAMPLES, SAMPLE_RATE, TONES, losses  # noqa: E402
 from gradient_direction import QUESTIONS, SEED, interval, trial  # noqa: E402
+from two_sinusoids import pairs, right  # noqa: E402
 
 OURS = "sound matching"
 # Words above the tables, each explained before it is used.
 EXPLAINED = {
     "gradient_direction": [*QUESTIONS, "mrstft", "sound matching"],
     "pitch_fit": ["pitch", " / "],
+    "two_sinusoids": ["derivative", "pitch", "amplitude"],
 }
 
 
@@ -112,6 +115,31 @@ def test_intervals():
     assert a < c < 90 < d < b
 
 
+def test_the_nearer_of_two_sinusoids():
+    """Transport knows it by pitch alone, magnitudes by level if the pitch is equal."""
+    x, y = pairs(100)
+    same_pitch = y._replace(octaves=x.octaves)
+
+    def share(name, target, question, step):
+        return np.mean(right(losses()[name], x, target, question, step))
+
+    for step in (0, 30, 600):
+        assert share("pitch", y, "pitch", step) >= 0.97
+    assert share("mrstft", y, "pitch", 0) < 0.65
+    assert share("mrstft", same_pitch, "amplitude", 2) >= 0.97
+    assert 0.3 < share("pitch", same_pitch, "amplitude", 2) < 0.7
+
+
+def test_intervals_of_shares_and_means():
+    """The paper's for 1000 trials; and one by hand: t(0.975, 2) = 4.302653."""
+    low, high = of_share(500, 1000)
+    assert 0.030 < 0.5 - low < 0.032 and high - 0.5 == pytest.approx(0.5 - low)
+    assert of_share(1000, 1000)[1] == 1 and of_share(1000, 1000)[0] < 1
+    expected = 2 + np.array([-1, 1]) * 4.302653 / np.sqrt(3)
+    np.testing.assert_allclose(of_mean([1, 2, 3]), expected, rtol=1e-5)
+    assert np.all(np.isnan(of_mean([1.0])))
+
+
 @pytest.mark.parametrize(
     "name, files",
     [
@@ -120,6 +148,7 @@ def test_intervals():
             ["gradient_direction.csv", "gradient_direction.png"],
         ),
         ("pitch_fit", ["pitch_fit.csv", "sound_fit.csv"]),
+        ("two_sinusoids", ["two_sinusoids.csv", "two_sinusoids.png"]),
         ("loss_landscape", ["landscape_profiles.png", "landscape_surfaces.png"]),
     ],
 )
