@@ -27,54 +27,32 @@ device up to rounding. Process 0 prints them and writes a `checkpoint.eqx` that
 import argparse
 from pathlib import Path
 
+import _processes
 import jax
 import numpy as np
-from _arguments import address, folder, whole
+from _arguments import folder, whole
 from _autoencoder import LOSSES, QUICK, Settings, make_step, open_loss, start
 from _checkpoint import Checkpoint, save
 from _sounds import batch, open_sounds
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
-
-
-def connect(arguments: argparse.Namespace) -> None:
-    """Connect all processes, so that each knows all devices; before any computation."""
-    if arguments.cpu_devices is not None:
-        jax.config.update("jax_platforms", "cpu")
-        jax.config.update("jax_num_cpu_devices", arguments.cpu_devices)
-    if arguments.coordinator == "auto":
-        jax.distributed.initialize()
-    elif arguments.coordinator is not None:
-        jax.distributed.initialize(
-            arguments.coordinator, arguments.num_processes, arguments.process_id
-        )
 
 
 def train(arguments: argparse.Namespace) -> None:
     """Train; print the losses and write the checkpoint on process 0."""
     settings = QUICK if arguments.quick else Settings()
     sounds, loss = open_sounds(arguments.data), open_loss(arguments.loss)
-    is_first = jax.process_index() == 0
-    n_devices, n_processes = jax.device_count(), jax.process_count()
-    if settings.batch % n_devices:
-        raise SystemExit(
-            f"The batch of {settings.batch} examples cannot be cut over {n_devices} "
-            "devices. Make it a multiple of them."
-        )
-    mesh = jax.make_mesh((n_devices,), ("data",), axis_types=(AxisType.Auto,))
-    cut, everywhere = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
+    layout = _processes.layout(settings.batch)
     # Every device makes the same model from the seed, so nothing is sent.
-    make = jax.jit(start, static_argnums=0, out_shardings=everywhere)
+    make = jax.jit(start, static_argnums=0, out_shardings=layout.everywhere)
     model, state = make(settings)
     step_fn = make_step(settings)
 
-    share = settings.batch // n_processes
-    rows = range(jax.process_index() * share, (jax.process_index() + 1) * share)
+    is_first = _processes.is_first()
     if is_first:
-        print(f"{n_devices} devices in {n_processes} processes", flush=True)
+        print(_processes.in_words(), flush=True)
     for step in range(arguments.steps):
-        local = batch(sounds, settings.seed, step, rows, settings.samples)
-        x = jax.make_array_from_process_local_data(cut, local)
+        x = layout.spread(
+            batch(sounds, settings.seed, step, layout.rows, settings.samples)
+        )
         model, state, value, *_ = step_fn(model, state, loss, x)
         if is_first and (step + 1) % arguments.print_every == 0:
             print(f"step {step + 1}: loss {float(value):.9g}", flush=True)
@@ -91,20 +69,7 @@ def train(arguments: argparse.Namespace) -> None:
 def parse_arguments() -> argparse.Namespace:
     summary = (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(description=summary)
-    parser.add_argument(
-        "--coordinator",
-        type=address,
-        metavar="HOST:PORT",
-        help="of process 0, or 'auto' where the cluster says (default: no other)",
-    )
-    parser.add_argument("--num-processes", type=whole(1))
-    parser.add_argument("--process-id", type=whole(0), help="from 0")
-    parser.add_argument(
-        "--cpu-devices",
-        type=whole(1),
-        metavar="N",
-        help="pretend that the CPU is N devices",
-    )
+    _processes.add_arguments(parser)
     parser.add_argument(
         "--data", metavar="FOLDER", help="of audio files (default: made-up tunes)"
     )
@@ -124,17 +89,11 @@ def parse_arguments() -> argparse.Namespace:
         arguments.steps = 20 if arguments.quick else 1500
     if arguments.print_every is None:
         arguments.print_every = 1 if arguments.quick else 50
-    numbers = (arguments.num_processes, arguments.process_id)
-    if arguments.coordinator not in (None, "auto") and None in numbers:
-        parser.error("--coordinator needs --num-processes and --process-id")
-    if arguments.coordinator in (None, "auto") and numbers != (None, None):
-        parser.error("--num-processes and --process-id need --coordinator HOST:PORT")
-    if None not in numbers and arguments.process_id >= arguments.num_processes:
-        parser.error("--process-id must be below --num-processes: they are from 0 on")
+    _processes.check(parser, arguments)
     return arguments
 
 
 if __name__ == "__main__":
     options = parse_arguments()
-    connect(options)
+    _processes.connect(options)
     train(options)

@@ -19,6 +19,7 @@ NUMBERS = {
     "gradient_direction": {"--n": ["0", "1"]},
     "two_sinusoids": {"--n": ["0"]},
     "sound_match": {"--steps": ["0"], "--seed": []},
+    "train_pitch_encoder": {"--seeds": ["0"], "--epochs": ["0"]},
     "train_separation": {"--epochs": ["0"]},
     "train_autoencoder": {"--steps": ["0"], "--every": ["0"]},
     "train_distributed": {
@@ -94,6 +95,7 @@ def test_folders_that_cannot_be_made(example, refused, tmp_path):
         ("loss_landscape", ["--quick"], "quick"),
         ("loss_landscape", ["--n", "99"], "n"),
         ("two_sinusoids", ["--n", "999"], "n"),
+        ("train_pitch_encoder", ["--complete"], "complete"),
     ],
 )
 def test_pictures_of_the_pages_show_a_full_run(example, arguments, name, refused):
@@ -131,7 +133,13 @@ def test_names_of_losses(example, refused):
     ],
 )
 def test_processes(arguments, why, refused):
-    assert why in refused("train_distributed", *arguments)
+    for example in ("train_distributed", "train_pitch_encoder"):
+        assert why in refused(example, *arguments)
+
+
+def test_a_resumed_study_keeps_its_settings(refused):
+    said = refused("train_pitch_encoder", "--resume", "checkpoint.eqx", "--seeds", "2")
+    assert "--resume goes on with its settings: leave `seeds` out." in said
 
 
 def test_sounds_that_cannot_be_matched(refused, tmp_path):
