@@ -33,17 +33,18 @@ LOSSES: dict[str, Callable[[], kx.AbstractLoss]] = {
     "recipes.mrstft": kx.recipes.mrstft,
     "MRSTFTLoss": kx.MRSTFTLoss,
     "SmoothMRSTFTLoss": kx.SmoothMRSTFTLoss,
-    # The paper's own, and its baseline of magnitudes and logarithms.
     "recipes.sot_paper": kx.recipes.sot_paper,
     "recipes.ddsp, lin and log": lambda: kx.recipes.ddsp(logmag_weight=1.0),
 }
+# The paper's baseline. The default leaves it out, for time.
+BASELINE = "recipes.ddsp, lin and log"
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """The settings of all runs of a study."""
 
-    losses: tuple[str, ...] = tuple(LOSSES)
+    losses: tuple[str, ...] = tuple(name for name in LOSSES if name != BASELINE)
     seeds: int = 3
     signals: int = 4000
     frames: int = 1  # of each signal that the encoder sees
@@ -77,6 +78,7 @@ class Settings:
 
 # As in the paper and its code.
 COMPLETE = Settings(
+    losses=tuple(LOSSES),
     seeds=5,
     frames=16,
     told=False,

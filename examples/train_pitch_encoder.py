@@ -39,6 +39,7 @@ import numpy as np
 from _arguments import folder, one_of, parse_run, whole
 from _intervals import of_mean
 from _pitch_encoder import (
+    BASELINE,
     COMPLETE,
     LOSSES,
     QUICK,
@@ -264,7 +265,7 @@ def parse_arguments() -> argparse.Namespace:
         "--loss",
         nargs="+",
         type=one_of(LOSSES),
-        help="names of losses (default: all)",
+        help=f"names of losses (default: all but {BASELINE!r})",
     )
     parser.add_argument(
         "--complete", action="store_true", help="the protocol of the paper, for a GPU"

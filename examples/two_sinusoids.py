@@ -14,10 +14,10 @@ has to be right. Prints a table with 95 % confidence intervals, writes it as
 We know of no code of theirs, and the following is our choice: 0.5 s at 16 kHz,
 frequencies log-uniform from 30 to 4000 Hz, levels uniform from -40 to 0 dB, random
 phases, and that both steps are taken, not only the one towards the second. Their
-published amplitude columns are near chance, which they can only be if the two differ
-in pitch as well. So here both sinusoids of a pair are random in everything. Beside it,
-the same with the other parameter equal in both: with the level, for pitch, and with the
-frequency, for amplitude.
+published amplitude columns of MSS are near chance, which ours approach only if the two
+differ in pitch as well. So here both sinusoids of a pair are random in everything.
+Beside it, the same with the other parameter equal in both: with the level, for pitch,
+and with the frequency, for amplitude.
 """
 
 import argparse
