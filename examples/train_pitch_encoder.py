@@ -225,7 +225,8 @@ def draw(study: Study, path: Path) -> None:
     right.set(ylim=(-3, 103), xlabel="epoch", ylabel="raw pitch accuracy, %")
     right.set_title("on validation signals, a line a seed", fontsize="medium")
     right.grid(color="0.9")
-    right.legend(fontsize="small")
+    right.xaxis.get_major_locator().set_params(integer=True)
+    right.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     _pictures.save(figure, path)
     plt.close(figure)
 
