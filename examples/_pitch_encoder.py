@@ -34,6 +34,7 @@ LOSSES: dict[str, Callable[[], kx.AbstractLoss]] = {
     "MRSTFTLoss": kx.MRSTFTLoss,
     "SmoothMRSTFTLoss": kx.SmoothMRSTFTLoss,
     "recipes.sot_paper": kx.recipes.sot_paper,
+    "recipes.sound_matching": lambda: kx.recipes.sound_matching(SR),
     "recipes.ddsp, lin and log": lambda: kx.recipes.ddsp(logmag_weight=1.0),
 }
 # The paper's baseline. The default leaves it out, for time.

@@ -129,6 +129,7 @@ NAMES = (
     "sot",
     "sot, log-frequency",
     "pitch",
+    "sound matching",
 )
 
 
