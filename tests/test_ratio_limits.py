@@ -105,6 +105,20 @@ def test_silence_is_measured_by_its_mixture():
         np.testing.assert_allclose(in_double(loss, x, pair)[0], expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("mode", ["both", "relative"])
+@pytest.mark.parametrize("name", ["SNRLoss", "SISDRLoss", "SDSDRLoss"])
+def test_a_mixture_that_is_not_finite_makes_all_nan(name, mode):
+    limits = {"max_db": 30.0, "silent_max_db": 20.0}
+    loss = getattr(ke, name)(eps_mode=mode, mixture="last", **limits)
+    both = jax.jit(jax.vmap(jax.value_and_grad(loss)))
+    y = jnp.asarray(LAST[:, 2:, :300], jnp.float32)
+    x = jnp.asarray(with_last(X)[:, 2:, :300], jnp.float32)
+    for bad in (jnp.nan, jnp.inf):
+        value, gradient = both(x, y.at[1, 1, 5].set(bad))
+        np.testing.assert_array_equal(np.isnan(value), [False, True])
+        np.testing.assert_array_equal(np.isnan(gradient[:, 0]).all(-1), [False, True])
+
+
 def test_gradient_is_that_of_sound_separation():
     """Its loss of a source is 10 log10 of the error and a floor, without a ratio."""
     eps = 1e-8

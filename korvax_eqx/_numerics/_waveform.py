@@ -266,7 +266,8 @@ def _is_silent(y: Samples, u: Any, n: Count, zero_mean: bool) -> Any:
     y, u = _at_one_level(y, u)
     if zero_mean:
         y, u = _centred(y, n), _centred(u, n)
-    return _energy(y) <= SILENT * _energy(u)
+    # Not `<=`, which is false for NaN: then the result would not depend on the mixture.
+    return ~(_energy(y) > SILENT * _energy(u))
 
 
 def _projection(
