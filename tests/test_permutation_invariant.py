@@ -135,6 +135,31 @@ def test_costs_that_are_no_numbers() -> None:
     assert np.isfinite(pit(x[1:], y[1:]))
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-12, 1e30])
+def test_no_pair_of_infinite_cost_is_made(size: float) -> None:
+    """Also not if it makes all others cheaper."""
+    n = MOST_TRIED + 1
+    costs = size * np.random.default_rng(3).standard_normal((20, n, n))
+    right = np.argsort(np.random.default_rng(4).random((20, n)), axis=-1)
+    is_right = right[..., None] == np.arange(n)
+    costs = np.where(np.tril(np.ones((n, n))) > 0, costs, np.inf)
+    # One pair in each column and row stays, the dearest.
+    costs = np.where(is_right, 5 * size, costs)
+    found = np.asarray(least_cost(jnp.asarray(costs, jnp.float32)))
+    for matrix, rows in zip(costs, found, strict=True):
+        assert np.all(np.isfinite(matrix[rows, range(n)]))
+        best = matrix[linear_sum_assignment(matrix)].sum()
+        np.testing.assert_allclose(matrix[rows, range(n)].sum(), best, rtol=1e-5)
+
+    def forbidding(u: Any, v: Any) -> Any:
+        return jnp.where(jnp.abs(u[0] - v[0]) < 0.5, 1.0 + u[0], jnp.inf)
+
+    x = jnp.broadcast_to(jnp.arange(float(n))[:, None], (n, 12))
+    pit = ke.PermutationInvariantLoss(forbidding)
+    assert pit(x, x) == 4.0
+    np.testing.assert_array_equal(pit.assignment(x, x), range(n))
+
+
 def test_more_sources_need_optax(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optax.assignment", None)
     pit = ke.PermutationInvariantLoss(ke.WaveformLoss("L2"))

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,9 +47,32 @@ def _by_augmenting(costs: Float[Array, "*rows n n"]) -> Int[Array, "*rows n"]:
             f"Permutations of more than {MOST_TRIED} sources need optax. Got "
             f"{costs.shape[-1]} sources. Install it: `pip install 'optax>=0.2.4'`."
         ) from error
-    # In the dtype that optax computes in. Its loop does not end for NaN.
-    costs = costs.astype(jax.dtypes.canonicalize_dtype(float))
-    costs = jnp.where(jnp.isfinite(costs), costs, jnp.zeros_like(costs))
+    # In the dtype that optax computes in.
+    costs = _finite(costs.astype(jax.dtypes.canonicalize_dtype(float)))
     square = costs.reshape(-1, *costs.shape[-2:])
     rows, _ = jax.vmap(hungarian_algorithm)(square)
     return rows.astype(jnp.int32).reshape(costs.shape[:-1])
+
+
+def _finite(costs: Float[Array, "*rows n n"]) -> Float[Array, "*rows n n"]:
+    """Return costs with which optax's loop ends: no sum of them is NaN or infinite.
+
+    One infinite cost becomes larger than the gain of all other pairs can be; minus
+    infinity likewise; NaN any number.
+    """
+    n = costs.shape[-1]
+    is_number = jnp.abs(costs) <= float(jnp.finfo(costs.dtype).max) / (8 * n)
+
+    def of_numbers(function: Any, otherwise: float) -> Array:
+        numbers = function(
+            costs, axis=(-2, -1), keepdims=True, where=is_number, initial=otherwise
+        )
+        return jnp.where(jnp.isinf(numbers), 0, numbers)
+
+    least, most = of_numbers(jnp.min, jnp.inf), of_numbers(jnp.max, -jnp.inf)
+    # No larger than it has to be, as numbers are rounded in sums with it.
+    is_one = most == least
+    step = jnp.where(is_one, jnp.maximum(jnp.abs(most), 1), n * (most - least))
+    infinite = jnp.where(costs > 0, most + step, least - step)
+    infinite = jnp.where(jnp.isnan(costs), most, infinite)
+    return jnp.where(is_number, costs, infinite)
