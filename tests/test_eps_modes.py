@@ -59,6 +59,28 @@ def test_relative_has_no_level_and_takes_silence_for_no_error(name):
     assert both(x, 0 * y)[0] > 70
 
 
+@pytest.mark.parametrize("arguments", [(), (False, 0.0)], ids=str)
+@pytest.mark.parametrize("name", RATIOS)
+def test_relative_has_no_gradient_at_equal_signals(name, arguments):
+    loss = RATIOS[name](*arguments, eps_mode="relative")
+    y = jnp.asarray(0.3 * Y, jnp.float32)
+    # Rounding of two slopes of about 10 that cancel.
+    assert jnp.max(jnp.abs(jax.jit(jax.grad(loss))(y, y))) < 1e-6
+
+
+@pytest.mark.parametrize("mixture", ["target", "sum"])
+@pytest.mark.parametrize("name", ["si_sdr", "sd_sdr"])
+def test_relative_is_right_for_a_target_far_below_the_estimate(name, mixture):
+    loss = RATIOS[name](eps=0.0, eps_mode="relative", mixture=mixture)
+    both = jax.jit(jax.value_and_grad(loss))
+    x, y = X, 1e-10 * Y
+    value, slope = both(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32))
+    with jax.enable_x64(True):
+        expected, right = both(jnp.asarray(x), jnp.asarray(y))
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(slope, right, atol=1e-5 * np.max(np.abs(right)))
+
+
 def test_both_is_torchmetrics():
     audio = pytest.importorskip("torchmetrics.functional.audio")
     torch = pytest.importorskip("torch")

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._bounds import SILENT, UNBOUNDED, Bounds, bounded
-from ._safe import in_range, magnitude, reciprocal_or_zero
+from ._safe import difference, in_range, magnitude, reciprocal_or_zero
 
 Samples = Float[Array, "*rows n_samples"]
 Row = Float[Array, "*rows"]
@@ -96,9 +96,9 @@ def snr(
     """
     u = bounds.mixture
     is_silent = _is_silent(y, u, n, zero_mean)
-    if eps_mode == "relative":
-        x, y, u = _at_one_level(x, y, u)
     error = x - y
+    if eps_mode == "relative":
+        error, y, u = _by_peak(_peak(x, y, u), error, y, u)
     if zero_mean:
         error, y, u = (_centred(s, n) for s in (error, y, u))
     energies = bounded(_energy(y), _energy(error), _energy(u), is_silent, bounds)
@@ -123,14 +123,13 @@ def si_sdr(
     u = bounds.mixture
     is_silent = _is_silent(y, u, n, zero_mean)
     if eps_mode == "relative":
-        # Only silence is measured by the level of the mixture.
-        u = None if u is None else jnp.where(is_silent[..., None], u, 0)
+        u = _where_silent(is_silent, u)
         x, u = _at_one_level(x, u)
         (y,) = _at_one_level(y)
     if zero_mean:
         x, y, u = (_centred(s, n) for s in (x, y, u))
     alpha, energy = _projection(x, y, eps, eps_mode)
-    error = _energy(x - alpha[..., None] * y)
+    error = _energy(difference(x, alpha[..., None] * y))
     energies = bounded(energy, error, _energy(u), is_silent, bounds)
     return _negated_decibels(*energies, eps, eps_mode)
 
@@ -150,9 +149,11 @@ def sd_sdr(
     """
     u = bounds.mixture
     is_silent = _is_silent(y, u, n, zero_mean)
-    if eps_mode == "relative":
-        x, y, u = _at_one_level(x, y, u)
     error = x - y
+    if eps_mode == "relative":
+        u = _where_silent(is_silent, u)
+        x, error, u = _by_peak(_peak(x, y, u), x, error, u)
+        (y,) = _at_one_level(y)
     if zero_mean:
         x, y, error, u = (_centred(s, n) for s in (x, y, error, u))
     _, energy = _projection(x, y, eps, eps_mode)
@@ -188,12 +189,12 @@ def level_penalty(
     """
     eps = _floored(eps, y)
     power_x, power_y = _power(x, n) + eps, _power(y, n) + eps
-    difference = magnitude(_decibels(power_x, power_y))
+    gap = magnitude(_decibels(power_x, power_y))
     level_x, level_y = _DB * jnp.log(power_x), _DB * jnp.log(power_y)
     is_quiet = level_y > jnp.maximum(level_x, silence_db)
     range_db = jnp.where(is_quiet, level_y - silence_db, 1.0)
-    share = jnp.where(is_quiet, jnp.minimum(difference / range_db, 1.0), 0.0)
-    return jax.lax.stop_gradient(least + extra * share) * difference
+    share = jnp.where(is_quiet, jnp.minimum(gap / range_db, 1.0), 0.0)
+    return jax.lax.stop_gradient(least + extra * share) * gap
 
 
 @jax.custom_jvp
@@ -243,7 +244,9 @@ def _at_one_level(*signals: Any) -> tuple[Any, ...]:
     """Return signals divided by their common peak, which is treated as a constant.
 
     Squares of signals of any level are then in range. For functions that do not depend
-    on a common factor, the derivative is still right. Silence stays silence.
+    on a common factor, the derivative is still right. Silence stays silence. Differences
+    are taken before: XLA may fuse one with the products, and then it is not 0 for equal
+    signals.
     """
     return _by_peak(_peak(*signals), *signals)
 
@@ -268,6 +271,11 @@ def _is_silent(y: Samples, u: Any, n: Count, zero_mean: bool) -> Any:
         y, u = _centred(y, n), _centred(u, n)
     # Not `<=`, which is false for NaN: then the result would not depend on the mixture.
     return ~(_energy(y) > SILENT * _energy(u))
+
+
+def _where_silent(is_silent: Any, u: Any) -> Any:
+    """Return the mixture of silent targets, whose level alone matters, else 0."""
+    return None if u is None else jnp.where(is_silent[..., None], u, 0)
 
 
 def _projection(
