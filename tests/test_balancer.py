@@ -248,6 +248,50 @@ def test_refuses_other_gradients() -> None:
         balancer.update(ones, ke.GradientBalancer({"a": 1.0}).init())
 
 
+ONES = dict.fromkeys(WEIGHTS, jnp.ones((2, 3, 8)))
+KIND = "hold one JAX or NumPy array of real floats for each weight. Got "
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"gradients": dict.fromkeys(WEIGHTS, jnp.ones((2, 8), jnp.int32))},
+            "(gradients=...)` must " + KIND + "an array int32[2, 8]. They",
+        ),
+        (
+            {"gradients": dict.fromkeys(WEIGHTS, jnp.ones((2, 8), jnp.complex64))},
+            "(gradients=...)` must " + KIND + "an array complex64[2, 8]. They",
+        ),
+        (
+            {"gradients": dict.fromkeys(WEIGHTS, (jnp.ones(2), jnp.ones(2)))},
+            "(gradients=...)` must " + KIND + "(Array(",
+        ),
+        (
+            {"state": None},
+            "(state=...)` must be what `init` or the last `update` returned. Got None.",
+        ),
+        ({"lengths": jnp.ones(2, int)}, "(lengths=...)` must have, or broadcast to, "),
+        ({"lengths": jnp.ones((2, 3))}, "(lengths=...)` must hold integers, numbers "),
+    ],
+    ids=str,
+)
+def test_refuses_what_is_no_update(changed: dict[str, Any], message: str) -> None:
+    balancer = ke.GradientBalancer(WEIGHTS)
+    given = {"gradients": ONES, "state": balancer.init(), "lengths": None, **changed}
+    with pytest.raises(ValueError) as raised:
+        balancer.update(given["gradients"], given["state"], lengths=given["lengths"])
+    assert str(raised.value).startswith("`GradientBalancer.update" + message)
+
+
+@pytest.mark.parametrize("dtype", [int, jnp.complex64, "single float"], ids=str)
+def test_refuses_averages_that_are_no_floats(dtype: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"init\(dtype=...\)` must be a float dtype. G"
+    ):
+        ke.GradientBalancer(WEIGHTS).init(dtype)
+
+
 @pytest.mark.parametrize("name", checks_of("balanced.py"))
 def test_eight_devices(name: str) -> None:
     failure = outcomes("balanced.py")[name]

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
@@ -122,8 +123,12 @@ class GradientBalancer(eqx.Module):
 
         **Arguments:**
 
-        - `dtype`: that of the averages.
+        - `dtype`: that of the averages, floating.
+
+        **Raises:** `ValueError` for another dtype.
         """
+        if not _is_floating(dtype):
+            checks.refuse("GradientBalancer.init", "dtype", "be a float dtype", dtype)
         zeros = jnp.zeros(len(self.weights), dtype)
         return BalancerState(zeros, zeros, tuple(self.weights))
 
@@ -138,14 +143,19 @@ class GradientBalancer(eqx.Module):
 
         **Arguments:**
 
-        - `gradients`: for each name of the weights, all of one shape.
+        - `gradients`: for each name of the weights, real floats, all of one shape.
         - `state`: of `init` or of the last update.
         - `lengths`: those of the losses, if the batch is padded: items of length 0 do
             not count in the mean.
 
-        **Raises:** `ValueError` for gradients of other names or of several shapes.
+        **Raises:** `ValueError` for gradients of other names, kinds or several shapes,
+        for another state, and for lengths that are not those of such gradients.
         """
         arrays = self._arrays(gradients)
+        lengths = checks.lengths("GradientBalancer.update", lengths, arrays[0])
+        if not isinstance(state, BalancerState):
+            rule = "be what `init` or the last `update` returned"
+            checks.refuse("GradientBalancer.update", "state", rule, state)
         if state.names != tuple(self.weights):
             rule = f"be that of the same weights, {', '.join(self.weights)}"
             checks.refuse("GradientBalancer.update", "state", rule, state.names)
@@ -179,6 +189,12 @@ class GradientBalancer(eqx.Module):
             if isinstance(gradients, Mapping):
                 got = sorted(map(str, gradients))
             checks.refuse(owner, "gradients", rule, got)
+        for gradient in gradients.values():
+            is_array = isinstance(gradient, jax.Array | np.ndarray)
+            if not is_array or not _is_floating(gradient.dtype):
+                rule = "hold one JAX or NumPy array of real floats for each weight"
+                remedy = "They are the gradients for the output of a model, an array."
+                checks.refuse(owner, "gradients", rule, gradient, remedy)
         arrays = [jnp.asarray(gradients[name]) for name in names]
         if len({array.shape for array in arrays}) > 1:
             shapes = [array.shape for array in arrays]
@@ -190,9 +206,7 @@ class GradientBalancer(eqx.Module):
         norms = jnp.stack([self._norms_of_items(array) for array in arrays])
         if lengths is None or not self.per_item or norms.ndim == 1:
             return jnp.mean(norms.reshape(len(arrays), -1), axis=-1)
-        items = jnp.asarray(lengths)
-        shape = arrays[0].shape[:-1]
-        items = jnp.broadcast_to(items, shape).reshape(shape[0], -1)
+        items = lengths.reshape(len(lengths), -1)
         counts = jnp.any(items > 0, axis=-1).astype(norms.dtype)
         # Beside the norms, so that it is one sum over devices with them.
         sums = jnp.sum(jnp.concatenate([norms * counts[None], counts[None]]), axis=-1)
@@ -209,6 +223,15 @@ class GradientBalancer(eqx.Module):
         return jnp.sqrt(jnp.sum((gradient / unit) ** 2, axis=axes)) * jnp.squeeze(
             unit, axes
         )
+
+
+def _is_floating(dtype: Any) -> bool:
+    """Whether `dtype` is a float dtype that JAX supports."""
+    try:
+        found = jnp.dtype(dtype)
+    except TypeError:
+        return False
+    return jnp.issubdtype(found, jnp.floating) and checks.is_jax_dtype(found)
 
 
 def _weight(owner: str, weight: Any) -> Any:

@@ -244,9 +244,10 @@ def _at_one_level(*signals: Any) -> tuple[Any, ...]:
     """Return signals divided by their common peak, which is treated as a constant.
 
     Squares of signals of any level are then in range. For functions that do not depend
-    on a common factor, the derivative is still right. Silence stays silence. Differences
-    are taken before: XLA may fuse one with the products, and then it is not 0 for equal
-    signals.
+    on a common factor, the derivative is still right. Silence stays silence.
+
+    Differences are taken before: XLA may fuse one with the products, and then it is not
+    0 for equal signals.
     """
     return _by_peak(_peak(*signals), *signals)
 
