@@ -244,10 +244,8 @@ def _at_one_level(*signals: Any) -> tuple[Any, ...]:
     """Return signals divided by their common peak, which is treated as a constant.
 
     Squares of signals of any level are then in range. For functions that do not depend
-    on a common factor, the derivative is still right. Silence stays silence.
-
-    Differences are taken before: XLA may fuse one with the products, and then it is not
-    0 for equal signals.
+    on a common factor, the derivative is still right. Silence stays silence. Subtract
+    signals first: XLA may fuse it with the products, and equal signals then differ.
     """
     return _by_peak(_peak(*signals), *signals)
 
@@ -270,12 +268,12 @@ def _is_silent(y: Samples, u: Any, n: Count, zero_mean: bool) -> Any:
     y, u = _at_one_level(y, u)
     if zero_mean:
         y, u = _centred(y, n), _centred(u, n)
-    # Not `<=`, which is false for NaN: then the result would not depend on the mixture.
+    # Not `<=`, which is false for NaN: the mixture would not count.
     return ~(_energy(y) > SILENT * _energy(u))
 
 
 def _where_silent(is_silent: Any, u: Any) -> Any:
-    """Return the mixture of silent targets, whose level alone matters, else 0."""
+    """Return the mixture where its level matters, else 0."""
     return None if u is None else jnp.where(is_silent[..., None], u, 0)
 
 
