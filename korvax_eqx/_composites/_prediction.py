@@ -68,13 +68,14 @@ class PredictionLoss(AbstractOutermost):
         """**Arguments:**
 
         - `loss`: any loss of the library on signals.
-        - `step_fn`: what the prediction is of, an `STFT` or a `PQMF`. `None`: the only
-            `PQMF` that a path of the loss begins with, or else the only `STFT`.
+        - `step_fn`: what the prediction is of, an `STFT` or a `PQMF`. If no path of the
+            loss begins with it, all terms compare the signal. `None`: the only `PQMF`
+            that a path begins with, or else the only `STFT`.
         - `consistency`: weight of the `ConsistencyLoss` of predicted spectra.
         - `consistency_scale`: a scale that its sides take. `None`: none.
 
-        **Raises:** `ValueError` for anything else, and for a `step_fn` that no path
-        begins with.
+        **Raises:** `ValueError` for anything else, and without a `step_fn` if paths
+        begin with none or several.
         """
         if not isinstance(loss, AbstractLoss):
             checks.refuse(_OWNER, "loss", "be a loss on signals", loss)
