@@ -255,7 +255,10 @@ def test_what_does_not_compare_two_signals_at_a_time(loss: Any, message: str) ->
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        (ke.MixtureInvariantLoss(ke.WaveformLoss()), "called with sources and mix"),
+        (
+            ke.MixtureInvariantLoss(ke.WaveformLoss()),
+            "called with sources and mixtures, of two shapes. Put other losses inside",
+        ),
         (
             ke.PredictionLoss(ke.MappedLoss(ke.PQMF(), ke.WaveformLoss())),
             "called with a prediction and a signal",

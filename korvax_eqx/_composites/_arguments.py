@@ -72,8 +72,8 @@ def part(owner: str, argument: str, value: Any, base: Any) -> Any:
         rule, remedy = "be a loss, not a recipe", f"Call it: `{value.__name__}(...)`."
         checks.refuse(owner, argument, rule, name_of(value), remedy)
     if isinstance(value, AbstractOutermost):
-        got = f"`{name_of(value)}`, which is called with {value.called_with}"
-        checks.refuse(owner, argument, f"be {expected}", got, value.remedy)
+        remedy = f"That is called with {value.called_with}. {value.remedy}"
+        checks.refuse(owner, argument, f"be {expected}", name_of(value), remedy)
     for kind, what in _KINDS:
         if isinstance(value, kind) and not isinstance(value, base):
             rule = f"be {expected}"
