@@ -33,6 +33,13 @@ def positive_int(owner: str, argument: str, value: Any) -> int:
     return int(value)
 
 
+def rate(owner: str, argument: str, value: Any) -> int:
+    """Check a sample rate that is a positive integer, also as a float, as in files."""
+    is_float = isinstance(value, float | np.floating)
+    is_whole = is_float and float(value).is_integer()
+    return positive_int(owner, argument, int(value) if is_whole else value)
+
+
 def non_negative_int(owner: str, argument: str, value: Any) -> int:
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
         refuse(owner, argument, "be a non-negative integer", value)
@@ -106,7 +113,8 @@ def floating_array(owner: str, argument: str, value: Any, ndim: int) -> Any:
 
     Return it in the byte order of the machine, the only one that JAX takes.
     """
-    rule = f"be a real floating array with {ndim} axes" if ndim else "be a real scalar"
+    axes = "1 axis" if ndim == 1 else f"{ndim} axes"
+    rule = f"be a real floating array with {axes}" if ndim else "be a real scalar"
     if value.ndim != ndim or not jnp.issubdtype(value.dtype, jnp.floating):
         refuse(owner, argument, rule, value)
     if not isinstance(value, np.ndarray):
@@ -184,11 +192,14 @@ def is_jax_dtype(dtype: Any) -> bool:
     return is_bits and dtype.isnative and dtype.itemsize <= widest
 
 
-def signal(owner: str, argument: str, x: Any) -> jax.Array:
+def signal(
+    owner: str, argument: str, x: Any, *, may_be_short: bool = False
+) -> jax.Array:
     """Check one signal; return it as a float32 or float64 array.
 
-    float16 and bfloat16 are converted to float32: their range and precision are too
-    small for a power spectrum.
+    A few samples of many channels are taken for the wrong order of axes, unless they
+    `may_be_short`. float16 and bfloat16 are converted to float32: their range and
+    precision are too small for a power spectrum.
     """
     signal_type(owner, argument, x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
@@ -206,7 +217,8 @@ def signal(owner: str, argument: str, x: Any) -> jax.Array:
         raise ValueError(
             f"`{named(owner)}`: `{argument}` must not be empty. Got {describe(x)}."
         )
-    _samples_last(owner, argument, x)
+    if not may_be_short:
+        _samples_last(owner, argument, x)
     x = jnp.asarray(x)
     return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
 

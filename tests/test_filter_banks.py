@@ -89,6 +89,7 @@ def test_raves_bands():
         ({"n_taps": 2**22}, r"`PQMF\(n_taps=...\)` must be small enough"),
         ({"cutoff": 1.0}, r"`PQMF\(cutoff=...\)` must be between 0 and 1"),
         ({"beta": -1}, r"`PQMF\(beta=...\)` must be non-negative"),
+        ({"beta": 900.0}, "`PQMF`: `beta` must give a table of finite numbers. Got be"),
         ({"delay": 32}, r"`PQMF\(delay=...\)` must be at most n_taps // 2 = 31"),
         ({"delay": -1}, r"`PQMF\(delay=...\)` must be a non-negative integer"),
         ({"delay": True}, r"`PQMF\(delay=...\)` must be a non-negative integer"),
@@ -106,6 +107,16 @@ def test_signals_and_bands_that_are_refused():
         ke.PQMF().inverse(jnp.zeros((2, 3, 90)))
     with pytest.raises(ValueError, match=r"`PQMF.inverse\(length=...\)` must be a pos"):
         ke.PQMF().inverse(jnp.zeros((4, 90)), 0)
+
+
+def test_bands_of_a_few_samples():
+    pqmf = ke.PQMF()
+    for n in (1, 3):
+        bands = jnp.asarray(RNG.standard_normal((4, n)), jnp.float32)
+        longer = pqmf.inverse(jnp.pad(bands, ((0, 0), (0, 20))), 4 * n)
+        np.testing.assert_allclose(pqmf.inverse(bands), longer, rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match=r"with 4 bands. Got \(90, 4\)"):
+        pqmf.inverse(jnp.zeros((90, 4)))
 
 
 @pytest.mark.parametrize(
@@ -146,6 +157,11 @@ def test_resampled_signals_that_are_padded():
         assert not np.any(np.asarray(slope)[beyond])
 
 
+def test_whole_rates_may_be_floats():
+    assert ke.Resample(44100.0, np.float32(16000)) == ke.Resample(44100, 16000)
+    assert ke.STOILoss(16000.0) == ke.STOILoss(16000)
+
+
 def test_one_rate_changes_nothing():
     x = jnp.asarray(RNG.standard_normal(50), jnp.float32)
     np.testing.assert_array_equal(ke.Resample(8000, 8000)(x), x)
@@ -158,7 +174,13 @@ def test_one_rate_changes_nothing():
         ({"sr_out": 0.5}, r"`Resample\(sr_out=...\)` must be a positive integer"),
         ({"n_zeros": -1}, r"`Resample\(n_zeros=...\)` must be a positive integer"),
         ({"beta": -0.5}, r"`Resample\(beta=...\)` must be non-negative"),
-        ({"sr_out": 44101}, r"`Resample\(sr=...\)` must be small enough for a table"),
+        ({"sr_out": 16000.5}, r"`Resample\(sr_out=...\)` must be a positive integer"),
+        ({"beta": 800.0}, "`Resample`: `beta` must give a table of finite numbers. G"),
+        (
+            {"sr_out": 44101},
+            r"`Resample\(sr=...\)` must make, with the other rate, a table of at most "
+            "16777216 values. Got 44100. From 44100 to 44101 Hz, 44101/44100 in lowest",
+        ),
     ],
 )
 def test_rates_that_are_refused(arguments, said):

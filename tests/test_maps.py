@@ -273,7 +273,7 @@ def test_mid_side_and_mix():
     ("make", "message"),
     [
         (lambda: FIRFilter([]), r"`FIRFilter\(taps=...\)` must not be empty"),
-        (lambda: FIRFilter([[1.0]]), "must be a real floating array with 1 axes"),
+        (lambda: FIRFilter([[1.0]]), "must be a real floating array with 1 axis"),
         (lambda: FIRFilter([1.0, np.nan]), "without NaN or infinities"),
         (lambda: FIRFilter([1j]), "sequence of real numbers with 1 axis"),
         (lambda: FIRFilter("hann"), "sequence of real numbers with 1 axis"),

@@ -57,18 +57,18 @@ FRAMES = [
     (
         "window",
         NAN_WINDOW,
-        "be a real floating array with 1 axes without NaN or infinities. "
+        "be a real floating array with 1 axis without NaN or infinities. "
         "Got an array float64[4].",
     ),
     (
         "window",
         np.ones((8, 8)),
-        "be a real floating array with 1 axes. Got an array float64[8, 8].",
+        "be a real floating array with 1 axis. Got an array float64[8, 8].",
     ),
     (
         "window",
         np.ones(64, int),
-        "be a real floating array with 1 axes. Got an array int64[64].",
+        "be a real floating array with 1 axis. Got an array int64[64].",
     ),
     ("center", 1, BOOLEAN + "1."),
     ("center", None, BOOLEAN + "None."),
@@ -289,7 +289,7 @@ CLASSES: dict[type, tuple[dict[str, Any], list[tuple[str, Any, str]]]] = {
             (
                 "positions",
                 jnp.ones(3, int),
-                "be a real floating array with 1 axes. Got an array int32[3].",
+                "be a real floating array with 1 axis. Got an array int32[3].",
             ),
             ("p", 0.5, "be at least 1. Got 0.5."),
             ("p", "2", REAL + "'2'."),
@@ -378,7 +378,7 @@ CLASSES: dict[type, tuple[dict[str, Any], list[tuple[str, Any, str]]]] = {
             (
                 "weights",
                 jnp.ones(2, int),
-                "be a real floating array with 1 axes. Got an array int32[2].",
+                "be a real floating array with 1 axis. Got an array int32[2].",
             ),
             ("weights", [1.0, float("inf")], REAL + "inf."),
             (
@@ -443,7 +443,7 @@ CLASSES: dict[type, tuple[dict[str, Any], list[tuple[str, Any, str]]]] = {
             (
                 "resolution_weights",
                 jnp.ones((2, 2)),
-                "be a real floating array with 1 axes. Got an array float32[2, 2].",
+                "be a real floating array with 1 axis. Got an array float32[2, 2].",
             ),
             ("piece_size", "all", PIECES),
         ],

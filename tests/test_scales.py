@@ -611,7 +611,7 @@ def test_weighting_frequencies_are_learnable(curve):
         ({"frequencies": [-1.0]}, r"frequencies=...\)` must be non-negative. Got -1.0"),
         ({"frequencies": np.asarray([-1.0])}, "in Hz, none negative"),
         ({"frequencies": np.asarray([np.nan])}, "without NaN or infinities"),
-        ({"frequencies": np.ones((2, 2))}, "must be a real floating array with 1 axes"),
+        ({"frequencies": np.ones((2, 2))}, "must be a real floating array with 1 axis"),
         (
             {"frequencies": [1.0], "min_db": "x"},
             "must be a finite real number. Got 'x'",

@@ -134,7 +134,11 @@ def test_gradient_descent_makes_a_signal_more_intelligible():
     ("make", "message"),
     [
         (lambda: ke.STOILoss(0), r"`STOILoss\(sr=...\)` must be a positive integer"),
-        (lambda: ke.STOILoss(16001), r"`STOILoss\(sr=...\)` must be small enough"),
+        (lambda: ke.STOILoss(16000.5), r"`STOILoss\(sr=...\)` must be a positive int"),
+        (
+            lambda: ke.STOILoss(16001),
+            "Got 16001. From 16001 to 10000 Hz, 10000/16001 in",
+        ),
         (lambda: ke.STOILoss(8000, 1), r"`STOILoss\(extended=...\)` must be True or"),
         (lambda: ke.STOILoss(8000, n_frames=1), r"\(n_frames=...\)` must be at least"),
         (

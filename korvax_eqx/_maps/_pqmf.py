@@ -14,8 +14,8 @@ from korvax_eqx._numerics._filter_bank import filter_bank
 from korvax_eqx._numerics._frames import padded
 from korvax_eqx._numerics._padding import cut_off
 from korvax_eqx._static import Fixed
-from korvax_eqx._tables._pqmf import analysis_taps, synthesis_taps
-from korvax_eqx._tables._size import check_size
+from korvax_eqx._tables._pqmf import analysis_taps, prototype, synthesis_taps
+from korvax_eqx._tables._size import check_finite, check_size
 
 _OWNER = "PQMF"
 
@@ -61,7 +61,7 @@ class PQMF(AbstractSignalMap):
         - `n_taps`: samples of the filters less one, even.
         - `cutoff`: $c$, of the low-pass filter, in half sample rates, between 0 and 1:
             a little more than `1 / (2 * n_bands)`.
-        - `beta`: of its Kaiser window, non-negative.
+        - `beta`: of its Kaiser window, non-negative, below about 700.
         - `delay`: samples that the bands are late, at most `n_taps // 2`. RAVE's are
             late by 1.
 
@@ -77,6 +77,8 @@ class PQMF(AbstractSignalMap):
         if self.cutoff >= 1:
             checks.refuse(_OWNER, "cutoff", "be between 0 and 1", cutoff)
         self.beta = checks.non_negative(_OWNER, "beta", beta)
+        table = prototype(self.n_taps, self.cutoff, self.beta)
+        check_finite(_OWNER, {"beta": beta}, table)
         self.delay = checks.non_negative_int(_OWNER, "delay", delay)
         if self.delay > self.n_taps // 2:
             rule = f"be at most n_taps // 2 = {self.n_taps // 2}"
@@ -138,7 +140,7 @@ def _inverted(
 ) -> Float[Array, "*channels n_samples"]:
     owner = "PQMF.inverse"
     with jax.named_scope(f"korvax_eqx.{owner}"):
-        bands = checks.signal(owner, "bands", bands)
+        bands = checks.signal(owner, "bands", bands, may_be_short=True)
         if bands.ndim < 2 or bands.shape[-2] != step.n_bands:
             raise ValueError(
                 f"`{owner}`: `bands` must have the shape (*channels, n_bands, "

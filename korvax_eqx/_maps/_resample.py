@@ -14,6 +14,7 @@ from korvax_eqx._tables._resampling import (
     resampled_length,
     resampler,
 )
+from korvax_eqx._tables._size import check_finite
 
 _OWNER = "Resample"
 
@@ -40,25 +41,26 @@ class Resample(AbstractSignalMap):
     beta: float = eqx.field(static=True)
 
     def __init__(
-        self, sr: int, sr_out: int, *, n_zeros: int = 10, beta: float = 5.0
+        self, sr: float, sr_out: float, *, n_zeros: int = 10, beta: float = 5.0
     ) -> None:
         """**Arguments:**
 
-        - `sr`: sample rate of the signals in Hz.
+        - `sr`: sample rate of the signals in Hz, a whole number.
         - `sr_out`: the rate that they get, in Hz.
         - `n_zeros`: zero crossings of the filter on each side: more make a steeper one.
-        - `beta`: of the Kaiser window, non-negative: a larger one attenuates more of
-            what is beyond half a rate, and makes the filter less steep.
+        - `beta`: of the Kaiser window, non-negative, below about 700: a larger one
+            attenuates more of what is beyond half a rate, and makes the filter less
+            steep.
 
         **Raises:** `ValueError` for an argument outside these rules, and for rates
         whose filter is too large a table, as their common multiple is large.
         """
-        self.sr = checks.positive_int(_OWNER, "sr", sr)
-        self.sr_out = checks.positive_int(_OWNER, "sr_out", sr_out)
+        self.sr = checks.rate(_OWNER, "sr", sr)
+        self.sr_out = checks.rate(_OWNER, "sr_out", sr_out)
         self.n_zeros = checks.positive_int(_OWNER, "n_zeros", n_zeros)
         self.beta = checks.non_negative(_OWNER, "beta", beta)
         if self.sr != self.sr_out:
-            self._table()
+            check_finite(_OWNER, {"beta": beta}, self._table().matrix)
 
     def _table(self) -> Resampler:
         design = Design(self.n_zeros, self.beta)

@@ -10,9 +10,13 @@ from jaxtyping import Float
 
 @functools.cache
 def prototype(n_taps: int, cutoff: float, beta: float) -> Float[np.ndarray, " n_taps"]:
-    """Return a low-pass filter: a sinc with a Kaiser window, `n_taps` + 1 taps."""
+    """Return a low-pass filter: a sinc with a Kaiser window, `n_taps` + 1 taps.
+
+    They are NaN if `beta` is so large that the window overflows.
+    """
     n = np.arange(n_taps + 1) - n_taps / 2
-    window = scipy.signal.get_window(("kaiser", beta), n_taps + 1, fftbins=False)
+    with np.errstate(all="ignore"):  # checked where it is used
+        window = scipy.signal.get_window(("kaiser", beta), n_taps + 1, fftbins=False)
     taps = cutoff * np.sinc(cutoff * n) * window
     taps.setflags(write=False)
     return taps

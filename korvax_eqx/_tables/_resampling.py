@@ -55,7 +55,8 @@ def resampling_taps(up: int, down: int, design: Design) -> Float[np.ndarray, " n
     """Return the low-pass filter, with gain `up`, at `up` times the rate."""
     half = _half_length(up, down, design)
     cutoff = 1 / max(up, down)
-    window = np.kaiser(2 * half + 1, design.beta)
+    with np.errstate(all="ignore"):  # NaN, which is checked where it is used
+        window = np.kaiser(2 * half + 1, design.beta)
     taps = window * np.sinc(cutoff * np.arange(-half, half + 1))
     return up * taps / np.sum(taps)
 
@@ -96,7 +97,14 @@ def resampler(owner: str, sr: int, new: int, design: Design) -> Resampler:
     up, down = ratio(sr, new)
     half = _half_length(up, down, design)
     block, n_out, _, n_blocks = _sizes(up, down, half)
-    check_size(owner, "sr", sr, block * n_out * n_blocks)
+    rule = "make, with the other rate,"
+    remedy = (
+        f"From {sr} to {new} Hz, {up}/{down} in lowest terms, the filter has "
+        f"{2 * half + 1} taps. Use rates with a larger common divisor, e.g. 44100 and "
+        "48000 Hz, or a shorter filter."
+    )
+    n_values = block * n_out * n_blocks
+    check_size(owner, "sr", sr, n_values, rule=rule, remedy=remedy)
     return _resampler(up, down, design)
 
 

@@ -30,12 +30,20 @@ def counted(count: Callable[[int], None]) -> Iterator[None]:
         _count.reset(token)
 
 
-def check_size(owner: str, argument: str, value: Any, n_values: float | int) -> None:
+def check_size(
+    owner: str,
+    argument: str,
+    value: Any,
+    n_values: float | int,
+    *,
+    rule: str = "be small enough for",
+    remedy: str = "",
+) -> None:
     """Raise for a table of more than `MAX_TABLE_VALUES` values, before it is made."""
     # Not `>`, which is false for NaN.
     if not n_values <= MAX_TABLE_VALUES:
-        rule = f"be small enough for a table of at most {MAX_TABLE_VALUES} values"
-        refuse(owner, argument, rule, value)
+        rule = f"{rule} a table of at most {MAX_TABLE_VALUES} values"
+        refuse(owner, argument, rule, value, remedy)
     count = _count.get()
     if count is not None:
         count(_A_TABLE + int(n_values))

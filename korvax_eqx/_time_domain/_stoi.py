@@ -58,11 +58,12 @@ class STOILoss(AbstractWaveformLoss):
     extended: bool = eqx.field(static=True)
     n_frames: int = eqx.field(static=True)
 
-    def __init__(self, sr: int, extended: bool = False, *, n_frames: int = 30):
+    def __init__(self, sr: float, extended: bool = False, *, n_frames: int = 30):
         """**Arguments:**
 
-        - `sr`: sample rate of the signals in Hz. At another rate than 10000 they are
-            resampled. Below 8560 the highest bands are empty or partly so.
+        - `sr`: sample rate of the signals in Hz, a whole number. At another rate
+            than 10000 they are resampled. Below 8560 the highest bands are empty or
+            partly so.
         - `extended`: whether to compute ESTOI, which is better for modulated noise.
         - `n_frames`: frames of a segment, at 12.8 ms each. 30 is STOI; fewer allow for
             signals shorter than 0.42 s, but the values are not STOI then.
@@ -71,7 +72,7 @@ class STOILoss(AbstractWaveformLoss):
         whose filter is too large a table. A call raises it for signals that are too
         short for a segment.
         """
-        self.sr = checks.positive_int(_OWNER, "sr", sr)
+        self.sr = checks.rate(_OWNER, "sr", sr)
         self.extended = checks.boolean(_OWNER, "extended", extended)
         self.n_frames = checks.positive_int(_OWNER, "n_frames", n_frames)
         if self.n_frames < 2:
