@@ -268,8 +268,7 @@ def _is_silent(y: Samples, u: Any, n: Count, zero_mean: bool) -> Any:
     y, u = _at_one_level(y, u)
     if zero_mean:
         y, u = _centred(y, n), _centred(u, n)
-    # Not `<=`, which is false for NaN: the mixture would not count.
-    return ~(_energy(y) > SILENT * _energy(u))
+    return ~(_energy(y) > SILENT * _energy(u))  # True for NaN, so that it counts
 
 
 def _where_silent(is_silent: Any, u: Any) -> Any:
