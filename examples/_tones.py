@@ -17,8 +17,8 @@ NAMES = (
     "differences of logarithms of a MelSpectrogram and of a CQT; `sot` is "
     "SpectralOptimalTransportLoss, of power spectra of valid frames unless it says "
     "otherwise. Recipes: `dac mel` is dac_mel, `sot paper, 512, log` sot_paper with "
-    "logarithmic positions and without its second term, `cel` cel, `sound matching` "
-    "sound_matching."
+    "logarithmic positions and without its second term, `sot paper, valid` the same "
+    "of frames inside the signal, `cel` cel, `sound matching` sound_matching."
 )
 SAMPLE_RATE = 16000
 N_SAMPLES = 8192
@@ -92,6 +92,8 @@ def losses() -> dict[str, ke.AbstractLoss]:
     cqt = ke.CQT(SAMPLE_RATE, hop_length=512, fmin=32.7, n_bins=90)
     log = ke.Log(eps=1e-5)
     spectrum = ke.Spectrogram(power=1)
+    paper = ke.recipes.sot_paper(SAMPLE_RATE, log_scaled_x=True, mss_weight=0.0)
+    valid = ke.Spectrogram(512, 256, window="flattop", center=False)
     return {
         "mrstft": ke.MRSTFTLoss(),
         "mrstft, 1e-2": ke.recipes.mrstft(),
@@ -114,9 +116,8 @@ def losses() -> dict[str, ke.AbstractLoss]:
             valid_mel, ke.SpectralOptimalTransportLoss(p=2)
         ),
         "sot, cqt": ke.TimeFrequencyLoss(cqt, ke.SpectralOptimalTransportLoss(p=2)),
-        "sot paper, 512, log": ke.recipes.sot_paper(
-            SAMPLE_RATE, log_scaled_x=True, mss_weight=0.0
-        ),
+        "sot paper, 512, log": paper,
+        "sot paper, valid": ke.TimeFrequencyLoss(valid, paper.losses["sot"].loss_fn),
         "pitch": ke.PitchTransportLoss(),
         "cel": ke.recipes.cel(),
         "sound matching": ke.recipes.sound_matching(SAMPLE_RATE),

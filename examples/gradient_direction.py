@@ -216,7 +216,8 @@ def tables(scores: list[Score]) -> list[Table]:
     columns = ("loss", "sine 160", "vowels", "theirs", "their sine 160", "their vowel")
     for column in columns:
         beside.add_column(column)
-    for name in dict.fromkeys((*PUBLISHED, "pitch", "cel", "sound matching")):
+    others = ("sot paper, valid", "pitch", "cel", "sound matching")
+    for name in dict.fromkeys((*PUBLISHED, *others)):
         if name and name not in names:
             continue
         ours = ["", ""]

@@ -1,6 +1,7 @@
 """The arguments that composite losses share: parts, weights and names."""
 
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Any, Literal, TypeAlias
 
 import equinox as eqx
@@ -68,7 +69,8 @@ def part(owner: str, argument: str, value: Any, base: Any) -> Any:
         remedy = f"Make an instance: `{value.__name__}(...)`."
         rule = "be an object, not a class"
         checks.refuse(owner, argument, rule, name_of(value), remedy)
-    if getattr(value, "__module__", "").startswith("korvax_eqx._recipes"):
+    is_function = isinstance(value, FunctionType)
+    if is_function and "korvax_eqx._recipes" in str(value.__module__):
         rule, remedy = "be a loss, not a recipe", f"Call it: `{value.__name__}(...)`."
         checks.refuse(owner, argument, rule, name_of(value), remedy)
     if isinstance(value, AbstractOutermost):
