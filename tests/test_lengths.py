@@ -27,7 +27,8 @@ MEANS = [c for c in [*COMPOSITES, *LEVELS, *RECIPES] if c.name not in SLOW]
 LOSSES = [*MEANS, *BATCHES]
 LOSSES += [c for c in RECIPES_OF_BATCHES if c.name not in SLOW]
 OF_SIGNALS = [case for case in LOSSES if case.n_channels is None]
-OF_CHANNELS = [case for case in LOSSES if case.n_channels is not None]
+# Without those of the batch, which are no means over recordings.
+OF_CHANNELS = [case for case in MEANS if case.n_channels is not None]
 SHORT = 1033
 
 
