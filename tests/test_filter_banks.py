@@ -89,7 +89,10 @@ def test_raves_bands():
         ({"n_taps": 2**22}, r"`PQMF\(n_taps=...\)` must be small enough"),
         ({"cutoff": 1.0}, r"`PQMF\(cutoff=...\)` must be between 0 and 1"),
         ({"beta": -1}, r"`PQMF\(beta=...\)` must be non-negative"),
-        ({"beta": 900.0}, "`PQMF`: `beta` must give a table of finite numbers. Got be"),
+        (
+            {"beta": 900.0},
+            r"`PQMF\(beta=...\)` must give a table of finite numbers. G",
+        ),
         ({"delay": 32}, r"`PQMF\(delay=...\)` must be at most n_taps // 2 = 31"),
         ({"delay": -1}, r"`PQMF\(delay=...\)` must be a non-negative integer"),
         ({"delay": True}, r"`PQMF\(delay=...\)` must be a non-negative integer"),
@@ -175,7 +178,10 @@ def test_one_rate_changes_nothing():
         ({"n_zeros": -1}, r"`Resample\(n_zeros=...\)` must be a positive integer"),
         ({"beta": -0.5}, r"`Resample\(beta=...\)` must be non-negative"),
         ({"sr_out": 16000.5}, r"`Resample\(sr_out=...\)` must be a positive integer"),
-        ({"beta": 800.0}, "`Resample`: `beta` must give a table of finite numbers. G"),
+        (
+            {"beta": 800.0},
+            r"`Resample\(beta=...\)` must give a table of finite numbers.",
+        ),
         (
             {"sr_out": 44101},
             r"`Resample\(sr=...\)` must make, with the other rate, a table of at most "

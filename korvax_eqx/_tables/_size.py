@@ -52,6 +52,10 @@ def check_size(
 def check_finite(owner: str, arguments: dict[str, Any], table: np.ndarray) -> None:
     """Raise if the table of these arguments overflows float64 or is NaN."""
     if not np.all(np.isfinite(table)):
+        if len(arguments) == 1:
+            ((argument, value),) = arguments.items()
+            rule = "give a table of finite numbers"
+            refuse(owner, argument, rule, value, "Use less extreme values.")
         given = ", ".join(f"{name}={describe(v)}" for name, v in arguments.items())
         names = " and ".join(f"`{name}`" for name in arguments)
         raise ValueError(
