@@ -11,7 +11,6 @@ all losses with confidence intervals and one beside published numbers, and write
 """
 
 import argparse
-import csv
 import dataclasses
 import sys
 from collections.abc import Sequence
@@ -24,7 +23,9 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 from _arguments import folder, one_of, whole
+from _intervals import bootstrapped
 from _notes import Sound, as_sound, drawn
+from _results import write_csv
 from _tones import NAMES, TONES, losses
 from jaxtyping import Array, Float
 from rich.console import Console
@@ -165,18 +166,11 @@ def select(
     )
 
 
-def interval(shares: Float[np.ndarray, " sounds"]) -> tuple[float, float]:
-    """The 95 % interval of the mean: percentiles of 2000 bootstraps over sounds."""
-    draws = np.random.default_rng(0).integers(len(shares), size=(2000, len(shares)))
-    low, high = np.percentile(shares[draws].mean(axis=1), (2.5, 97.5))
-    return float(low), float(high)
-
-
 def cell(shares: Float[np.ndarray, " sounds"]) -> str:
     """Mean, interval, and the worst sound."""
     if not len(shares):
         return ""
-    low, high = interval(shares)
+    low, high = bootstrapped(shares)
     return f"{shares.mean():.0f}\n{low:.0f}-{high:.0f}\n({shares.min():.0f})"
 
 
@@ -304,10 +298,7 @@ def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
     first, beside = tables(scores)
     console.print(LEGEND, NAMES, first, BESIDE, beside, sep="\n")
-    with open(options.out / "gradient_direction.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in dataclasses.fields(Score)])
-        writer.writeheader()
-        writer.writerows(map(dataclasses.asdict, scores))
+    write_csv(scores, options.out / "gradient_direction.csv")
     picture = options.out / "gradient_direction.png"
     draw(scores, picture)
     if options.pictures:

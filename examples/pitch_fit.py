@@ -16,7 +16,6 @@ random phases, for 0.5 s at 16 kHz.
 """
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,10 +26,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from _arguments import folder, one_of, whole
+from _intervals import bootstrapped
 from _notes import Sound, drawn
+from _results import write_csv
 from _tones import NAMES as EXPLAINED
 from _tones import TONES, Tone, losses
-from gradient_direction import SEED, interval
+from gradient_direction import SEED
 from jaxtyping import Array, Float
 from rich.console import Console
 from rich.table import Table
@@ -156,18 +157,10 @@ def compare_together(
                 rows.append({"loss": name, "sound": sound.name, "seed": seed, **row})
         columns = 100.0 * np.array(shares).T
         cells = [
-            "{:.0f} ({:.0f}-{:.0f})".format(c.mean(), *interval(c)) for c in columns
+            "{:.0f} ({:.0f}-{:.0f})".format(c.mean(), *bootstrapped(c)) for c in columns
         ]
         table.add_row(name, *cells)
     return table, rows
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write a table."""
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def main() -> None:
@@ -215,9 +208,9 @@ def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     if rows:
         console.print(LEGEND, EXPLAINED, table, sep="\n")
-        write(options.out / "pitch_fit.csv", rows)
+        write_csv(rows, options.out / "pitch_fit.csv")
     console.print(TOGETHER, both[0], sep="\n")
-    write(options.out / "sound_fit.csv", both[1])
+    write_csv(both[1], options.out / "sound_fit.csv")
     print(f"Written to {options.out}.")
 
 

@@ -26,7 +26,6 @@ arguments: the batch is cut over all devices.
 """
 
 import argparse
-import csv
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -55,6 +54,7 @@ from _pitch_encoder import (
     start,
 )
 from _processes import Layout
+from _results import write_csv
 from tqdm import tqdm
 
 matplotlib.use("Agg")
@@ -178,13 +178,6 @@ def markdown(study: Study) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def write_table(path: Path, table: list[dict[str, Any]]) -> None:
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(table[0]))
-        writer.writeheader()
-        writer.writerows(table)
-
-
 def draw(study: Study, path: Path) -> None:
     """Accuracies of all runs, and how they came about."""
     losses = list(dict.fromkeys(row["loss"] for row in study.table))
@@ -235,8 +228,8 @@ def report(study: Study, out: Path) -> None:
     """Print and write what came out."""
     text = markdown(study)
     print("Mean over seeds ± 95 % confidence interval (median).", text, sep="\n")
-    write_table(out / "runs.csv", study.table)
-    write_table(out / "log.csv", study.log)
+    write_csv(study.table, out / "runs.csv")
+    write_csv(study.log, out / "log.csv")
     (out / "pitch_encoder.md").write_text(text, "utf-8")
     draw(study, out / "pitch_encoder.png")
 

@@ -14,7 +14,6 @@ mixture and then its two voices as the network hears them.
 """
 
 import argparse
-import csv
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
 from _arguments import folder, parse_run, whole
+from _results import write_csv
 from _separation import (
     QUICK,
     Checkpoint,
@@ -95,10 +95,7 @@ def show(entry: dict[str, float]) -> None:
 
 def report(run: Checkpoint, speakers: Speakers, out: Path) -> None:
     """Write the table, and draw it beside a mixture that is taken apart."""
-    with open(out / "epochs.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, list(run.table[0]))
-        writer.writeheader()
-        writer.writerows(run.table)
+    write_csv(run.table, out / "epochs.csv")
     s = run.settings
     voices = held_out(s, speakers)[:1]
     estimates, gain = separated(run.model, jnp.asarray(voices))

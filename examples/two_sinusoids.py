@@ -21,7 +21,6 @@ and with the frequency, for amplitude.
 """
 
 import argparse
-import csv
 import dataclasses
 import sys
 from pathlib import Path
@@ -34,6 +33,7 @@ import matplotlib
 import numpy as np
 from _arguments import folder, one_of, whole
 from _intervals import of_share
+from _results import write_csv
 from _tones import N_SAMPLES, SAMPLE_RATE, losses
 from jaxtyping import Array, Float
 from rich.console import Console
@@ -323,10 +323,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     scores = measure(n, names) + published()
     print_table(scores)
-    with open(options.out / "two_sinusoids.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in dataclasses.fields(Score)])
-        writer.writeheader()
-        writer.writerows(map(dataclasses.asdict, scores))
+    write_csv(scores, options.out / "two_sinusoids.csv")
     (options.out / "two_sinusoids.md").write_text(markdown(scores), "utf-8")
     picture = options.out / "two_sinusoids.png"
     draw(scores, picture)

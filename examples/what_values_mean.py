@@ -27,6 +27,7 @@ from _degradations import NOT_JUDGED, families, without_codecs
 from _excerpts import Excerpt, made, read
 from _judges import Judge, judges
 from _notes import as_sound
+from _results import write_csv
 from _tones import TONES, Tone
 from _value_pictures import draw
 from gradient_direction import trial
@@ -307,14 +308,6 @@ def print_pitch(results: list[Pitch], runs: int, console: Console) -> None:
         shares = (r.coarse, r.fine, r.within_50_cents)
         table.add_row(r.log_eps, *(f"{share:.0f}" for share in shares))
     console.print(table)
-
-
-def write_csv(rows: Sequence, path: Path) -> None:
-    """Write dataclasses, one a line."""
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in dataclasses.fields(rows[0])])
-        writer.writeheader()
-        writer.writerows(map(dataclasses.asdict, rows))
 
 
 def write_values(study: Study, path: Path) -> None:

@@ -156,8 +156,8 @@ def _refused(report, name):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    is_skip = report.skipped and not hasattr(report, "wasxfail")
-    if is_skip and not skips.is_expected(item.path.name, item.originalname, item.name):
+    own = item.path.name, item.originalname, item.name
+    if report.skipped and not skips.is_expected(*own):
         return _refused(report, item.name)
     return report
 

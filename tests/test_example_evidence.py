@@ -12,10 +12,10 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
-from _intervals import of_mean, of_share  # noqa: E402
+from _intervals import bootstrapped, of_mean, of_share  # noqa: E402
 from _notes import VOWELS, as_sound, drawn  # noqa: E402
 from _tones import N_SAMPLES, SAMPLE_RATE, TONES, losses  # noqa: E402
-from gradient_direction import QUESTIONS, SEED, interval, trial  # noqa: E402
+from gradient_direction import QUESTIONS, SEED, trial  # noqa: E402
 from two_sinusoids import pairs, right  # noqa: E402
 
 OURS = "sound matching"
@@ -107,11 +107,11 @@ def test_sounds_are_what_they_say():
     np.testing.assert_allclose(np.exp(-rate / 100), [gain], rtol=1e-5)
 
 
-def test_intervals():
+def test_intervals_by_bootstrap():
     """Of equal shares none; else around the mean, narrower with more sounds."""
-    assert interval(np.full(5, 90.0)) == (90.0, 90.0)
+    assert bootstrapped(np.full(5, 90.0)) == (90.0, 90.0)
     few, many = (np.tile([80.0, 100.0], n) for n in (3, 30))
-    (a, b), (c, d) = interval(few), interval(many)
+    (a, b), (c, d) = bootstrapped(few), bootstrapped(many)
     assert a < c < 90 < d < b
 
 
