@@ -48,9 +48,15 @@ def refuse(
     owner, names = _owner.get() or (owner, {})
     argument = names.get(argument, argument)
     message = f"`{owner}({argument}=...)` must {rule}. Got {describe(value)}."
-    if isinstance(value, np.ndarray | jax.Array) and value.size >= _LEAST_OF_A_SIGNAL:
+    if _is_signal(value):
         remedy += f" To call a loss, make it first: `{owner}(...)(x, y)`."
     raise ValueError(f"{message} {remedy}".rstrip())
+
+
+def _is_signal(value: Any) -> bool:
+    """Whether a value is probably a signal, given where a setting belongs."""
+    is_array = isinstance(value, np.ndarray | jax.Array)
+    return is_array and value.dtype.kind == "f" and value.size >= _LEAST_OF_A_SIGNAL
 
 
 def describe(value: Any) -> str:

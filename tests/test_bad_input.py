@@ -617,3 +617,8 @@ _SIGNAL = np.zeros((2, 4000), np.float32)
 def test_frequent_mistakes_are_told_the_way_out(call, remedy):
     with pytest.raises((ValueError, ke.LoadError), match=re.escape(remedy)):
         call()
+
+
+def test_a_mask_is_not_taken_for_a_signal():
+    with pytest.raises(ValueError, match=r"`mask\.sum\(-1\)`\.$"):
+        ke.WaveformLoss()(_SIGNAL, _SIGNAL, lengths=_SIGNAL > 0)
