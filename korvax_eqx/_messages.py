@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 # Integers of more bits exceed the range of floats, and are not written out.
@@ -55,8 +56,11 @@ def refuse(
 
 def _is_signal(value: Any) -> bool:
     """Whether a value is probably a signal, given where a setting belongs."""
-    is_array = isinstance(value, np.ndarray | jax.Array)
-    return is_array and value.dtype.kind == "f" and value.size >= _LEAST_OF_A_SIGNAL
+    if not isinstance(value, np.ndarray | jax.Array):
+        return False
+    # Random keys have a type of JAX's own.
+    is_real = jnp.issubdtype(value.dtype, jnp.floating)
+    return is_real and value.size >= _LEAST_OF_A_SIGNAL
 
 
 def describe(value: Any) -> str:

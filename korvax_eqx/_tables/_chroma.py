@@ -95,16 +95,23 @@ def chroma_matrix(
 
     # Python rounds halves to even, like `numpy.round` in librosa.
     half = round(n_chroma / 2)
-    distances = places - np.arange(n_chroma)[:, None]
-    distances = np.remainder(distances + half, n_chroma) - half
-    matrix = np.exp(-2.0 * (distances / widths) ** 2)
+    classes = np.roll(np.arange(n_chroma), -_first_class(n_chroma, base_c))
+    # In place, which takes three quarters of the time.
+    matrix = places - classes[:, None]
+    matrix += half
+    np.remainder(matrix, n_chroma, out=matrix)
+    matrix -= half
+    matrix /= widths
+    np.square(matrix, out=matrix)
+    matrix *= -2.0
+    np.exp(matrix, out=matrix)
     matrix /= np.linalg.norm(matrix, axis=0)
     if octwidth is not None:
         with np.errstate(over="ignore", under="ignore"):
             steps = (places / n_chroma - ctroct) / octwidth
             matrix *= np.exp(-0.5 * steps**2)
     check_finite("Chroma", {"ctroct": ctroct, "octwidth": octwidth}, matrix)
-    return read_only(np.roll(matrix, -_first_class(n_chroma, base_c), axis=0))
+    return read_only(matrix)
 
 
 @functools.cache
