@@ -49,9 +49,10 @@ def refuse(
     owner, names = _owner.get() or (owner, {})
     argument = names.get(argument, argument)
     message = f"`{owner}({argument}=...)` must {rule}. Got {describe(value)}."
+    remedies = [remedy] if remedy else []
     if _is_signal(value):
-        remedy += f" To call a loss, make it first: `{owner}(...)(x, y)`."
-    raise ValueError(f"{message} {remedy}".rstrip())
+        remedies.append(f"To call a loss, make it first: `{owner}(...)(x, y)`.")
+    raise ValueError(" ".join([message, *remedies]))
 
 
 def _is_signal(value: Any) -> bool:

@@ -40,7 +40,9 @@ _ALWAYS = {"test_laws.py": ("[MRSTFTLoss]", "[SumLoss]")}
 # each test of these files run (see `slices`), at most `KORVAX_EQX_MOST` of them. The
 # first differs from test to test, so that each class meets laws and each law classes;
 # `KORVAX_EQX_SLICE=1` and so on runs others. `KORVAX_EQX_ALL=1` runs all, as does
-# asking for a test by its name.
+# asking for a test by its name. Tests marked `long` train networks, or compile for
+# several devices: they run with `-m long`, with `KORVAX_EQX_ALL=1`, and if their file
+# is named.
 _THINNED = {
     "test_composites.py",
     "test_finite.py",
@@ -62,6 +64,7 @@ _THINNED = {
     "test_numerics_vqt.py",
     "test_numerics_waveform.py",
     "test_operators.py",
+    "test_permutation_invariant.py",
     "test_pickled.py",
     "test_recipes_energy.py",
     "test_recipes_formulas.py",
@@ -85,7 +88,11 @@ _THINNED = {
 # What is looked at here is more than the last digits. Compiled without LLVM's
 # optimisations these files take three quarters of the time, and so does the short loop.
 _UNOPTIMISED = {
+    "test_bad_input.py",
+    "test_balancer.py",
+    "test_chroma.py",
     "test_composites.py",
+    "test_eps_modes.py",
     "test_filter_banks.py",
     "test_inverse_stft.py",
     "test_laws_leaves.py",
@@ -97,15 +104,23 @@ _UNOPTIMISED = {
     "test_mixture_invariant.py",
     "test_numerics_vqt.py",
     "test_operators.py",
+    "test_permutation_invariant.py",
     "test_predictions.py",
+    "test_recipes_formulas.py",
     "test_recipes_laws.py",
     "test_recipes_separation.py",
     "test_recipes_smooth.py",
     "test_recipes_sot.py",
+    "test_recipes_speech.py",
+    "test_reference_losses.py",
     "test_saving_files.py",
+    "test_scales.py",
+    "test_stoi.py",
     "test_terms.py",
     "test_training.py",
     "test_transform_pieces.py",
+    "test_transforms_mel.py",
+    "test_transport_loss.py",
 }
 
 
@@ -131,6 +146,10 @@ def _asks_for_tests(config):
     return bool(config.option.keyword) or any("::" in a for a in config.args)
 
 
+def _names_files(config):
+    return any(argument.endswith(".py") for argument in config.args)
+
+
 def pytest_collection_modifyitems(config, items):
     for item in items:
         if _is_of(item, _QUICK_LAWS) or item.path.name in _QUICK_FILES:
@@ -141,6 +160,8 @@ def pytest_collection_modifyitems(config, items):
     kept = _QUICK_LAWS if is_quick else _ALWAYS
     left_out = _left_out(items, slices.SLICE)
     left_out = {item for item in left_out if not _is_of(item, kept)}
+    if config.option.markexpr != "long" and not _names_files(config):
+        left_out |= {item for item in items if item.get_closest_marker("long")}
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=list(left_out))
 

@@ -598,12 +598,15 @@ def test_lengths_of_a_draw_of_losses_over_the_batch():
 
 
 _SIGNAL = np.zeros((2, 4000), np.float32)
+_MODEL = eqx.nn.MLP(2, 2, 4, 1, key=jax.random.key(0))
 
 
 @pytest.mark.parametrize(
     ("call", "remedy"),
     [
         (lambda: ke.SISDRLoss(_SIGNAL, _SIGNAL), "make it first: `SISDRLoss(...)(x"),
+        (lambda: ke.MRSTFTLoss(_SIGNAL, _SIGNAL), "[2, 4000]. To call a loss, make"),
+        (lambda: ke.save("a.eqx", _MODEL), "saves the weights of a whole model."),
         (lambda: ke.MRSTFTLoss(fft_sizes=(64, 128)), "give one of these arguments, gi"),
         (lambda: ke.SumLoss([ke.recipes.mrstft]), "Call it: `mrstft(...)`"),
         (lambda: ke.from_config('{"class": "Log"}'), "with `json.loads` first"),

@@ -23,12 +23,14 @@ GSPMD_CHECKS = [
 on_one_device = pytest.mark.skipif(jax.device_count() > 1, reason="needs one device")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", checks_of("checks.py"))
 def test_eight_devices(name: str) -> None:
     failure = outcomes("checks.py", "shardy")[name]
     assert failure is None, failure
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", GSPMD_CHECKS)
 def test_eight_devices_partitioned_by_gspmd(name: str) -> None:
     failure = outcomes("checks.py", "gspmd", *GSPMD_CHECKS)[name]

@@ -21,6 +21,8 @@ import soundfile
 
 import korvax_eqx as ke
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPT = EXAMPLES / "train_autoencoder.py"
 PATIENCE = 600  # seconds, for a machine that is busy with other things

@@ -12,6 +12,8 @@ import pytest
 
 import korvax_eqx as ke
 
+pytestmark = pytest.mark.long
+
 SCRIPT = Path(__file__).parent.parent / "examples" / "train_distributed.py"
 STEPS = 4
 

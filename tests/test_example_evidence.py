@@ -18,6 +18,8 @@ from _tones import N_SAMPLES, SAMPLE_RATE, TONES, losses  # noqa: E402
 from gradient_direction import QUESTIONS, SEED, trial  # noqa: E402
 from two_sinusoids import pairs, right  # noqa: E402
 
+pytestmark = pytest.mark.long
+
 OURS = "sound matching"
 # Words above the tables, each explained before it is used.
 EXPLAINED = {

@@ -65,6 +65,7 @@ def test_save_keeps_colours_and_no_date(tmp_path):
     assert np.mean(np.abs(drawn - full)) < 2e-3
 
 
+@pytest.mark.long
 def test_save_refuses_large_pictures(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).random((400, 400))
     _pictures.save(figure_of(noise), tmp_path / "noise.png")

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 from promotion import usual_promotion
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 

@@ -17,6 +17,8 @@ from promotion import usual_promotion
 
 import korvax_eqx as ke
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 

@@ -13,6 +13,8 @@ import soundfile
 
 from korvax_eqx._cli._main import main
 
+pytestmark = pytest.mark.long
+
 SCRIPT = Path(__file__).parents[1] / "examples" / "sound_match.py"
 SHOWN = SCRIPT.parent / "pictures"
 PICTURES = ("sound_match.png", "sound_match_difference.png")

@@ -29,6 +29,8 @@ from what_values_mean import (  # noqa: E402
 
 import korvax_eqx as ke  # noqa: E402
 
+pytestmark = pytest.mark.long
+
 KINDS = ("voice", "music", "drums")
 codecs = pytest.mark.skipif(without_codecs() != "", reason=without_codecs())
 

@@ -301,7 +301,7 @@ def test_every_test_that_may_be_skipped_is_one(tests):
         assert names <= functions, names - functions
 
 
-@pytest.mark.parametrize("most", [1, 4])
+@pytest.mark.parametrize("most", [1, 2, 4])
 def test_some_cases_of_every_test_run_and_all_slices_are_all(most):
     for n in range(1, 200):
         chosen = [slices.of(n, start, most) for start in range(n)]

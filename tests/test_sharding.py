@@ -4,6 +4,8 @@ import pytest
 import slices
 from on_devices import checks_of, outcomes
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("name", checks_of("losses.py"))
 def test_eight_devices(name: str) -> None:

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
+pytestmark = pytest.mark.long
+
 PATH = Path(__file__).parents[1] / "examples" / "tour.ipynb"
 LARGEST = 2_000_000  # bytes
 # All there is: what a run or a machine would change is left out.

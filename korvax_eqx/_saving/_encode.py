@@ -174,7 +174,8 @@ def _remedy(value: Any) -> str:
     if _is_function(value) or callable(value):
         return (
             "Code is not saved. Use a class of korvax_eqx, e.g. `Spectrogram(...)` for "
-            "`spectrogram`, or a class of your own derived from `eqx.Module`."
+            "`spectrogram`, or a class of your own derived from `eqx.Module`. "
+            "`eqx.tree_serialise_leaves` saves the weights of a whole model."
         )
     return (
         "Use None, bool, int, float, str, a tuple, list or dict of them, an array or "
