@@ -60,7 +60,12 @@ def function_of(case):
 
     if case in ON_SPECTRA:
         return lambda x, y: part(spectra(x), spectra(y))
-    return lambda x, y: jnp.mean(jnp.square(part(spectra(x))))
+
+    def power(x, y):
+        scaled = part(spectra(x))
+        return jnp.mean(jnp.real(scaled * jnp.conj(scaled)))
+
+    return power
 
 
 ALL = [*TRANSFORMS, *SCALES, *COMPLEX_SCALES, *ON_SPECTRA, *IN_TIME]

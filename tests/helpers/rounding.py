@@ -50,10 +50,16 @@ def _run(jaxpr: Any, consts: Any, args: Any, rng: np.random.Generator) -> list[A
         else:
             values = eqn.primitive.bind(*map(read, eqn.invars), **eqn.params)
             values = values if eqn.primitive.multiple_results else [values]
-            is_stored = eqn.primitive.name in _STORED
+            is_stored = eqn.primitive.name in _STORED or _is_constant(eqn)
             out = [(value, is_stored) for value in values]
         env.update(zip(eqn.outvars, out, strict=True))
     return [held(atom) for atom in jaxpr.outvars]
+
+
+def _is_constant(eqn: Any) -> bool:
+    """Whether an operation fills an array with a number, which rounds nothing."""
+    is_literal = all(isinstance(atom, core.Literal) for atom in eqn.invars)
+    return eqn.primitive.name == "broadcast_in_dim" and is_literal
 
 
 def _moved(value: Any, rng: np.random.Generator) -> Any:
