@@ -21,7 +21,7 @@ from rounding import rounded_anew
 
 import korvax_eqx as ke
 
-N = 600
+N = 1100  # STOI needs 1025
 
 
 def _tones():
