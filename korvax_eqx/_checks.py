@@ -149,8 +149,8 @@ def real_numbers(owner: str, argument: str, value: Any) -> np.ndarray:
 
 def positive_ints(owner: str, argument: str, value: Any) -> tuple[int, ...]:
     """Check a non-empty sequence of positive integers; return it as a tuple."""
-    is_numbers = isinstance(value, np.ndarray) and value.dtype.kind in "iu"
-    items = value.tolist() if is_numbers else value
+    are_integers = isinstance(value, np.ndarray) and value.dtype.kind in "iu"
+    items = value.tolist() if are_integers else value
     if not isinstance(items, list | tuple) or not items:
         refuse(owner, argument, "be a non-empty sequence of integers", value)
     return tuple(positive_int(owner, argument, item) for item in items)
