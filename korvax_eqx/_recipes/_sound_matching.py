@@ -11,6 +11,7 @@ from korvax_eqx._composites._time_frequency import TimeFrequencyLoss
 from korvax_eqx._losses._cumulative_energy import CumulativeEnergyLoss
 from korvax_eqx._losses._transport import SpectralOptimalTransportLoss
 from korvax_eqx._maps._fir import FIRFilter
+from korvax_eqx._tables._frequencies import rounded
 from korvax_eqx._transforms._spectrogram import Spectrogram
 
 _OWNER = "sound_matching"
@@ -82,4 +83,5 @@ def _low_pass(sr: float) -> np.ndarray:
     decay = 2 * math.pi * _CUTOFF / sr
     n = np.arange(math.ceil(_TIME_CONSTANTS / decay))
     taps = (n + 1) * np.exp(-decay * n)
-    return taps / np.sum(taps)
+    taps /= np.sum(taps)
+    return rounded(taps, np.max(taps))
