@@ -62,7 +62,7 @@ def test_all_blocks_are_run():
 
 
 def test_first_example_prints_what_it_says(capsys):
-    """It is short, and learns: other processors round 200 steps in another way."""
+    """It is short, and learns. Other processors round 200 steps in another way."""
     ((_, code),) = FIRST
     assert len([line for line in code.splitlines() if line.strip()]) <= 30
     run(code)
@@ -72,8 +72,9 @@ def test_first_example_prints_what_it_says(capsys):
         np.array(s, float) for s in (re.findall(r"\d+\.\d+", said), printed)
     )
     np.testing.assert_allclose(printed[0], said[0], rtol=1e-3, atol=5e-3)
-    np.testing.assert_allclose(np.log(printed), np.log(said), atol=0.7)
-    assert printed[2] < printed[0] / 10
+    # With inputs that differ in the last digits: 0.39 to 0.53, then 0.21 to 0.22.
+    np.testing.assert_allclose(printed[1], said[1], rtol=0.3)
+    np.testing.assert_allclose(printed[2], said[2], rtol=0.1)
 
 
 def test_the_table_of_parts_has_every_class():
