@@ -142,6 +142,10 @@ def _is_of(item, cases):
     return item.name.endswith(cases.get(item.path.name, ()))
 
 
+def _needs_peers(item):
+    return item.originalname in skips.PEERS.get(item.path.name, ())
+
+
 def _asks_for_tests(config):
     return bool(config.option.keyword) or any("::" in a for a in config.args)
 
@@ -162,6 +166,8 @@ def pytest_collection_modifyitems(config, items):
     left_out = {item for item in left_out if not _is_of(item, kept)}
     if config.option.markexpr != "long" and not _names_files(config):
         left_out |= {item for item in items if item.get_closest_marker("long")}
+    if skips.HAS_PEERS:
+        left_out |= {item for item in items if not _needs_peers(item)}
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=list(left_out))
 

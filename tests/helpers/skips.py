@@ -7,7 +7,7 @@ installed.
 import os
 
 # Tests that compare with packages of the extra `bench`. `KORVAX_EQX_PEERS=1` says that
-# these are installed: then none of the tests may be skipped.
+# these are installed: then only these tests run, and none of them may be skipped.
 PEERS: dict[str, set[str]] = {
     "test_eps_modes.py": {"test_both_is_torchmetrics"},
     "test_framing.py": {
