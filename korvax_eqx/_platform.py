@@ -40,6 +40,8 @@ class Platform:
         blocks that no hop cuts, it does so once per block.
     - `scans`: whether cumulative sums are loops. XLA's own, on CPU, passes over the
         array once for every power of two of its length.
+    - `sums_in_blocks`: whether cumulative masses are products of blocks with triangular
+        matrices. XLA for GPU makes its own cumulative sums in the loops around them.
     - `joins_products`: whether a mel filter bank, or a filter of blocks of samples, is
         one matrix product. On CPU it is several: each over the bins that its bands
         need, or over blocks that are then not copied.
@@ -59,6 +61,7 @@ class Platform:
     in_turn: bool
     in_blocks: bool
     scans: bool
+    sums_in_blocks: bool
     joins_products: bool
     keeps_order: bool
     dft: str
@@ -74,6 +77,7 @@ def _accelerator(samples: int, dft: str) -> Platform:
         in_turn=False,
         in_blocks=False,
         scans=False,
+        sums_in_blocks=dft != "fft",
         joins_products=True,
         keeps_order=True,
         dft=dft,
@@ -90,6 +94,7 @@ PLATFORMS = {
         in_turn=True,
         in_blocks=True,
         scans=True,
+        sums_in_blocks=True,
         joins_products=False,
         keeps_order=False,
         dft="cpu",
@@ -99,7 +104,9 @@ PLATFORMS = {
     "tpu": _accelerator(2**24, "products"),
 }
 # For operations that run one by one: nothing is split, joined or rewritten.
-EAGER = dataclasses.replace(_accelerator(2**62, "fft"), keeps_order=False)
+EAGER = dataclasses.replace(
+    _accelerator(2**62, "fft"), sums_in_blocks=True, keeps_order=False
+)
 
 _target: contextvars.ContextVar[Platform]
 _target = contextvars.ContextVar("target", default=EAGER)

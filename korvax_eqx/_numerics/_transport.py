@@ -10,7 +10,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
-from korvax_eqx._platform import target
+from korvax_eqx._platform import Platform, target
 
 from ._ranks import along_last
 from ._transport_quantiles import any_order
@@ -70,7 +70,7 @@ def wasserstein_1d(
         Proposition 2.17. Birkhäuser, 2015.
     """
     x = jnp.asarray(positions)
-    return _wasserstein_1d(u, v, x, p, quantile_lowpass, balanced, target().masses)
+    return _wasserstein_1d(u, v, x, p, quantile_lowpass, balanced, target())
 
 
 # Compiled here, with the functions of the loops inside: an eager loop over a new
@@ -83,9 +83,10 @@ def _wasserstein_1d(
     p: float | int,
     quantile_lowpass: bool,
     balanced: bool,
-    most: int,
+    platform: Platform,
 ) -> Float[Array, "*batch"]:
-    """`wasserstein_1d`, for about `most` masses at a time."""
+    """`wasserstein_1d`, traced anew for each platform."""
+    most = platform.masses
     if p == 1 and not quantile_lowpass and not balanced:
         # Needs so little memory that pieces would not help.
         return _with_slopes(*_order_one(u, v, x, balanced), (u, v, x))
@@ -168,11 +169,14 @@ def _order_one(
     d = pad(u - v, -u.shape[-1] % BLOCK)
     D = prefix_sum(d)
     if balanced:
-        # From the nearer end: rounding is relative to the sum so far.
-        fixed = pad(lax.stop_gradient(u), d.shape[-1] - u.shape[-1])
-        half = jnp.sum(fixed, -1, keepdims=True) / 2
+        # Rounding is relative to the sum so far: from the first bin up to the largest
+        # difference, and beyond it from the last. (XLA may round `d` twice: "nearly".)
+        size = jnp.abs(lax.stop_gradient(d))
+        bins = lax.broadcasted_iota(jnp.int32, d.shape, d.ndim - 1)
+        is_largest = size >= 0.999 * jnp.max(size, -1, keepdims=True)
+        largest = jnp.min(jnp.where(is_largest, bins, d.shape[-1]), -1, keepdims=True)
         above = prefix_sum(d, reverse=True, own=False)
-        D = jnp.where(prefix_sum(fixed) <= half, D, -above)
+        D = jnp.where(bins < largest, D, -above)
     # The bins that fill the last block cost memory if all rows are computed at once, so
     # they are cut off then. In pieces, cutting them off would cost time.
     m = d.shape[-1] if balanced else n

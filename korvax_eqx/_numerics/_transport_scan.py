@@ -12,6 +12,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num, Shaped
 
+from korvax_eqx._platform import target
+
 BLOCK = 32
 _PIVOT_BITS = 4
 
@@ -64,6 +66,9 @@ def prefix_sum(
 
     With `reverse` it runs from the end. Without `own`, the element itself is left out.
     """
+    if not target().sums_in_blocks:
+        sums = lax.cumsum(a, a.ndim - 1, reverse)
+        return sums if own else shift(sums, -1 if reverse else 1)
     blocks = a.reshape(*a.shape[:-1], -1, BLOCK)
 
     def sums(b: Array, k: int) -> Array:
