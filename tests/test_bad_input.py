@@ -625,3 +625,15 @@ def test_frequent_mistakes_are_told_the_way_out(call, remedy):
 def test_a_mask_is_not_taken_for_a_signal():
     with pytest.raises(ValueError, match=r"`mask\.sum\(-1\)`\.$"):
         ke.WaveformLoss()(_SIGNAL, _SIGNAL, lengths=_SIGNAL > 0)
+
+
+def test_a_loss_that_holds_arrays_says_how_to_compile_it():
+    """`jax.jit` needs a hash of what it is given."""
+    loss = ke.SumLoss([ke.WaveformLoss()], jnp.ones(1))
+    x, y = jax.random.normal(jax.random.key(0), (2, 100))
+    for fn in (loss, loss.with_terms, loss.bind(y)):
+        with pytest.raises(TypeError, match=r"`SumLoss` cannot .* `eqx.filter_jit"):
+            jax.jit(fn)(x, y)
+    expected = np.mean(np.abs(x - y))
+    np.testing.assert_allclose(eqx.filter_jit(loss)(x, y), expected, rtol=1e-6)
+    hash(ke.SumLoss([ke.WaveformLoss()]))

@@ -155,6 +155,16 @@ class AbstractLoss(AbstractOperand):
     def __repr__(self) -> str:
         return constructor_call(self)
 
+    def __hash__(self) -> int:
+        try:
+            return super().__hash__()
+        except TypeError:
+            raise TypeError(
+                f"`{_name(self)}` cannot be hashed, which `jax.jit(loss)` needs: it "
+                "holds arrays. Use `eqx.filter_jit(loss)`, or pass the loss as an "
+                "argument: `jax.jit(lambda loss, x, y: loss(x, y))`."
+            ) from None
+
 
 class BoundLoss(AbstractLoss):
     """A loss of the estimate alone, made by `bind` from a loss and a target.
