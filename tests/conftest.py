@@ -40,9 +40,9 @@ _ALWAYS = {"test_laws.py": ("[MRSTFTLoss]", "[SumLoss]")}
 # each test of these files run (see `slices`), at most `KORVAX_EQX_MOST` of them. The
 # first differs from test to test, so that each class meets laws and each law classes;
 # `KORVAX_EQX_SLICE=1` and so on runs others. `KORVAX_EQX_ALL=1` runs all, as does
-# asking for a test by its name. Tests marked `long` train networks, or compile for
-# several devices: they run with `-m long`, with `KORVAX_EQX_ALL=1`, and if their file
-# is named.
+# asking for a test by its name. Tests marked `long` train networks, compile for
+# several devices, or compare every recipe: they run with `-m long`, with
+# `KORVAX_EQX_ALL=1`, and if their file is named.
 _THINNED = {
     "test_composites.py",
     "test_finite.py",

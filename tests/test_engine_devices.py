@@ -67,6 +67,7 @@ def test_one_device_is_a_plain_call(x64: Any) -> None:
 ROWS, TARGET, WINDOW, EVERY = (1, 2), (2,), (0,), (0, 1, 2)
 
 
+@pytest.mark.long
 @on_one_device
 @pytest.mark.parametrize("with_sums", [True, False])
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ def test_page_has_all_projects():
         assert project in names
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*mel bands are empty")
 @pytest.mark.parametrize(("torch_code", "jax_code", "draws"), SECTIONS)
 def test_ours_runs(torch_code, jax_code, draws):

@@ -97,6 +97,7 @@ def pair(name, batch):
     return signals(batch, 2 if name.startswith("stable_audio") else 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_recipe_equals_its_formula(name):
     """Values of a batch in both precisions; gradients along one direction.

@@ -6,7 +6,7 @@ import os
 SHARE = 8
 # Whether all cases run; the largest number of cases of a test; which sample runs.
 RUNS_ALL = os.environ.get("KORVAX_EQX_ALL") == "1"
-MOST = int(os.environ.get("KORVAX_EQX_MOST", "2"))
+MOST = int(os.environ.get("KORVAX_EQX_MOST", "1"))
 SLICE = int(os.environ.get("KORVAX_EQX_SLICE", "0"))
 
 
