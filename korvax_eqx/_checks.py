@@ -34,7 +34,7 @@ def positive_int(owner: str, argument: str, value: Any) -> int:
 
 
 def rate(owner: str, argument: str, value: Any) -> int:
-    """Check a sample rate that is a positive integer, also as a float, as in files."""
+    """Check a sample rate: a positive integer, or a whole float, as in files."""
     is_float = isinstance(value, float | np.floating)
     is_whole = is_float and float(value).is_integer()
     return positive_int(owner, argument, int(value) if is_whole else value)
@@ -54,7 +54,7 @@ def real(owner: str, argument: str, value: Any) -> float | int:
     if not is_number or isinstance(value, bool) or not math.isfinite(_as_float(value)):
         refuse(owner, argument, "be a finite real number", value)
     if isinstance(value, np.floating) and value.dtype.itemsize > 8:
-        return float(value)  # `item` keeps longer floats as they are
+        return float(value)  # `item` returns extended-precision floats unchanged
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -183,8 +183,8 @@ def signal_type(owner: str, argument: str, x: Any) -> None:
 def is_jax_dtype(dtype: Any) -> bool:
     """Whether JAX can hold the values of a dtype, perhaps rounded to 32 bits.
 
-    It cannot hold longer floats, strings, dates, objects or records, or values in
-    another byte order than the machine's.
+    It cannot hold extended-precision floats, strings, dates, objects or records, or
+    values in another byte order than the machine's.
     """
     is_bits = any(jnp.issubdtype(dtype, kind) for kind in (jnp.number, jnp.bool_))
     if jnp.issubdtype(dtype, jax.dtypes.extended):  # such as random keys
@@ -198,9 +198,9 @@ def signal(
 ) -> jax.Array:
     """Check one signal; return it as a float32 or float64 array.
 
-    A few samples of many channels are taken for the wrong order of axes, unless they
-    `may_be_short`. float16 and bfloat16 are converted to float32: their range and
-    precision are too small for a power spectrum.
+    Few samples of many channels are taken for swapped axes, unless `may_be_short`.
+    float16 and bfloat16 are converted to float32: their range and precision are too
+    small for a power spectrum.
     """
     signal_type(owner, argument, x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
@@ -309,7 +309,7 @@ def scale_input(
 ) -> jax.Array:
     """Check spectra; return them in single or double precision.
 
-    They need a bin axis and a frame axis, and to be real unless `takes_complex`.
+    They must have a bin axis and a frame axis, and be real unless `takes_complex`.
     `bins_last` says that the bins are the last axis, as they are inside the library.
     """
     spectrum_type(owner, S, takes_complex=takes_complex, bins_last=bins_last)

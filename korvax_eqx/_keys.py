@@ -22,5 +22,5 @@ def check_key(owner: str, value: Any) -> None:
         return
     remedy = "Make one with `jax.random.key(0)`."
     if is_typed or (is_raw and value.ndim > 1):
-        remedy = "Pass one of them, `key[0]`; for a draw an example, use `jax.vmap`."
+        remedy = "Pass one of them, `key[0]`; for one draw per example, use `jax.vmap`."
     checks.refuse(owner, "key", "be one key of `jax.random`", value, remedy)

@@ -13,11 +13,11 @@ from korvax_eqx import _checks as checks
 def positive_leaf(owner: str, argument: str, value: Any) -> Any:
     """Check a JAX scalar that must be positive, as far as its value is known.
 
-    Inside a transformation the value is unknown: then the user must ensure this.
+    Inside a transformation the value is unknown, and the user must ensure this.
     """
     checks.floating_array(owner, argument, value, ndim=0)
-    # Not `<= 0`, which is false for NaN.
-    if is_known(value) and not np.asarray(value, np.float64) > 0:
+    # So that NaN is refused too.
+    if is_known(value) and not 0 < np.asarray(value, np.float64) < np.inf:
         rule = "be positive" if jnp.isfinite(value) else "be a finite positive number"
         checks.refuse(owner, argument, rule, float(value))
     return value

@@ -14,10 +14,10 @@ import numpy as np
 
 # Integers of more bits exceed the range of floats, and are not written out.
 _FLOAT_BITS = 1024
-# Arrays of so many values are probably signals, and not windows or weights.
+# Arrays with this many values are probably signals, not windows or weights.
 _LEAST_OF_A_SIGNAL = 4096
 
-# The class that messages name, and its names for arguments of its parts.
+# The class that messages name, and its own names for its parts' arguments.
 _owner: contextvars.ContextVar[tuple[str, dict[str, str]] | None]
 _owner = contextvars.ContextVar("owner", default=None)
 
@@ -59,13 +59,13 @@ def _is_signal(value: Any) -> bool:
     """Whether a value is probably a signal, given where a setting belongs."""
     if not isinstance(value, np.ndarray | jax.Array):
         return False
-    # Random keys have a type of JAX's own.
+    # Random keys have a dtype that only `jnp` knows.
     is_real = jnp.issubdtype(value.dtype, jnp.floating)
     return is_real and value.size >= _LEAST_OF_A_SIGNAL
 
 
 def describe(value: Any) -> str:
-    """Return a short text for `value`: arrays by dtype and shape, others by repr."""
+    """Return a short text for `value`: dtype and shape of arrays, else its `repr`."""
     if isinstance(value, np.ndarray | jax.Array | jax.ShapeDtypeStruct):
         return f"an array {value.dtype}{list(value.shape)}"
     if isinstance(value, int) and value.bit_length() > _FLOAT_BITS:

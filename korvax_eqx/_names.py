@@ -31,7 +31,7 @@ def name_of(part: Any) -> str:
 
 
 def snake_name(part: Any) -> str:
-    """Return a name for a log: `SpectralConvergenceLoss` is `spectral_convergence`."""
+    """Return a name for logs: `spectral_convergence` for `SpectralConvergenceLoss`."""
     name = name_of(part)
     if name == "<lambda>":
         return "function"

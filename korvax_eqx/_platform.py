@@ -36,15 +36,15 @@ class Platform:
         in a conditional. The loss then takes the memory of its largest transform, and
         spectra stay in the cache. Not on GPU, where the host waits for a conditional.
     - `in_blocks`: whether long gradients are written in blocks of samples. XLA's code
-        for CPU computes, for every sample, its frame and its position in the frame. In
-        blocks that no hop cuts, it does so once per block.
-    - `scans`: whether cumulative sums are loops. XLA's own, on CPU, passes over the
-        array once for every power of two of its length.
+        for CPU computes, for every sample, its frame and its position in the frame. For
+        a block inside one hop, it does so only once.
+    - `scans`: whether cumulative sums are loops. On CPU, XLA's own cumulative sum
+        passes over the array once for every power of two of its length.
     - `sums_in_blocks`: whether cumulative masses are products of blocks with triangular
-        matrices. XLA for GPU makes its own cumulative sums in the loops around them.
+        matrices. XLA for GPU fuses its own cumulative sums with the loops around them.
     - `joins_products`: whether a mel filter bank, or a filter of blocks of samples, is
-        one matrix product. On CPU it is several: each over the bins that its bands
-        need, or over blocks that are then not copied.
+        one matrix product. On CPU it is several: each over only the bins that its
+        bands need, or over blocks that need no copy.
     - `keeps_order`: whether the sign of a difference of logarithms is taken from their
         arguments. The logarithms are then read once, and XLA for GPU writes the
         gradient in the loop that adds up the values.
@@ -103,7 +103,7 @@ PLATFORMS = {
     "gpu": _accelerator(2**25, "fft"),
     "tpu": _accelerator(2**24, "products"),
 }
-# For operations that run one by one: nothing is split, joined or rewritten.
+# For operations that run one by one: all rows are one piece.
 EAGER = dataclasses.replace(
     _accelerator(2**62, "fft"), sums_in_blocks=True, keeps_order=False
 )

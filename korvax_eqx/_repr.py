@@ -71,7 +71,7 @@ def _text(value: Any, indent: int) -> str:
 
 def _sequence(values: tuple[Any, ...], indent: int) -> str:
     # A tuple that mixes configuration and parameters, e.g. windows of several
-    # resolutions, was given as a list: a tuple would be one window of SciPy's.
+    # resolutions, was given as a list: a tuple would mean one SciPy window.
     kinds = (*STATIC_TYPES, jax.Array)
     is_list = any(isinstance(v, kinds) for v in values)
     end = "," if len(values) == 1 and not is_list else ""
@@ -81,7 +81,7 @@ def _sequence(values: tuple[Any, ...], indent: int) -> str:
 def _rows(
     brackets: str, items: list[tuple[str, Any]], indent: int, end: str = ""
 ) -> str:
-    """Return items between brackets: in one line if they fit, in one each otherwise."""
+    """Return items between brackets: on one line if they fit, else one per line."""
     left, right = brackets
     line = ", ".join(key + _text(value, indent) for key, value in items)
     if indent + len(line) + 2 <= _WIDTH and "\n" not in line:

@@ -3,10 +3,10 @@
 Rule of the library: strings, numbers, tuples and NumPy arrays are configuration
 (static, hashable, comparable); a `jax.Array` is a parameter (a pytree leaf).
 
-A field that holds one kind only is an `eqx.field(static=True)`. Where either may be
-given, `static_or_leaf` keeps a JAX array as it is and turns everything else into an
-equal value of a static pytree class: `loss.w_log` is a float to the user, and has no
-leaves to JAX.
+A field that only holds configuration is an `eqx.field(static=True)`. Where either may
+be given, `static_or_leaf` keeps JAX arrays, and turns everything else into an equal
+value of a static pytree class: `loss.w_log` is a float to the user, but JAX sees no
+leaf.
 """
 
 import functools
@@ -172,7 +172,7 @@ class Fixed:
 
 
 def freeze(value: Any) -> Any:
-    """Return `value` in hashable form: NumPy scalars as Python's, lists as tuples."""
+    """Return `value` in hashable form: NumPy scalars as numbers, lists as tuples."""
     if isinstance(value, np.ndarray):
         return value if isinstance(value, StaticArray) else StaticArray(value)
     if isinstance(value, np.generic):
@@ -186,7 +186,7 @@ def static_or_leaf(value: Any) -> Any:
     """Keep a `jax.Array` as a leaf; make everything else static configuration.
 
     `None`, which has no leaves anyway, and values of any other type are returned
-    unchanged. The latter are rejected by the checks of the class they are given to.
+    unchanged. The class that gets a value of another type rejects it.
     """
     if isinstance(value, (jax.Array, *STATIC_TYPES)):
         return value

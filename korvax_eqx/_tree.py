@@ -24,7 +24,7 @@ class Skeleton:
 
     @property
     def is_hashable(self) -> bool:
-        """Whether the rest is hashable; a user's tree may hold other objects."""
+        """Whether this is hashable; a user's tree may hold unhashable objects."""
         try:
             hash(self)
         except TypeError:
@@ -39,17 +39,6 @@ class Skeleton:
     def leafless(self) -> Any:
         """Return the tree with holes in place of its arrays."""
         return jax.tree.unflatten(self.treedef, self.leaves)
-
-
-@dataclasses.dataclass(frozen=True)
-class Method:
-    """A method of a tree, as a hashable function of the tree's and other arrays."""
-
-    skeleton: Skeleton
-    name: str
-
-    def __call__(self, shared: Arrays, arrays: Arrays) -> Any:
-        return getattr(self.skeleton.filled(shared), self.name)(*arrays)
 
 
 def take_arrays(tree: Any) -> tuple[Skeleton, Arrays]:
@@ -74,7 +63,7 @@ def unchecked(module: Any, **fields: Any) -> Any:
 def part_of(module: Any, cls: type[Any], **fields: Any) -> Any:
     """Make a module of class `cls` with the fields of `module`, which were checked.
 
-    `fields` are further fields, or have other values.
+    `fields` adds fields, or replaces their values.
     """
     names = [field.name for field in dataclasses.fields(cls)]
     own = {n: getattr(module, n) for n in names if n not in fields}

@@ -103,7 +103,7 @@ def without_warnings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def remade(owner: str, **renamed: str) -> Iterator[None]:
-    """Make a part of an existing object: errors name that object; no warnings."""
+    """Let errors name an existing object while its part is remade; no warnings."""
     with owned_by(owner, **renamed), without_warnings():
         yield
 

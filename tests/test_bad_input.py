@@ -474,7 +474,7 @@ KEYS = [
     (1.5, "Got 1.5. Make one with `jax.random.key(0)`."),
     (np.array(3), "Got an array int64[]. Make one with"),
     (np.zeros(3, np.uint32), "Got an array uint32[3]. Make one with"),
-    (np.zeros((4, 2), np.uint32), "uint32[4, 2]. Pass one of them, `key[0]`; for a"),
+    (np.zeros((4, 2), np.uint32), "uint32[4, 2]. Pass one of them, `key[0]`; for one"),
 ]
 KEYED = {
     "drawn": lambda: ke.RandomSubsetLoss([ke.WaveformLoss(), ke.ESRLoss()]),
@@ -637,3 +637,22 @@ def test_a_loss_that_holds_arrays_says_how_to_compile_it():
     expected = np.mean(np.abs(x - y))
     np.testing.assert_allclose(eqx.filter_jit(loss)(x, y), expected, rtol=1e-6)
     hash(ke.SumLoss([ke.WaveformLoss()]))
+
+
+@pytest.mark.parametrize("value", [-1e-3, 0.0, np.nan, np.inf])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda a: ke.LogCoshLoss(a=a),
+        lambda a: ke.Log(eps=a),
+        lambda a: ke.PowerToDB(ref=a),
+        lambda a: ke.AmplitudeToDB(ref=a),
+        lambda a: ke.Power(a),
+    ],
+    ids=["LogCoshLoss", "Log", "PowerToDB", "AmplitudeToDB", "Power"],
+)
+def test_learnable_numbers_outside_their_range_are_refused(make, value):
+    """As far as they are known: they would give NaN, or no gradient."""
+    with pytest.raises(ValueError, match=r"must be (a finite )?positive"):
+        make(jnp.array(value))
+    jax.eval_shape(lambda a: jax.tree.leaves(make(a)), jnp.array(value))

@@ -265,7 +265,7 @@ def test_signals_that_a_map_leaves_nothing_of_do_not_count():
 
 
 def test_a_map_that_does_not_say_how_long_signals_are_is_refused():
-    with pytest.raises(ValueError, match="as its `samples_left` says, 100 of 100. Got"):
+    with pytest.raises(ValueError, match="its `samples_left` says, 100 for 100. Got"):
         ke.MappedLoss(Halved(False), ke.WaveformLoss())(*jnp.ones((2, 2, 100)))
 
 

@@ -41,7 +41,7 @@ class AbstractLoss(AbstractOperand):
 
     @abstractmethod
     def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
-        """Return the terms of this loss, e.g. made from those of other losses.
+        """Return the terms of this loss, e.g. made from the terms of other losses.
 
         **Arguments:**
 
@@ -67,10 +67,9 @@ class AbstractLoss(AbstractOperand):
             mean over the losses of the unpadded signals. Signals of length 0 are left
             out, as are signals too short for the loss (which would raise `ValueError`
             on their own). If none is left, value and gradient are 0. If the loss mixes
-            channels of different lengths, each is silent from its end to the end of the
-            longest.
-        - `key`: a key of `jax.random`, for losses that draw at random. Others ignore
-            it.
+            channels of different lengths, each is padded with silence to the longest.
+        - `key`: a key of `jax.random`, for losses that draw at random. Other losses
+            ignore it.
 
         **Raises:** `ValueError` if the shapes differ, or the signals are not real
         floating point.
@@ -87,9 +86,9 @@ class AbstractLoss(AbstractOperand):
     ) -> tuple[Float[Array, ""], Terms]:
         """Return the loss and its weighted terms by name, which add up to it.
 
-        The arguments are those of a call. The terms are a dictionary in the order of
-        the loss. It also holds the unweighted terms, `terms.unweighted`, and the terms
-        by part, `terms.parts`, from the same pass: see `Terms`. Returning the terms for
+        Takes the arguments of a call. The terms are a dictionary in the order of the
+        loss. It also holds the unweighted terms, `terms.unweighted`, and the terms by
+        part, `terms.parts`, from the same pass: see `Terms`. Returning the terms for
         logging costs nothing: `jax.value_and_grad(loss.with_terms, has_aux=True)`.
         Differentiating the terms themselves costs another pass.
         """
@@ -103,10 +102,10 @@ class AbstractLoss(AbstractOperand):
         lengths: Int[ArrayLike, "..."] | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Terms:
-        """Return what each part adds to the loss, to weight parts yourself.
+        """Return what each part adds to the loss, for weighting parts yourself.
 
         These are the parts of a `SumLoss`, the resolutions of a multi-resolution loss,
-        or otherwise the terms. The arguments are those of a call. Differentiating a
+        or otherwise the terms. Takes the arguments of a call. Differentiating a
         combination of parts costs about a third more than the gradient of a call;
         weights inside the loss, as a JAX array, cost nothing extra.
         """
@@ -122,10 +121,9 @@ class AbstractLoss(AbstractOperand):
     ) -> tuple[Terms, dict[str, Float[Array, "*channels n_samples"]]]:
         """Return the terms, and the gradient of each part with respect to `x`.
 
-        The gradient is that of the unweighted part, whose value is in
-        `terms.parts.unweighted` of `with_terms`. `GradientBalancer` uses it. The
-        arguments are those of a call. The cost is that of the gradients of the parts,
-        one after another.
+        The parts are unweighted; `terms.parts.unweighted` holds their values.
+        `GradientBalancer` uses this method. Takes the arguments of a call. Costs as
+        much as computing the gradient of one part after another.
         """
         arguments = _checked(self, x, y, lengths, key)
         terms, gradients = _part_gradients(self, *arguments, key)
@@ -141,8 +139,8 @@ class AbstractLoss(AbstractOperand):
     ) -> "BoundLoss":
         """Return a loss of `x` alone; everything about the target is computed once.
 
-        The arguments are those of a call. A loss that draws needs a `key` here, and one
-        in each call, which draws.
+        Takes the arguments of a call. A loss that draws at random needs a `key` here
+        too, but each call draws with its own.
         """
         name = _name(self)
         checks.signal_type(name, "y", y)
@@ -230,7 +228,7 @@ class AbstractWaveformLoss(AbstractLoss):
 
 
 def _name(loss: AbstractLoss) -> str:
-    """Return the class name for messages; for a bound loss, that of the original."""
+    """Return the class name for messages; for a bound loss, the original's."""
     return type(loss.loss if isinstance(loss, BoundLoss) else loss).__name__
 
 

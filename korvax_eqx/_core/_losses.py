@@ -25,8 +25,8 @@ class AbstractSpectralLoss(eqx.Module):
 
     A class defines `values`: one number per spectrum. `scope` declares what that number
     depends on: `"signal"` (default), one whole signal; `"frame"`, a mean or sum over
-    frames of a function of one frame, by `Spectra.mean` or `Spectra.sum`, so that long
-    signals can be cut. `least_frames` is the number of frames it needs.
+    frames (`Spectra.mean` or `Spectra.sum`) of a function of one frame, so that long
+    signals can be cut. `least_frames` is the number of frames the loss needs.
     """
 
     scope: ClassVar[Scope] = "signal"

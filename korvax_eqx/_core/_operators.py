@@ -39,7 +39,7 @@ class AbstractOperand(eqx.Module):
 
     @abstractmethod
     def terms(self, *, key: Any = None) -> tuple[Any, ...]:
-        """Return the terms, which a sum weights."""
+        """Return the terms that a sum weights."""
 
     def __add__(self, other: Any) -> Any:
         return _sum_of((self, 1), (other, 1)) if callable(other) else NotImplemented

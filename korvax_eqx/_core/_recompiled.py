@@ -1,4 +1,4 @@
-"""Notice losses that are compiled again at every new value of a Python number."""
+"""Notice losses that are compiled again for every new value of a Python number."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ from korvax_eqx._static import has_plain_callables
 from korvax_eqx._warnings import warn_recompiled
 
 _FLOAT = re.compile(r"-?\d+(?:\.\d*(?:e[+-]?\d+)?|e[+-]?\d+)")
-# Comparing a few settings compiles a few times as well; a schedule goes on.
+# Comparing a few settings also compiles a few times; a schedule keeps compiling.
 _MOST = 8
 
 
@@ -29,7 +29,7 @@ _run = _Run()
 def notice_compiled(owner: str, loss: Any, x: Any) -> None:
     """Warn if the last programs all differ in the same number of the loss.
 
-    Called when a loss is traced, which takes a hundred times as long as this.
+    Called when a loss is traced, which takes a hundred times as long as this check.
     """
     if not isinstance(x, Tracer) or has_plain_callables((loss,)):
         return  # Nothing is compiled.

@@ -106,7 +106,7 @@ def _lengths(part: Any, data: list[Any]) -> _Pairs:
         for got, expected in zip(
             _results(part, padded), _results(part, alone), strict=True
         ):
-            if got.ndim > n_rows:  # not a loss: drop what lies beyond the end
+            if got.ndim > n_rows:  # not a loss: drop samples or frames beyond the end
                 along = got.ndim - (2 if makes_spectra else 1)
                 got = jax.lax.slice_in_dim(got, 0, expected.shape[along], axis=along)
             yield got, expected, "padded signals give another result than unpadded ones"

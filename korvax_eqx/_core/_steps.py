@@ -44,8 +44,8 @@ class AbstractStep(eqx.Module):
 
     @property
     def path(self) -> tuple["AbstractStep", ...]:
-        """The steps that this one consists of, which losses can share; by default
-        itself."""
+        """The steps that this one consists of, which losses can share; by default the
+        step itself."""
         return (self,)
 
     def framing(self) -> Framing | None:
@@ -109,7 +109,7 @@ class AbstractSignalMap(AbstractStep):
         if self.scope != "batch" and own[-1] != left:
             raise ValueError(
                 f"The signal map `{name_of(self)}` must return signals of as many "
-                f"samples as its `samples_left` says, {left} of {shape[-1]}. Got "
+                f"samples as its `samples_left` says, {left} for {shape[-1]}. Got "
                 f"{own[-1]}. A map that changes the length defines `samples_left`, "
                 "from lengths before to lengths after."
             )
@@ -175,7 +175,7 @@ class AbstractTransform(AbstractStep):
             raise ValueError(
                 f"With `lengths`, the transform `{name_of(self)}` must say how many "
                 "frames of each signal are valid. Return `Spectra(S, n_frames)`, with "
-                "`n_frames` made of `data.n_samples`."
+                "`n_frames` computed from `data.n_samples`."
             )
 
 

@@ -16,11 +16,11 @@ class Spectra(eqx.Module):
 
     - `S`: shape `(*rows, n_frames, n_bins)`. In a loss, frames beyond the end of a
         signal are zero; before the loss they may hold anything finite.
-    - `n_frames`: number of valid frames of each, shape `(*rows,)`; `None`: all.
+    - `n_frames`: number of valid frames per spectrum, shape `(*rows,)`; `None`: all.
     - `n_whole`: for a segment of a long signal, the number of frames of the whole
         signal. The means of the segments then add up to the mean of the whole.
-    - `order`: numbers in the same order as those of `S`. Some platforms compute signs
-        of differences faster from these.
+    - `order`: numbers that increase with `S`. Some platforms compute signs of
+        differences faster from these.
     """
 
     S: Inexact[Array, "*rows n_frames n_bins"]
@@ -30,7 +30,7 @@ class Spectra(eqx.Module):
 
     @property
     def count(self) -> float | Float[Array, "*rows"]:
-        """Number of valid values of each, at least those of one frame, to divide by."""
+        """Number of valid values of each spectrum, at least one frame, to divide by."""
         n_frames, n_bins = self.S.shape[-2:]
         if self.n_whole is not None:
             return float(self.n_whole * n_bins)

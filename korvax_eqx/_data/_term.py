@@ -20,8 +20,8 @@ class Term(eqx.Module):
     - `path`: steps, from signals to what the loss compares: `AbstractSignalMap`s, an
         `AbstractTransform`, `AbstractScale`s; empty for a loss in the time domain.
     - `loss`: an `AbstractSpectralLoss` or an `AbstractWaveformLoss`.
-    - `weight`: a number, or a scalar JAX array. A term with the number 0 as weight is
-        left out.
+    - `weight`: a number, or a scalar JAX array. A term whose weight is the number 0 is
+        left out, unless it is monitored.
     - `name`: name for logging. Repeated names are numbered.
     - `gate`: whether the term counts in this call; `None`: always. Terms that do not
         count are not computed.
@@ -31,9 +31,9 @@ class Term(eqx.Module):
         the part can be logged on its own.
     - `is_monitored`: whether the term is only reported, and adds nothing to the loss
         and its gradient.
-    - `inside`: terms that `loss` joins. It gets estimate and target at the end of the
-        path of each, and returns a value for each. Their weighted sum is the value of
-        this term.
+    - `inside`: terms that `loss` joins. It gets estimate and target at the end of each
+        one's path, and returns a value for each. The weighted sum of these values is
+        the value of this term.
     """
 
     path: tuple[Any, ...]
@@ -97,7 +97,7 @@ class Term(eqx.Module):
         return self._with(path=tuple(path))
 
     def gated(self, gate: Bool[Array, ""]) -> "Term":
-        """Return the term, which only counts if `gate` is true as well."""
+        """Return the term, which then counts only if `gate` is true too."""
         return self._with(gate=gate if self.gate is None else self.gate & gate)
 
     def called(self, name: str) -> "Term":
@@ -105,7 +105,7 @@ class Term(eqx.Module):
         return self._with(name=name)
 
     def against(self, target: Any) -> "Term":
-        """Return the term with a bound target, which already took its path."""
+        """Return the term with a bound target, to which the path was applied."""
         return self._with(target=target)
 
     def _with(self, **fields: Any) -> "Term":
@@ -125,5 +125,5 @@ def product(a: Any, b: Any) -> Any:
 
 
 def is_off(weight: Any) -> bool:
-    """Whether a term with this weight is left out: if it is the number 0."""
+    """Whether a weight is the number 0, so that its term is left out."""
     return not isinstance(weight, jax.Array) and weight == 0

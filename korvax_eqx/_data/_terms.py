@@ -1,4 +1,4 @@
-"""The terms of a loss, for a log."""
+"""The terms of a loss, for logging."""
 
 from collections.abc import Mapping
 from typing import Any

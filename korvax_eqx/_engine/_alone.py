@@ -21,7 +21,7 @@ from ._segments import Segments, padded_at_ends
 from ._walk import step_on
 
 _LOCAL = ("value", "frame")
-# Length in samples of the shortest signal that any platform cuts into segments.
+# The shortest signal, in samples, that any platform cuts into segments.
 _LONG = 4 * min(platform.transform_samples for platform in PLATFORMS.values())
 
 
@@ -142,7 +142,7 @@ def signals_of(
 def _along(path: tuple[Any, ...], x: Array, is_spectral: bool) -> Array:
     n, n_samples = len(path), x.shape[-1]
     if isinstance(n_samples, int) and n_samples >= _LONG:
-        # Steps that need all frames are applied below, so that the rest may be cut.
+        # Steps that need all frames are applied below, so that the rest can be cut.
         scopes = [step.scope for step in path[1:]]
         n = 1 + next((i for i, s in enumerate(scopes) if s not in _LOCAL), n - 1)
     skeleton, shared = take_arrays(path[:n])

@@ -32,15 +32,15 @@ class Call:
     **Arguments:**
 
     - `fn`: the row function.
-    - `n_shared`: how many of the arrays are shared; the others are rows, of shape
-        `(*lead, ...)`, where leading axes of size 1 are broadcast. The first has one
-        axis after the leading ones.
+    - `n_shared`: how many of the arrays are shared; the rest are rows, of shape
+        `(*lead, ...)`, where leading axes of size 1 are broadcast. The first row array
+        has one axis after the leading ones.
     - `n_sums`: how many of the outputs are sums.
-    - `levels`: the outer leading axes that `jax.vmap` made of independent calls, which
-        must not be summed over like those of a batch. Each entry says which shared
-        arrays have that axis too. Sums have all these axes.
-    - `base`: if this is the JVP of another call: that call, the number of its rows, and
-        what it is differentiated with respect to. The arrays are its shared arrays,
+    - `levels`: the outer leading axes, one for each `jax.vmap` over independent calls.
+        Sums keep these axes, unlike those of a batch. Each entry says which shared
+        arrays have that axis too.
+    - `base`: if this is the JVP of another call: that call, its number of row arrays,
+        and what to differentiate it with respect to. The arrays are its shared arrays,
         their tangents, its rows, their tangents.
     - `is_back`: whether this is the transpose of that JVP: cotangents of sums follow
         the shared arrays, and cotangents of row outputs follow the rows.
@@ -126,7 +126,7 @@ class Call:
         return Call(fn, n_shared, len(wrt.shared), levels, base, True)
 
     def transposed(self) -> "Call":
-        """Return the transpose of a JVP, or the JVP that this is the transpose of."""
+        """Return the transpose of a JVP, or the JVP that was transposed."""
         assert self.base is not None, "only a JVP is linear"
         call, n_rows, wrt = self.base
         if not self.is_back:
@@ -179,7 +179,7 @@ def _one_by_one(
 ) -> tuple[Arrays, Arrays]:
     """Apply `run` to the entries of the leading axis, one after another.
 
-    Not all at once: each entry is a call of its own, which may be as large as a batch.
+    Not all at once: each entry is a separate call, which may be as large as a batch.
     """
     sizes = [s.shape[0] for s, mapped in zip(shared, is_mapped, strict=True) if mapped]
     size = max([*sizes, *(row.shape[0] for row in rows)])
@@ -201,9 +201,9 @@ def _one_by_one(
 def _placed(call: Call, arrays: Arrays) -> ClosedJaxpr | None:
     """Return the operations that keep rows where they are; `None` on one device.
 
-    Traced here and not at lowering: JAX looks for custom partitioning in the parameters
-    of an operation, to know that lowering needs the devices. Cached, because JAX
-    compares jaxprs by identity: every eager call would compile again.
+    Traced here and not at lowering: JAX looks for custom partitioning in an operation's
+    parameters to learn whether lowering needs the devices. Cached, because JAX compares
+    jaxprs by identity: every eager call would compile again.
     """
     if jax.device_count() == 1 or is_disabled():
         return None
@@ -240,7 +240,7 @@ def _compiled(*arrays: Array, call: Call, placed: ClosedJaxpr | None) -> list[Ar
 def _abstract_eval(*avals: Any, call: Call, placed: ClosedJaxpr | None) -> list[Any]:
     if placed is not None:
         return placed.out_avals
-    # Cheap operations with the right types: tracing `run` takes as long as a loss.
+    # Stand-ins with the right types: tracing `run` takes as long as tracing a loss.
     kinds = call.kinds(avals)
 
     def like(*arrays: Array) -> list[Array]:

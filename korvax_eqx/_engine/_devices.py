@@ -79,7 +79,7 @@ def works_for(name: str, arrays: Arrays) -> bool:
 
 
 def _may_be_cut_by_xla() -> bool:
-    """Whether XLA decides: not for explicit axes alone, nor inside a `shard_map`."""
+    """Whether XLA may shard rows: not if all axes are explicit, nor in `shard_map`."""
     mesh = jax.sharding.get_abstract_mesh()
     is_explicit = not mesh.empty and AxisType.Auto not in mesh.axis_types
     return not (is_explicit or mesh.manual_axes)
@@ -117,16 +117,16 @@ class _Placement:
 
 
 def _levels_of(call: Any, which: int) -> tuple[int, ...]:
-    """The leading axes of the rows that a shared array has as well."""
+    """Return which leading axes of the rows a shared array has too."""
     return tuple(i for i, mapped in enumerate(call.levels) if mapped[which])
 
 
 def aligned(call: Any, arrays: Sequence[Array]) -> Arrays:
     """Return a call's arrays, rows broadcast to all leading axes and sharded alike.
 
-    Without the broadcast, XLA would pad a row of size 1 along an axis that is sharded
-    for other rows. Resharding happens here, outside the primitive, so that JAX reshards
-    the cotangents back.
+    Without the broadcast, XLA would pad an axis of size 1 that is sharded in other
+    rows. Resharding happens here, outside the primitive, so that JAX reshards the
+    cotangents back.
     """
     shared, rows = call.split(arrays)
     lead = call.lead(arrays)
@@ -174,8 +174,8 @@ def _explicit(call: Any, mesh: Any, *arrays: Array) -> list[Array]:
     return [*outputs, *sums]
 
 
-# One function for each call instead of `static_argnums`: with these, JAX keeps tracers
-# alive, and `jax.checking_leaks` raises.
+# One function for each call: with `static_argnums`, JAX would keep tracers alive, and
+# `jax.checking_leaks` would raise.
 @functools.lru_cache(maxsize=4096)
 def _partitioned(call: Any) -> custom_partitioning:
     def run(shared: Arrays, rows: Arrays) -> tuple[Arrays, Arrays]:
@@ -234,8 +234,8 @@ def _choose(
         if any(lead):
             break
     if call.n_sums:
-        # XLA pads a batch that its devices do not divide. It cuts off the outputs of
-        # padded rows again, but would leave them in a sum.
+        # XLA pads a batch that does not divide evenly over the devices. It drops the
+        # outputs of padded rows, but would add them to a sum.
         sizes = rows[0].shape
         lead = tuple(
             _even(names, size, mesh) for names, size in zip(lead, sizes, strict=False)

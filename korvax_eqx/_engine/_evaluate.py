@@ -1,4 +1,4 @@
-"""From terms and signals to the loss and its terms."""
+"""Evaluating the terms of a loss on signals."""
 
 import itertools
 from collections.abc import Sequence
@@ -34,9 +34,9 @@ def evaluate(
     lengths: Int[Array, "*channels"] | None,
     wants: Wants,
 ) -> tuple[Float[Array, ""], list[list[Float[Array, ""]]]]:
-    """Return the weighted sum of terms and, if wanted, each without its weight.
+    """Return the weighted sum of terms and, if wanted, each term without its weight.
 
-    A term that joins others has a value for each of them, any other term has one.
+    A term that joins others has one value for each of them; other terms have one value.
     """
     groups, whole = _split(terms, lengths)
     lengths = _counted(groups, x, lengths)
@@ -104,7 +104,7 @@ def kept_targets(
     y: Float[Array, "*channels n_samples"],
     lengths: Int[Array, "*channels"] | None,
 ) -> tuple[tuple[Array, ...], tuple[int, ...]]:
-    """Return the arrays to keep of a target, and which of them each term needs."""
+    """Return the arrays to keep for a target, and the index of each term's array."""
     terms = active(terms)
     groups, whole = _split(terms, lengths)
     lengths = _counted(groups, y, lengths)
@@ -140,7 +140,7 @@ def _shared_ends(branch: Branch) -> list[list[int]]:
     return own + [numbers for b in branch.branches for numbers in _shared_ends(b)]
 
 
-# What one number of the output of a part may depend on, from least to most.
+# What one number in a part's output may depend on, from least to most.
 SCOPES = ("value", "frame", "signal", "channels", "batch")
 
 _Numbered = list[tuple[int, Term]]
@@ -238,14 +238,14 @@ def _check_channels(x: Array) -> None:
 
 
 def _flat(row: Array, n_lead: int) -> Array:
-    """Return a row with all its own axes as one."""
+    """Return a row with its own axes flattened to one."""
     if row.ndim == n_lead + 1:
         return row
     return row.reshape(*row.shape[:n_lead], -1)
 
 
 def _length_rows(lengths: Array | None, event_ndim: int) -> tuple[Array, ...]:
-    """Return the lengths as rows: one entry, or one for each channel that is mixed."""
+    """Return the lengths as rows: one entry, or one per channel if these are mixed."""
     if lengths is None:
         return ()
     return (lengths if event_ndim == 2 else lengths[..., None],)

@@ -63,7 +63,7 @@ class RowFunction:
         return None
 
     def tangent(self, n_shared: int, n_rows: int, wrt: Wrt) -> "RowFunction":
-        """Return the JVP, a function of the arrays and the tangents of some."""
+        """Return the JVP, a function of all arrays and the tangents of `wrt`."""
         return Tangent(self, n_shared, n_rows, wrt)
 
     def cotangent(self, n_shared: int, n_rows: int, wrt: Wrt) -> "RowFunction":
@@ -94,11 +94,11 @@ class _Derivative(RowFunction):
         return self.fn.rows_at_once(n_rows, n_samples)
 
     def padding(self, before: int, after: int) -> Any:
-        """Return the derivative for a segment at an end."""
+        """Return the derivative for the first or last segment."""
         return dataclasses.replace(self, fn=self.fn.padding(before, after))
 
     def _of_some(self, shared: Arrays, rows: Arrays, is_all: bool) -> Any:
-        """Return the arrays to differentiate for, and a function of these alone."""
+        """Return the arrays of `wrt`, and `fn` as a function of these alone."""
         shared, rows = shared[: self.n_shared], rows[: self.n_rows]
 
         def function(some_shared: Arrays, some_rows: Arrays) -> tuple[Arrays, Arrays]:
@@ -114,7 +114,7 @@ class _Derivative(RowFunction):
 
 @dataclasses.dataclass(frozen=True)
 class Tangent(_Derivative):
-    """The JVP of `fn`, a function of its arrays and the tangents of some."""
+    """The JVP of `fn`, a function of its arrays and the tangents of `wrt`."""
 
     def __call__(
         self, shared: Arrays, rows: Arrays, is_all: bool = False

@@ -12,16 +12,16 @@ from ._functions import Arrays
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The shapes of the arrays of one row, which the rows hold flattened.
+    """The shapes of the arrays of one row, which are stored flattened.
 
     **Arguments:**
 
     - `event_shape`: `(n_samples,)`, or `(n_channels, n_samples)` if a loss mixes
         channels.
     - `has_target`: whether the second array holds the targets, as signals.
-    - `kept_shapes`: shapes of the arrays that are kept of bound targets.
-    - `has_lengths`: whether the last array holds the number of samples, one for each
-        channel if they are mixed. The length of the row is then that of the longest.
+    - `kept_shapes`: shapes of the arrays that are kept for bound targets.
+    - `has_lengths`: whether an array of lengths in samples follows, one per channel if
+        channels are mixed. A row is then as long as its longest channel.
     """
 
     event_shape: tuple[int, ...]
@@ -34,7 +34,7 @@ class Layout:
         return 1 + self.has_target
 
     def lengths(self, rows: Arrays) -> Array | None:
-        """Return the lengths of the signals, one for each channel if they are mixed."""
+        """Return the lengths of the signals, one per channel if channels are mixed."""
         place = self.n_signals + len(self.kept_shapes)
         return rows[place] if self.has_lengths else None
 
@@ -43,7 +43,7 @@ class Layout:
         n, lengths = self.n_signals, self.lengths(rows)
         signals = tuple(self.signal(row, lengths) for row in rows[:n])
         n_samples = None
-        if lengths is not None:  # mixed channels are as long as the longest
+        if lengths is not None:  # mixed channels get the longest length
             n_samples = jnp.max(lengths, axis=-1)
         kept = zip(rows[n:], self.kept_shapes, strict=False)
         return signals, tuple(k.reshape(-1, *s) for k, s in kept), n_samples
@@ -57,7 +57,7 @@ class Layout:
 
 
 def lengths_for(x: Array, n_samples: Array | None) -> Array | None:
-    """Return the length of each signal, given those of rows."""
+    """Return the length of each signal, given the length of each row."""
     if n_samples is None:
         return None
     n_samples = n_samples.reshape(-1, *[1] * (x.ndim - 2))

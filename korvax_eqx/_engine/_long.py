@@ -78,7 +78,7 @@ class LongPart:
     def evaluated(
         self, segments: Segments, signals: Arrays, grads: Any
     ) -> tuple[dict[int, tuple[Array, ...]], Any]:
-        """Evaluate all segments, and add their gradients to those that are given."""
+        """Evaluate all segments, and add their gradients to `grads`."""
         piece, sizes = self.piece, self.piece.fn.sizes
         own = grads if grads[0] or grads[1] else piece._no_grads(signals)
         n_columns = sum(sizes[n] for n in self.numbers)

@@ -25,7 +25,7 @@ def over_rows(
 ) -> tuple[Arrays, Arrays]:
     """Apply a row function to rows with any number of leading axes, in pieces.
 
-    `is_share` says that they are one device's share of a batch.
+    `is_share` says that the rows are one device's share of a batch.
     """
     n_lead, n_samples = rows[0].ndim - 1, rows[0].shape[-1]
     lead = jnp.broadcast_shapes(*(row.shape[:n_lead] for row in rows))
@@ -89,9 +89,9 @@ def _flat(row: Array, lead: tuple[int, ...]) -> Array:
 def pieces_of(n_rows: Any, n_samples: int, budget: int) -> int:
     """Return how many rows of `n_samples` to evaluate at a time.
 
-    About as many as fit the `budget` of samples. If the number of rows has a divisor
-    between half of this and this, it is used: a remainder would be compiled as a second
-    program.
+    About as many as fit the `budget` of samples. The largest divisor of `n_rows` up to
+    that number is used if it is at least half of it: a remainder would be compiled as a
+    second program.
     """
     if not isinstance(n_rows, int):
         return 1  # a symbolic shape, in `jax.export`
@@ -133,8 +133,8 @@ def _in_pieces(
 
     n_pieces, rest = divmod(n_rows, size)
     cut = n_pieces * size
-    # Flat, because XLA copies the whole batch if pieces have an axis of size 1. With a
-    # remainder, cutting off that part would copy too, so the loop slices the rows.
+    # Flat, because XLA copies the whole batch if pieces have an axis of size 1. Cutting
+    # off a remainder would copy it too, so then the loop slices the rows.
     pieces = () if rest else tuple(r.reshape(n_pieces, -1) for r in own)
 
     def step(carry: tuple[Arrays, MaybeArrays, Arrays], at: tuple[Array, Arrays]):

@@ -28,7 +28,7 @@ from ._walk import compared, folded, main_array, step_on
 
 Columns = dict[int, tuple[Array, ...]]
 Grads = tuple[Arrays, Arrays, Arrays]
-# Up to so many channels or sub-bands of a row are added one by one.
+# Up to this many channels or sub-bands of a row are added one by one.
 _MOST_ADDED = 16
 
 
@@ -66,8 +66,8 @@ class Piece:
         """Return the columns of the terms below a branch, and gradients of its signals.
 
         Several parts are evaluated one after another, each adding to the gradients. On
-        CPU, and for long signals, each is a conditional, which XLA does not interleave
-        with the others.
+        CPU, and for long signals, each is in a conditional: XLA does not interleave
+        these.
         """
         parts = list(self._parts(address))
         if len(parts) == 1 and parts[0].gate is None:
@@ -122,7 +122,7 @@ class Piece:
         return self.plain_ends[number].is_monitored and self.fn.seed != "cotangents"
 
     def _adding(self, own: "Piece", run: Any, *place: Any) -> Callable[..., Any]:
-        """Return `run`, made to pass the gradients on if its piece computes none."""
+        """Wrap `run` to pass the gradients on if its piece computes none."""
         if own is self:
             return functools.partial(run, *place)
 
@@ -160,7 +160,7 @@ class Piece:
         )
 
     def _zeros(self, array: Array) -> Array:
-        # Made from rows, so that JAX knows that it varies over devices as they do.
+        # Made from rows, so that JAX knows that it varies over devices too.
         zero = jnp.sum(self.zero).astype(array.dtype)
         return jnp.broadcast_to(zero, array.shape)
 
@@ -214,7 +214,7 @@ class Piece:
         values = values.reshape(self.n_rows, -1)
         if values.shape[1] > _MOST_ADDED:
             return jnp.mean(values, axis=-1)
-        # Fused with what follows; a mean is a kernel of its own on GPU.
+        # XLA fuses this with what follows; on GPU a mean is a separate kernel.
         each = [values[:, i] for i in range(values.shape[1])]
         return sum(each[1:], each[0]) / len(each)
 

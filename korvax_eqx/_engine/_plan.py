@@ -20,8 +20,8 @@ class End(eqx.Module):
     - `piece_size`: as in `Term`.
     - `is_monitored`: as in `Term`.
     - `number`: index of the term.
-    - `slot`: index of the kept target that it compares with; `None` if the target is
-        not bound and takes the path too.
+    - `slot`: index of the kept target to compare with; `None` if the target is not
+        bound, so that the path is applied to it too.
     - `inside`: for a loss that joins terms (`Term.inside`), the tree of these terms.
     """
 
@@ -113,7 +113,7 @@ def tree_of(terms: Sequence[tuple[int, Term]], kept: list[Any] | None = None) ->
 
 
 def steps_of(term: Term) -> list[Any]:
-    """Return the path of a term, composed steps replaced by their parts."""
+    """Return the path of a term, with composed steps replaced by their parts."""
     return [part for step in term.path for part in step.path]
 
 

@@ -21,7 +21,7 @@ def reported(
     **Arguments:**
 
     - `terms`: the evaluated terms, with unique names.
-    - `values`: the unweighted values of each; several for a term that joins others.
+    - `values`: unweighted values of each term; several if it joins others.
     - `has_parts`: whether terms are named after parts.
     """
     terms = with_unique_names([one for term in terms for one in term.logged])

@@ -41,7 +41,7 @@ class RowTerms(RowFunction):
     - `layout`: layout of the rows.
     - `seed`: what is differentiated; `None` for no gradients. Slopes and cotangents are
         passed as the last row array, one number for each column.
-    - `wrt`: what it is differentiated with respect to.
+    - `wrt`: what to differentiate with respect to.
     - `only_batch`: whether only batch losses are computed.
     """
 
@@ -172,7 +172,7 @@ class RowTerms(RowFunction):
 
 @dataclasses.dataclass(frozen=True)
 class RowTargets(RowFunction):
-    """Compute what a bound loss keeps of its targets: an array for each given term.
+    """Compute what a bound loss keeps for its targets: an array for each given term.
 
     **Arguments:**
 

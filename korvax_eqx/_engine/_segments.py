@@ -42,8 +42,8 @@ class Segments:
     **Arguments:**
 
     - `fn`: takes and returns arrays along samples, `(rows, n_samples)`, or frames,
-        `(rows, ..., n_frames)`. Its outputs for a whole signal are those for the
-        segments, with frames concatenated, and overlapping samples and sums added up.
+        `(rows, ..., n_frames)`. The outputs for a whole signal are made from those for
+        its segments: frames are concatenated, overlapping samples and sums added up.
     - `framing`: where the frames lie.
     - `n_frames`: number of frames of a row.
     - `samples`: approximate number of samples of a segment.
@@ -62,8 +62,8 @@ class Segments:
     def cuts(self) -> bool:
         """Whether rows are cut.
 
-        Not if there would be fewer than four segments, nor if segments had only a few
-        frames: the last one might then contain nothing but padding.
+        Never into fewer than four segments, nor into segments of only a few frames: the
+        last one might contain nothing but padding.
         """
         if not self.framing.is_local:
             return False

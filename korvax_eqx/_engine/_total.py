@@ -28,8 +28,8 @@ def total(
 ) -> tuple[Float[Array, ""], Float[Array, " columns"] | None]:
     """Return the sum of all terms and the means over rows of all columns.
 
-    The gradient of the sum is computed in the same pass. That of the means takes a pass
-    of its own, if it is needed at all. Without `wants_columns` the means are `None`.
+    The gradient of the sum is computed in the same pass. The gradient of the means, if
+    needed, takes another pass. Without `wants_columns` the means are `None`.
     """
     means = column_means(fn, shared, rows)
     return fn.total(shared, means), means if wants_columns else None
@@ -77,7 +77,7 @@ def _total_jvp(fn, wants_columns, primals, tangents):
 def _slopes(
     fn: RowTerms, shared: Arrays, means: Float[Array, " columns"]
 ) -> Float[Array, " columns"]:
-    """Return the derivative of the sum of all terms by the mean of each column.
+    """Return the derivative of the loss with respect to the mean of each column.
 
     The slope of a quotient with a tiny denominator is infinite. It is replaced by the
     largest finite number: if the denominator does not depend on the signal, the chain
@@ -121,7 +121,7 @@ def _mean(
 
 
 def n_rows_of(fn: RowTerms, rows: Arrays) -> Array:
-    """Return the number of rows, without those of length 0."""
+    """Return the number of rows of nonzero length."""
     if fn.layout.has_lengths:
         lengths = rows[fn.layout.n_signals + len(fn.layout.kept_shapes)]
         return jnp.maximum(1, jnp.sum(jnp.any(lengths > 0, axis=-1)))

@@ -8,7 +8,7 @@ from jax import Array
 
 
 def equally_varying(arrays: Sequence[Array]) -> tuple[Array, ...]:
-    """The arrays, each varying over all manual mesh axes that one of them varies over.
+    """Return the arrays, all varying over each manual mesh axis that one varies over.
 
     In a user's `shard_map`, JAX sums the gradient of a replicated array, such as a
     window, over devices. If the array is cast before a derivative rule, JAX sums once,

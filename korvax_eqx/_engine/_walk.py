@@ -71,7 +71,7 @@ def like(data: Data, array: Array) -> Data:
 
 
 def targets_of(branch: Branch, y: Data) -> list[tuple[int, Data]]:
-    """Return what the target becomes at the end of each term, by the term's number."""
+    """Return the target at the end of each term's path, by the term's number."""
     if branch.step is not None:
         y = step_on(branch.step, y)
     own = [(end.number, y) for end in branch.ends]
@@ -83,8 +83,7 @@ def compared(
 ) -> dict[int, tuple[Array, ...]]:
     """Return the values of each term on a branch or below it, by the term's number.
 
-    `kept` are bound targets, which already took their path. `y` is `None` if all are
-    bound.
+    `kept` are bound targets at the end of their paths. `y` is `None` if all are bound.
     """
     ends = reached(branch, x, y, kept)
     return {end.number: values_of(end, *data) for end, *data in ends}

@@ -45,7 +45,7 @@ class PMSQELoss(AbstractSpectralLoss):
 
     It takes power spectra of frames of 32 ms (FFT of 512 at 16 kHz, of 256 at 8 kHz):
     `recipes.pmsqe` has the transform. The level of either signal makes no difference. A
-    signal without power in 325 to 3250 Hz counts as silence.
+    signal without power in 350 to 3250 Hz counts as silence.
 
     See Martín-Doñas, Gomez, Gonzalez, Peinado (2018), "A deep learning loss function
     based on the perceptual evaluation of the speech quality", IEEE SPL; ITU-T P.862;

@@ -22,7 +22,7 @@ def least_cost(
     there are at most `MOST_TRIED` rows, otherwise any. If a cost is NaN, any
     permutation is returned.
 
-    **Raises:** `ValueError` for more rows without optax, whose algorithm is used.
+    **Raises:** `ValueError` for more rows if optax, which solves them, is missing.
     """
     n = costs.shape[-1]
     if n > MOST_TRIED:
@@ -55,10 +55,10 @@ def _by_augmenting(costs: Float[Array, "*rows n n"]) -> Int[Array, "*rows n"]:
 
 
 def _finite(costs: Float[Array, "*rows n n"]) -> Float[Array, "*rows n n"]:
-    """Return costs with which optax's loop ends: no sum of them is NaN or infinite.
+    """Return finite costs with finite sums: otherwise optax's loop may not end.
 
-    One infinite cost becomes larger than the gain of all other pairs can be; minus
-    infinity likewise; NaN any number.
+    An infinite cost becomes larger than all other pairs together can save; likewise for
+    minus infinity. NaN becomes some finite number.
     """
     n = costs.shape[-1]
     is_number = jnp.abs(costs) <= float(jnp.finfo(costs.dtype).max) / (8 * n)
@@ -70,7 +70,7 @@ def _finite(costs: Float[Array, "*rows n n"]) -> Float[Array, "*rows n n"]:
         return jnp.where(jnp.isinf(numbers), 0, numbers)
 
     least, most = of_numbers(jnp.min, jnp.inf), of_numbers(jnp.max, -jnp.inf)
-    # No larger than it has to be, as numbers are rounded in sums with it.
+    # No larger than necessary: adding it rounds the other costs.
     is_one = most == least
     step = jnp.where(is_one, jnp.maximum(jnp.abs(most), 1), n * (most - least))
     infinite = jnp.where(costs > 0, most + step, least - step)

@@ -14,8 +14,8 @@ def cumulative(
 
     On CPU, XLA's version passes over the array once for every power of two of its
     length. A loop that adds one slice after another takes a quarter of its time, for
-    (2, 169, 513) in float32. Its rounding errors grow with the length, not with the
-    logarithm of the length.
+    (2, 169, 513) in float32. The loop's rounding errors grow with the length, not with
+    its logarithm.
     """
     if not target().scans:
         return lax.cumsum(S, axis, reverse)

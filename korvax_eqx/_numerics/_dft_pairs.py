@@ -35,15 +35,15 @@ def smooth_part(n: int) -> int:
 def real_dft_in_pairs(
     frames: Float[Array, "*lead t n"],
 ) -> Complex[Array, "*lead t n//2+1"]:
-    """See `real_dft`; frames of the first half are paired with those of the second."""
+    """See `real_dft`. Each frame of the first half is paired with one of the second."""
     n = frames.shape[-1]
     n_bins = n // 2 + 1
     level_frames, level = _at_one_level(frames)
     Z = _complex_dft(lax.complex(*_halves(level_frames)))
     mirrored = jnp.concatenate([Z[..., :1], _reversed(Z[..., n - n_bins + 1 :])], -1)
     Z = Z[..., :n_bins]
-    # Spectra of real frames are conjugate symmetric, so that with Z' mirrored they are
-    # (Z + conj(Z')) / 2 and (Z - conj(Z')) / 2i.
+    # Spectra of real frames are conjugate symmetric, so with Z', the mirrored Z, they
+    # are (Z + conj(Z')) / 2 and (Z - conj(Z')) / 2i.
     one, other = _halves(0.5 * level)
     X = lax.complex((Z.real + mirrored.real) * one, (Z.imag - mirrored.imag) * one)
     Y = lax.complex((Z.imag + mirrored.imag) * other, (mirrored.real - Z.real) * other)
@@ -87,7 +87,7 @@ def _at_one_level(
     largest = jnp.max(jnp.abs(frames), axis=-1, keepdims=True)
     pattern = lax.bitcast_convert_type(largest, bits) & jnp.asarray(exponent, bits)
     level = lax.bitcast_convert_type(pattern, dtype)
-    # With one more, the reciprocal would be subnormal, which XLA flushes to zero.
+    # For a larger level, the reciprocal would be subnormal, which XLA flushes to zero.
     level = jnp.minimum(level, 2.0 ** (jnp.finfo(dtype).maxexp - 2))
     is_silent = level == 0
     scale = jnp.where(is_silent, 0, 1 / jnp.where(is_silent, 1, level))

@@ -17,10 +17,10 @@ from ._ranks import along_last
 def rfft(frames: Array, n: int) -> Array:
     """`jnp.fft.rfft(frames)` for frames of `n` samples, shape `(*lead, n)`.
 
-    JAX's transpose of a real FFT is a complex one, which takes twice as long as the
-    inverse real FFT that is used here. Where operations run one by one, JAX's own is
-    used, as `linear_call` has no rule for `jax.vmap`. So it is under
-    `jax.checking_leaks`: from JAX 0.12 every `linear_call` keeps its tracers.
+    JAX transposes a real FFT to a complex one, which takes twice as long as the inverse
+    real FFT used here. JAX's own FFT is used where operations run one by one, as
+    `linear_call` has no rule for `jax.vmap`, and under `jax.checking_leaks`, as from
+    JAX 0.12 every `linear_call` keeps its tracers.
     """
     if frames.shape[-1] != n:
         raise ValueError(f"Expected frames of {n} samples. Got shape {frames.shape}.")

@@ -34,7 +34,7 @@ def filter_bank(
 
     - `taps`: $h$, float64.
     - `step`: samples from one period to the next.
-    - `left`: how many samples the first tap lies before the start of a period.
+    - `left`: how many samples before the start of a period the first tap lies.
     - `n_periods`: number of periods.
     """
     n_outputs, n_taps = taps.shape

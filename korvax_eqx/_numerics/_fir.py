@@ -14,10 +14,9 @@ for 101 taps and signals of shape (32, 1, 44100) in float32, on 2 CPU cores:
 | products with blocks of 128 samples | 3.0 | 6.2 |
 | one product, its blocks copied next to one another (128) | 2.6 | 4.3 |
 
-The time of the products grows with the number of taps, that of FFTs hardly does. With
-the block sizes chosen below, 31 taps take 1.1 and 1.5 ms, 255 take 3.2 and 5.5, 511
-take 5.3 and 10. By FFTs of overlapping frames, 1023 take 6.4 and 14, 8191 take 9 and
-19.
+Products take longer with more taps, FFTs hardly do. With the block sizes chosen below,
+31 taps take 1.1 and 1.5 ms, 255 take 3.2 and 5.5, 511 take 5.3 and 10. With FFTs of
+overlapping frames, 1023 take 6.4 and 14, 8191 take 9 and 19.
 """
 
 from typing import Any
@@ -35,7 +34,7 @@ from ._ranks import along_last
 from ._safe import squared_magnitude
 
 # Up to this many taps, shifted copies of the signal are fused into one loop. With more,
-# the gradient takes up to ten times as long as that of products.
+# the gradient takes up to ten times as long as with products.
 _MOST_SHIFTS = 4
 # With more taps, FFTs take less time than products.
 _MOST_BLOCK_TAPS = 512
@@ -134,7 +133,7 @@ def _banded(
 def _by_ffts(
     x: Float[Array, "*channels n_samples"], taps: Float[Array, " n_taps"]
 ) -> Float[Array, "*channels n_samples"]:
-    """Overlap-save: of each frame of two blocks, the first outputs are complete."""
+    """Overlap-save: frames are two blocks, and the first block of outputs is exact."""
     n_taps, n_samples = taps.shape[0], x.shape[-1]
     size = 2 << (n_taps - 1).bit_length()
     blocks, _ = _blocks(x, size, 2, n_taps // 2)

@@ -54,7 +54,7 @@ def windowed_frames(
     lead = x.shape[:-1]
     hops = lax.reshape(x, (*lead, n - 1 + n_slots, hop_length))
     # Whole hops are joined along an axis of their own, which is faster than along the
-    # last axis. If parts of hops or zeros are among them, this would need a copy.
+    # last axis. With partial hops or zeros, this would need a copy.
     is_whole = not (rest or any(zeros))
     slots = []
     for i in range(n_slots):

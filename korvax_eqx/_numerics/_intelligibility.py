@@ -25,7 +25,7 @@ HOP = FRAME // 2
 _N_FFT = 2 * FRAME
 _N_BANDS = 15
 _FMIN = 150.0
-# Frames further below the loudest frame of the target than this, in dB, are dropped.
+# Frames more than this many dB below the target's loudest frame are dropped.
 _RANGE_DB = 40.0
 # Clipping of the estimate's bands: the lowest signal-to-distortion ratio, in dB.
 _LEAST_SDR_DB = -15.0
@@ -165,10 +165,10 @@ def _segments(bands: Bands, n: int) -> Segments:
 
 
 def _normalised(x: Segments, axis: int) -> Segments:
-    """Return vectors without their mean, of norm 1.
+    """Return vectors with their mean subtracted, scaled to norm 1.
 
     For a constant vector, only rounding errors are left. To keep the derivative in
-    range, the norm of the vector times the machine epsilon is added to the norm.
+    range, the divisor includes the original norm times the machine epsilon.
     """
     centred = x - jnp.mean(x, axis=axis, keepdims=True)
     eps = float(jnp.finfo(x.dtype).eps)

@@ -21,7 +21,7 @@ def root(W: Float[Array, "*dims"], p: float) -> Float[Array, "*dims"]:
 
 
 def at_most(high: Any, u: Float[Array, "*frames n"]) -> Float[Array, "*frames n"]:
-    """Return the smaller of both. Keeps NaN, which XLA's minimum for CPU may drop."""
+    """Return the smaller one. Keeps NaN, which XLA's minimum for CPU may drop."""
     return jnp.where(u > high, high, u)
 
 

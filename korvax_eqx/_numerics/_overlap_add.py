@@ -39,9 +39,9 @@ def inverse_weights(
 ) -> Float[Array, " n_samples"]:
     r"""Return $1 / \sum_t w_{n - tH}^2$ for each sample $n$, 0 where the sum is 0.
 
-    A sum that is smaller than the largest one by more than the rounding of spectra
-    counts as 0. Fewer frames contain the first and the last samples, so these have
-    weights of their own. The other weights repeat with the hop.
+    Sums below the largest one times the squared machine epsilon, the rounding of
+    spectra, count as 0. Fewer frames contain the first and the last samples, so these
+    have weights of their own. The other weights repeat with the hop.
     """
     squares: Any = window**2
     win_length = squares.shape[0]

@@ -37,7 +37,7 @@ def cut_off(
 
 
 def least_to_reflect(left: int, right: int, mode: str) -> int:
-    """Return how many samples a signal needs to be padded, 0 if any number is enough.
+    """Return how many samples a signal must have to be padded; 0 if any number will do.
 
     As in PyTorch, a reflection must be shorter than the signal: NumPy and JAX would
     reflect it back and forth. Other modes take signals of any length.

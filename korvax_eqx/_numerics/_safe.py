@@ -2,7 +2,7 @@
 
 Each function returns the textbook value. Where its derivative does not exist (at
 zero) the derivative is defined as 0, which is a subgradient of the magnitude and of
-the norm. The rules are written in the same functions, so that higher derivatives
+the norm. The derivative rules call the same functions, so that higher derivatives
 are finite too.
 
 Written with `jax.lax`: operators of `jax.numpy` are traced again for every shape, which
@@ -37,11 +37,11 @@ def in_range(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
 
     For denominators: dividing by infinity gives 0, a perfect score, and the derivative
     of a quotient by a sum near the largest number underflows to 0. The derivative of
-    this function is 1 everywhere, so that those of quotients are NaN, not 0, where
-    their value is.
+    this function is 1 everywhere, so that where a quotient is NaN, its derivative is
+    NaN too, not 0.
     """
     limits = jnp.finfo(x.dtype)
-    # 2^10 for the derivative: the quotient, which may be small, divided by `x`.
+    # 2^10 is for the derivative, which divides the quotient, perhaps small, by `x`.
     most = 1 / (float(limits.tiny) * 2**10)
     is_large = lax.gt(lax.abs(x), lax.full_like(x, most))
     return lax.select(is_large, lax.full_like(x, jnp.nan), x)
@@ -67,7 +67,7 @@ def difference(
 
     If an operand is a product, XLA may fuse it with the subtraction into one operation
     with one rounding, and the difference of equal values is not zero. The derivative
-    does not depend on equality, which would have to be stored for it. Infinities do not
+    ignores whether they are equal, which would have to be stored. Infinities do not
     count as equal: the difference of spectra that overflow is NaN.
     """
     is_equal = lax.bitwise_and(lax.eq(a, b), _is_finite(a))
@@ -89,7 +89,7 @@ def _difference_jvp(primals, tangents):
 def magnitude(X: Inexact[Array, "*dims"]) -> Float[Array, "*dims"]:
     r"""Return $|X|$, with derivative $\mathrm{Re}(\bar X\,dX)/|X|$, and 0 at 0.
 
-    Magnitudes whose square underflows (below 1e-19 in float32) are 0.
+    Complex magnitudes whose square underflows (below 1e-19 in float32) are 0.
     """
     return lax.sqrt(squared_magnitude(X)) if jnp.iscomplexobj(X) else lax.abs(X)
 
@@ -162,8 +162,8 @@ def floored_power(
 ) -> Float[Array, "*dims"]:
     r"""Return $\max(|X|^2, \epsilon)^{p/2}$, or $(|X|^2 + \epsilon)^{p/2}$ for `"add"`.
 
-    With `"clip"` the derivative is 0 where $|X|^2 < \epsilon$. At equality it is that
-    of $|X|^p$, as for `torch.clamp` (`torch.maximum` gives half of it).
+    With `"clip"` the derivative is 0 where $|X|^2 < \epsilon$. At equality it is the
+    derivative of $|X|^p$, as for `torch.clamp` (`torch.maximum` gives half of it).
     """
     return _power(_floored(X, floor, mode)[0], power)
 

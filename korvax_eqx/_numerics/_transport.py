@@ -34,21 +34,21 @@ def wasserstein_1d(
         W_p^p = \int |Qu(q) - Qv(q)|^p dq,    0 <= q <= max(U_n, V_n).
 
     Quantile functions are step functions, so the integral is a sum of pieces. A piece
-    ends at each breakpoint: at `U_i` that of length `U_i - max(U_(i-1), V_(j-1))` and
-    of cost `|x_i - x_j|^p`, with `x_j = Qv(U_i)`, and likewise at each `V_j`. No piece
-    is negative, nothing cancels, and equal spectra give exactly zero. For `p = 1` the
-    integral along the other axis, `\sum_k |U_k - V_k| (x_(k+1) - x_k)`, needs no
-    quantiles.
+    ends at each breakpoint. The piece that ends at `U_i` has the length
+    `U_i - max(U_(i-1), V_(j-1))` and the cost `|x_i - x_j|^p`, with `x_j = Qv(U_i)`;
+    likewise at each `V_j`. No piece is negative, nothing cancels, and equal spectra
+    give exactly zero. For `p = 1` the integral along the other axis,
+    `\sum_k |U_k - V_k| (x_(k+1) - x_k)`, needs no quantiles.
 
-    The derivative moves a breakpoint between the two pieces beside it,
+    The derivative moves a breakpoint between two neighbouring pieces,
 
         dW/dU_k = |x_k - Qv(U_k)|^p - |x_(k+1) - Qv(U_k)|^p,
 
-    and `dW/du_i` is the sum of this over `k >= i`. Where breakpoints of both coincide,
-    the one-sided derivatives differ; their mean, a subgradient, keeps nearly equal
-    spectra from drifting. `W` is piecewise linear in `u` and `v`. Derivatives of any
-    order and mode, mixed ones with `positions` included, are exact wherever they exist,
-    and finite elsewhere: zero where `W = 0`.
+    and `dW/du_i` is the sum of this over `k >= i`. Where breakpoints of `U` and `V`
+    coincide, the one-sided derivatives differ; their mean, a subgradient, keeps nearly
+    equal spectra from drifting. `W` is piecewise linear in `u` and `v`. Derivatives of
+    any order and mode, including mixed ones with `positions`, are exact wherever they
+    exist, and finite elsewhere: zero where `W = 0`.
 
     Quantiles beyond the smaller total lie at the last position, so missing mass counts
     as mass of the last bin. Totals that differ by rounding count as equal.
@@ -60,10 +60,10 @@ def wasserstein_1d(
         p: the order, at least 1.
         quantile_lowpass: drop every piece that ends above the quantile 1.
         balanced: the totals are equal up to rounding, so no mass is missing, and
-            derivatives are for changes that keep them equal. The upper half of the
-            quantiles is then counted from the top, so that both tails keep their full
-            relative precision: in a cumulative sum from one end, the rounding error at
-            the other end may exceed the tail.
+            derivatives are for changes that keep the totals equal. The upper half of
+            the quantiles is then counted from the top, so that both tails keep their
+            full relative precision: in a cumulative sum from one end, the rounding
+            error at the other end may exceed the tail.
 
     Reference:
         F. Santambrogio, *Optimal Transport for Applied Mathematicians*,
@@ -88,7 +88,7 @@ def _wasserstein_1d(
     """`wasserstein_1d`, traced anew for each platform."""
     most = platform.masses
     if p == 1 and not quantile_lowpass and not balanced:
-        # Needs so little memory that pieces would not help.
+        # This needs so little memory that pieces would not help.
         return _with_slopes(*_order_one(u, v, x, balanced), (u, v, x))
     if p == 1 and not quantile_lowpass:
         solve, most = partial(_order_one, x=x, balanced=balanced), most // 2
@@ -111,12 +111,12 @@ def circular_wasserstein_1d(
     r"""Cost of moving `u` to `v` around a ring, `W_1`.
 
     With the cumulative masses `U`, `V` from any point of the ring and the arcs
-    `w_k = x_(k+1) - x_k`, the last of which leads back to the first bin,
+    `w_k = x_(k+1) - x_k` (the last arc leads back to the first bin),
 
-        W_1 = \min_a \sum_k w_k |U_k - V_k - a|,
+        W_1 = \min_a \sum_k w_k |U_k - V_k - a|.
 
-    whose minimum is at the level median, the median of `U_k - V_k` weighted by the
-    arcs. The derivative is `\pm w_k` on either side of it. The sum of all must be zero,
+    The minimum is at the level median, the median of `U_k - V_k` weighted by the arcs.
+    The derivative is `\pm w_k` on either side of it. All derivatives must sum to zero,
     as shifting the level changes nothing, so the arcs at the median get the rest.
 
     Arguments:
@@ -169,8 +169,8 @@ def _order_one(
     d = pad(u - v, -u.shape[-1] % BLOCK)
     D = prefix_sum(d)
     if balanced:
-        # Rounding is relative to the sum so far: from the first bin up to the largest
-        # difference, and beyond it from the last. (XLA may round `d` twice: "nearly".)
+        # Rounding is relative to the sum so far: sum from the first bin to the largest
+        # difference, and from the last bin beyond it. (0.999: XLA may round `d` twice.)
         size = jnp.abs(lax.stop_gradient(d))
         bins = lax.broadcasted_iota(jnp.int32, d.shape, d.ndim - 1)
         is_largest = size >= 0.999 * jnp.max(size, -1, keepdims=True)
@@ -178,7 +178,7 @@ def _order_one(
         above = prefix_sum(d, reverse=True, own=False)
         D = jnp.where(bins < largest, D, -above)
     # The bins that fill the last block cost memory if all rows are computed at once, so
-    # they are cut off then. In pieces, cutting them off would cost time.
+    # then they are cut off. In pieces, cutting them off would cost time.
     m = d.shape[-1] if balanced else n
     D, x = D[..., :m], jnp.pad(x, (0, m - n), mode="edge")
     width = along_last(shift(x, -1, x[-1]) - x, D)
@@ -202,7 +202,7 @@ def _with_slopes(
     slope_x: Float[Array, "*batch n"],
     variables: tuple[Array, Array, Array],
 ) -> Float[Array, "*batch"]:
-    """`W`, whose derivatives to the `variables` are the slopes given.
+    """`W`, whose derivatives w.r.t. the `variables` are the given slopes.
 
     The slopes are ordinary arrays: differentiating them gives the higher derivatives.
     """

@@ -18,14 +18,15 @@ _TOTAL_ULPS = 16
 class _Masses(NamedTuple):
     """The cumulative masses of rows, and what is derived from them.
 
-    They are compared by integer keys. Up to half the total, mass is counted from the
-    bottom, above from the top. The key is the difference of the bits of the mass and of
-    the half, negative below the half and positive above. Bits ascend with the numbers,
-    so keys ascend with the quantiles, and both tails keep the relative precision of
-    floating point. Without a half, all masses are counted from the bottom.
+    They are compared by integer keys. Mass up to half the total is counted from the
+    bottom, mass above it from the top. The key is the difference between the bits of
+    the mass and those of the half, negative below the half and positive above. Bits
+    ascend with the numbers, so keys ascend with the quantiles, and both tails keep the
+    relative precision of floating point. Without a half, all masses are counted from
+    the bottom.
     """
 
-    below: Float[Array, "rows n"]  # up to a bin, itself included
+    below: Float[Array, "rows n"]  # up to and including a bin
     above: Float[Array, "rows n"]  # beyond it
     key: Int[Array, "rows n"]
     first: Int[Array, "rows 1"]  # the first and the last bin with mass
@@ -84,7 +85,7 @@ def any_order(
     def starts(A: _Masses, B: _Masses, at: _Facing) -> tuple[Array, Array]:
         """The last breakpoint of A, and of B, before each breakpoint of A."""
         empty = jnp.zeros_like(A.key[:, :1]) if half is None else -half
-        # Before the first of A, the least number: that of B is at least `empty`.
+        # Before A's first breakpoint, the least integer: B's is at least `empty`.
         least = jnp.iinfo(A.key.dtype).min
         own = jnp.pad(A.key[:, :-1], ((0, 0), (1, 0)), constant_values=least)
         return own, jnp.where(at.before > 0, scan.take(B.key, at.before - 1), empty)
@@ -116,7 +117,7 @@ def any_order(
         return counted(length, A)
 
     def slope(A: _Masses, B: _Masses, at: _Facing) -> Array:
-        """The derivative for each cumulative mass; if balanced, up to a constant."""
+        """The derivative w.r.t. each cumulative mass; if balanced, up to a constant."""
         upper = scan.shift(positions, -1, x[-1])
         left, right = scan.look_up(x, at.left), scan.look_up(x, at.right)
         below = cost(positions - left) + cost(positions - right)
@@ -136,8 +137,8 @@ def any_order(
             # Zero at the last position, where missing mass counts.
             below_u = scan.prefix_sum(of_u, reverse=True)
             return below_u, scan.prefix_sum(of_v, reverse=True)
-        # Where mass moves between two bins, their potentials add up to its cost. Summed
-        # from the median, so that the bulk of the mass has the smallest rounding.
+        # Where mass moves between two bins, their potentials add up to the cost of the
+        # move. Summing from the median rounds least where most of the mass is.
         if half is None:
             at = U.last, V.last
         else:
@@ -209,7 +210,7 @@ def _masses(
     else:
         from_top = half + 1 - jnp.minimum(_bits(lax.stop_gradient(above)), half)
         key, empty = jnp.where(key <= half, key - half, from_top), -half
-    # From cumulative sums: how many bins precede the first and the last with mass.
+    # From cumulative sums: how many bins precede the first and the last bin with mass.
     first, last = scan.count_set(key <= empty), scan.count_set(key < key[:, -1:])
     is_filled = key > jnp.concatenate([empty, key[:, :-1]], -1)
     first, last = jnp.minimum(first, n - 1), jnp.minimum(last, n - 1)
@@ -219,7 +220,7 @@ def _masses(
 def _facing(U: _Masses, V: _Masses, balanced: bool) -> tuple[_Facing, _Facing]:
     """Where each breakpoint of U lies among those of V, and the reverse.
 
-    Of coinciding breakpoints, those of V come first.
+    If breakpoints coincide, V's come first.
     """
     n = U.key.shape[-1]
     count_u = scan.count_at_or_below(V.key, U.key)
@@ -248,6 +249,6 @@ def _facing(U: _Masses, V: _Masses, balanced: bool) -> tuple[_Facing, _Facing]:
     after = jnp.where(meets, scan.take(scan.next_set(U.is_filled), count_v), count_v)
     right = after
     if not balanced:
-        # Above both totals, all mass is missing.
+        # From U's total on, U's mass is missing.
         right = jnp.where(V.key >= U.key[:, -1:], n, after)
     return at_u, _Facing(count_v, after, left, left, within(right, U))

@@ -2,7 +2,7 @@
 
 At 1025 bins, cumulative sums by blocks of 32 take a quarter of the time of
 `jnp.cumsum`. One comparison with 16 pivots replaces four steps of a binary search, and
-takes the time of one.
+takes as long as one step.
 """
 
 from typing import Any
@@ -62,7 +62,7 @@ def stored(a: Shaped[Array, "rows n"]) -> Shaped[Array, "rows n"]:
 def prefix_sum(
     a: Float[Array, "*batch n"], reverse: bool = False, own: bool = True
 ) -> Float[Array, "*batch n"]:
-    """Cumulative sum along the last axis, which is a whole number of blocks.
+    """Cumulative sum along the last axis, whose length is a multiple of `BLOCK`.
 
     With `reverse` it runs from the end. Without `own`, the element itself is left out.
     """
@@ -87,7 +87,7 @@ def masses(a: Float[Array, "rows n"]) -> tuple[Array, Array, Array]:
 
     Along a row, the first never decreases and the second never increases, not even by
     rounding, and both are constant where there is no mass. Within a block this holds if
-    a product rounds alike in all columns: adding mass never makes a sum smaller.
+    a product rounds all columns alike: then adding mass never makes a sum smaller.
     """
     blocks = a.reshape(a.shape[0], -1, BLOCK)
     ones = jnp.ones((BLOCK, BLOCK), a.dtype)
@@ -98,7 +98,7 @@ def masses(a: Float[Array, "rows n"]) -> tuple[Array, Array, Array]:
     def sums(within: Array, before: Array, ends: Array) -> Array:
         exact = within + _matmul(total, before)[..., None]
         # A block must end where the next one starts, however both are rounded. This
-        # correction is a rounding error, and has no derivative.
+        # corrects a rounding error, and has no derivative.
         end = _matmul(total, ends)[..., None]
         met = jnp.where((within == total[..., None]) | (exact > end), end, exact)
         return (exact + lax.stop_gradient(met - exact)).reshape(a.shape)
@@ -170,7 +170,7 @@ def scatter_add(
 
 
 def count_set(flags: Bool[Array, "rows n"]) -> Int[Array, "rows 1"]:
-    """How many flags are set, if those that are set come first."""
+    """How many flags are set; the set ones must come first."""
     # Whole blocks are counted by their last flag, then one block flag by flag.
     ends = flags[:, BLOCK - 1 :: BLOCK]
     n_blocks = jnp.sum(ends, -1, keepdims=True, dtype=jnp.int32)

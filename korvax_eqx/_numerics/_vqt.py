@@ -10,8 +10,8 @@ All products are one matrix product over the signal's own blocks, Z = X [W_-a ..
 followed by a sum of shifted slices of Z. Shorter kernels have fewer blocks, so that a
 frame takes about `2 * sum_k L_k` multiplications, for kernels of lengths L_k. A
 convolution with kernels of one common length takes `2 * n_bins * frame_length`: for 84
-bins from 32.7 Hz at 22050 Hz these are 6.9 times as many, or 5.4 times as many if
-lengths are rounded up to blocks here. Nothing is truncated, and any hop is possible.
+bins from 32.7 Hz at 22050 Hz that is 6.9 times as many, or 5.4 times as many if lengths
+are rounded up to blocks here. Nothing is truncated, and any hop is possible.
 """
 
 import dataclasses
@@ -26,9 +26,9 @@ from jaxtyping import Array, Float
 
 from korvax_eqx._tables._cqt_kernels import VQTKernels
 
-# Samples of a block. With shorter blocks, the products, which are read again, become
-# larger than the signal; with longer ones, more zeros are multiplied. On CPU with 84
-# bins and 8 signals, 1024 is slower at hops of 160 and 512.
+# Samples of a block. Shorter blocks make the products, which are read again, larger
+# than the signal; longer blocks multiply more zeros. On CPU with 84 bins and 8 signals,
+# 1024 is slower at hops of 160 and 512.
 _BLOCK = 512
 # A block of several hops has at least this fraction of the wanted samples. At hop 160
 # and with 8 signals, blocks of 640 are twice as fast as blocks of 320.
@@ -80,8 +80,8 @@ def vqt_coefficients(
         C[k, t] = sum_n x[t * hop_length + starts[k] + n - left] * conj(kernel_k[n])
 
     It is linear in `x`: derivatives of every order and mode exist everywhere, and a
-    gradient is made of the same products and slices. The derivative of a magnitude of
-    the two parts must be made finite at 0 by the caller.
+    gradient is made of the same products and slices. The caller must make the
+    derivative of a magnitude of the two parts finite at 0.
 
     **Arguments:**
 
@@ -153,11 +153,11 @@ def _tier_coefficients(
     n_frames: int,
     middle: int,
 ) -> Float[Array, "*channels n_frames 2 n_bins"]:
-    """Evaluate bins that share a block length; frame t is around t * hop + middle."""
+    """Evaluate bins of one block length; frame t is centred at t * hop + middle."""
     m = tier.n_stacked
     b = m * hop
     groups = [group for piece in tier.pieces for group in piece.groups]
-    # The blocks that frames need, and those of them that overlap the signal.
+    # The blocks that frames need, then which of them overlap the signal.
     need_first = m * min(group[2] for group in groups)
     need_last = n_frames - 1 + m * max(group[3] for group in groups)
     lead = b // 2 - middle  # block r starts at sample r * hop - lead
@@ -220,7 +220,7 @@ def _sum_of_shifts(
         value = lax.slice_in_dim(part, at, at + n_rows, axis=axis)
         rest = []
         # The second half of the terms is shifted and added to the first, until one term
-        # is left. This takes log2(n_terms) steps, whose gradient compiles faster.
+        # is left: log2(n_terms) steps, with a gradient that compiles faster.
         while n_terms > 1:
             n_terms, is_odd = divmod(n_terms, 2)
             half = n_terms * n_columns
@@ -268,8 +268,8 @@ def _tier(kernels: VQTKernels, hop: int, first: int, last: int, size: int) -> _T
     m = 2 ** max(0, math.ceil(math.log2(wanted / hop)))
     b = m * hop
     lo, hi = max(0, int(left[0]) + b // 2), min(b, int(right[0]) + b // 2)
-    # A long hop is cut into pieces, as high bins need only the middle piece: an odd
-    # number of them, so that there is a middle one.
+    # A long hop is cut into an odd number of pieces, as high bins need only the middle
+    # one.
     n_pieces = 2 * round((hi - lo) / size / 2 - 0.5) + 1 if hi - lo > size else 1
     edges = np.linspace(lo, hi, n_pieces + 1).round().astype(int).tolist()
     pieces = []
@@ -304,8 +304,8 @@ def _groups(
 ) -> tuple[tuple[int, int, int, int], ...]:
     """Group neighbouring bins so that few columns and few slices are needed.
 
-    A group has the blocks of its first bin, which is the longest. The groups are a
-    shortest path over the bins at which the number of blocks changes.
+    A group has the blocks of its first bin, whose kernel is the longest. The groups are
+    a shortest path over the bins at which the number of blocks changes.
     """
     counts = j_hi - j_lo + 1
     cuts = [0, *(np.flatnonzero(np.diff(counts)) + 1).tolist(), counts.size]

@@ -71,7 +71,7 @@ def log_cosh(
 ) -> Row:
     r"""Return $\frac1n \sum \frac1a \ln(\cosh(a (x - y)) + \epsilon)$.
 
-    For equal signals this is $\ln(1 + \epsilon)/a$ and not 0. The $\epsilon$ is that of
+    For equal signals this is $\ln(1 + \epsilon)/a$ and not 0. The $\epsilon$ comes from
     auraloss; it is not needed, as a cosh is never below 1. Where the cosh overflows, in
     single precision from $a|x - y| = 89$ on, a term is $|x - y| - \ln(2)/a$ up to
     rounding.
@@ -182,9 +182,9 @@ def level_penalty(
 ) -> Row:
     r"""Return $\lambda |L_x - L_y|$, where $L_x = 10 \log_{10}(P_x + \epsilon)$, dB.
 
-    $P_x$ is the mean of $x^2$. $\lambda$ is `least`; for an estimate that is too quiet,
-    $L_y > \max(L_x, L_0)$ with $L_0$ = `silence_db`, `extra` times
-    $\min(|L_x - L_y| / (L_y - L_0), 1)$ is added to it. $\lambda$ is treated as a
+    $P_x$ is the mean of $x^2$. $\lambda$ is `least`, plus `extra` times
+    $\min(|L_x - L_y| / (L_y - L_0), 1)$ for an estimate that is too quiet:
+    $L_y > \max(L_x, L_0)$ with $L_0$ = `silence_db`. $\lambda$ is treated as a
     constant. The derivative of the absolute value is 0 at equal levels.
     """
     eps = _floored(eps, y)
@@ -229,7 +229,7 @@ def _power(x: Samples, n: Count) -> Row:
 
 
 def _centred(x: Any, n: Count) -> Any:
-    """Subtract the mean from the valid samples; the others stay 0."""
+    """Subtract the mean from the valid samples; padding stays 0."""
     if x is None:
         return None
     centred = x - _mean(x, n)[..., None]
@@ -245,7 +245,7 @@ def _at_one_level(*signals: Any) -> tuple[Any, ...]:
 
     Squares of signals of any level are then in range. For functions that do not depend
     on a common factor, the derivative is still right. Silence stays silence. Subtract
-    signals first: XLA may fuse it with the products, and equal signals then differ.
+    signals first: XLA may fuse product and difference, and equal signals then differ.
     """
     return _by_peak(_peak(*signals), *signals)
 
@@ -268,7 +268,7 @@ def _is_silent(y: Samples, u: Any, n: Count, zero_mean: bool) -> Any:
     y, u = _at_one_level(y, u)
     if zero_mean:
         y, u = _centred(y, n), _centred(u, n)
-    return ~(_energy(y) > SILENT * _energy(u))  # True for NaN, so that it counts
+    return ~(_energy(y) > SILENT * _energy(u))  # True for NaN, to pass it on
 
 
 def _where_silent(is_silent: Any, u: Any) -> Any:
@@ -281,7 +281,7 @@ def _projection(
 ) -> tuple[Row, Row]:
     r"""Return $\alpha$ and the energy of $\alpha y$.
 
-    Not as $\alpha^2$ times the energy of y: the square may overflow first.
+    Not computed as $\alpha^2$ times the energy of y: the square may overflow first.
     """
     energy = _energy(y)
     product = in_range(jnp.sum(x * y, axis=-1))
@@ -296,7 +296,7 @@ def _negated_decibels(signal: Row, error: Row, eps: float, eps_mode: EpsMode) ->
     """Return the negated ratio of two energies in dB; the epsilon may be 0.
 
     The epsilon is added to the error and to the quotient (`"denominator"`), or to both
-    energies (`"both"`), or its product with their sum is (`"relative"`).
+    energies (`"both"`), or times their sum to both energies (`"relative"`).
     """
     eps = _floored(eps, signal)
     if eps_mode == "denominator":
@@ -312,10 +312,10 @@ def _negated_decibels(signal: Row, error: Row, eps: float, eps_mode: EpsMode) ->
 def _negated_ratio_decibels(signal: Row, error: Row, eps: float) -> Row:
     r"""Return $-10 \log_{10}(s/(e + \epsilon) + \epsilon)$ of two energies.
 
-    Computed from the quotient of $e + \epsilon$ and $s + \epsilon(e + \epsilon)$, as
-    that of the formula may overflow while its logarithm does not. The derivative has a
-    rule of its own: for a silent target, the chain rule would give that for e as a
-    difference of equal numbers.
+    Computed from the quotient of $e + \epsilon$ and $s + \epsilon(e + \epsilon)$:
+    the formula's quotient may overflow while its logarithm does not. The derivative has
+    a rule of its own: for a silent target, the chain rule would make the derivative
+    w.r.t. e a difference of equal numbers.
     """
     error = error + eps
     return _decibels(error, signal + eps * error)
@@ -330,7 +330,7 @@ def _negated_ratio_decibels_jvp(eps, primals, tangents):
 
 
 def _floored(eps: float, like: Array) -> float:
-    """`eps`, but at least the smallest number with a normal square: no 0/0."""
+    """`eps`, but at least the smallest number with a normal square: avoids 0/0."""
     return max(eps, math.sqrt(jnp.finfo(like.dtype).tiny))
 
 
@@ -349,8 +349,8 @@ def _ratio_jvp(primals, tangents):
 
 
 def _at_most_largest(q: Row) -> Row:
-    """An eighth of the largest number, so that a factor does not make it infinite
-    before it is multiplied by 0."""
+    """Limit q to an eighth of the largest number, so that a factor does not make it
+    infinite before it is multiplied by 0."""
     largest = float(jnp.finfo(q.dtype).max) / 8
     return jnp.where(q > largest, largest, q)
 

@@ -27,8 +27,8 @@ _SWAPPED = {
 }
 _DTYPES = _NATIVE | _SWAPPED
 
-# Dtypes of weakly typed arrays: a Python number that gives it, and whether this needs
-# 64-bit mode.
+# For each dtype of weakly typed arrays: a Python number that JAX converts to it, and
+# whether that needs 64-bit mode.
 _WEAK = {
     "int32": (0, False),
     "int64": (0, True),
@@ -155,8 +155,8 @@ def _flat(
 def to_jax(array: np.ndarray, is_weak: bool, where: str) -> jax.Array:
     """Return the same bits as a JAX array, weakly typed if it was saved so.
 
-    To JAX, a weak type is another type: without it, a loaded scalar would make programs
-    compile again.
+    To JAX, a weak type is another type: without it, a loaded scalar would recompile
+    programs.
     """
     dtype = array.dtype
     if not dtype.isnative:
@@ -173,7 +173,7 @@ def to_jax(array: np.ndarray, is_weak: bool, where: str) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _weakly_typed(zero: complex, array: jax.Array) -> jax.Array:
-    # Compiled as a whole: to compile the steps one by one takes four times as long.
+    # Compiled as a whole: compiling the steps one by one takes four times as long.
     return jnp.full(array.shape, zero).at[...].set(array)
 
 

@@ -20,16 +20,16 @@ def to_config(loss: eqx.Module) -> dict[str, Any]:
 
     The result contains only JSON and YAML types, and can be edited by hand: `{"class":
     "ElementwiseLoss", "arguments": {"metric": "L1"}}`. All arguments are written, so a
-    config keeps its meaning if a default changes. In it
+    config keeps its meaning if a default changes. In a config,
 
     - a list is a tuple, e.g. `["kaiser", 8.0]` for a SciPy window; a Python list is
         `{"list": [...]}`, e.g. the windows of `MRSTFTLoss(window=[...])`;
     - a dictionary, e.g. the losses of a `SumLoss` by name, is a list of pairs,
-        `{"pairs": [["stft", ...], ["wave", ...]]}`: so sorting keys does not change the
+        `{"pairs": [["stft", ...], ["wave", ...]]}`, so that sorting keys keeps the
         meaning. `{"dict": {...}}`, written before 0.3, is read as well;
     - a module is `{"class": ..., "arguments": {...}}`;
-    - a NumPy array, which is configuration, is `{"numpy": {"dtype": "float32", "shape":
-        [2], "values": [0.5, 1.0]}}`, a JAX array, which is learnable, the same under
+    - a NumPy array (configuration) is `{"numpy": {"dtype": "float32", "shape": [2],
+        "values": [0.5, 1.0]}}`, and a JAX array (learnable) is the same under
         `"array"`; more than 64 values are written in base64 instead of `"values"`;
     - an infinity is `{"float": "inf"}`.
 
@@ -73,7 +73,7 @@ def from_config(
 
 
 def decode(decoder: Decoder, entry: Any) -> Any:
-    """Make the object. Nesting that is too deep raises `LoadError`, too."""
+    """Make the object. Nesting that is too deep raises `LoadError` too."""
     try:
         return decoder.decode(entry)
     except RecursionError as error:
@@ -139,7 +139,7 @@ def numbers(leaves: list[jax.Array]) -> dict[int, int]:
 
 
 def with_leaves(module: Any, leaves: list[jax.Array]) -> Any:
-    """Return `module` with all arrays of its file: `leaves`.
+    """Return `module` with `leaves`, all arrays of its file.
 
     Arrays that were passed as arguments stay where constructors put them, since the
     order of a class's fields may have changed after the file was written. Arrays that

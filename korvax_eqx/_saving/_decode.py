@@ -179,7 +179,7 @@ def _is_recipe(name: Any) -> str:
 def _warn_of_order(
     owner: str, given: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> None:
-    """Warn of weights by position for named losses that may have been sorted."""
+    """Warn about weights by position for named losses that may have been sorted."""
     losses, weights = arguments.get("losses"), arguments.get("weights")
     entry = plain(given.get("losses"), "losses")
     if not isinstance(entry, dict) or "dict" not in entry or losses is None:
@@ -210,7 +210,7 @@ def _check_arguments(
 
 
 def _named_argument(error: Exception, given: Mapping[str, Any]) -> str | None:
-    """Return the argument that a message of the library starts with."""
+    """Return the argument named at the start of a message of the library."""
     match = re.match(r"`\w+\((\w+)=", str(error))
     return match[1] if match and match[1] in given else None
 
@@ -237,7 +237,7 @@ def _number_remedy(values: list[Any]) -> str:
 
 
 def _number_strings(values: Iterable[Any]) -> Iterator[str]:
-    """Yield the strings that are numbers, also those in lists."""
+    """Yield the strings that are numbers, including those in lists."""
     for value in values:
         value = plain_scalar(value)
         if is_sequence(value):

@@ -6,7 +6,7 @@ class LoadError(ValueError):
 
     `load` and `from_config` raise it for damaged, truncated, foreign, newer or
     malicious files, for unknown classes, and for unknown, missing or invalid arguments.
-    The message says what is wrong and where. There is never a partially loaded loss.
+    The message says what is wrong and where. A loss is never partially loaded.
     """
 
 

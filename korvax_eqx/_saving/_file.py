@@ -134,7 +134,7 @@ def _load(file: SupportsRead, classes: dict[str, type[eqx.Module]]) -> Any:
     data = _read_all(file, max_bytes(declared))
     check_seal(line, data)
     leaves = read_leaves(data, declared)
-    with without_warnings():  # whoever made the object was warned then
+    with without_warnings():  # shown when the object was made
         loaded = decode(Decoder(classes, leaves), header["object"])
     return with_leaves(check_loaded(loaded), leaves)
 
@@ -156,7 +156,7 @@ def _read_all(file: SupportsRead, most: int) -> bytes:
 
 
 def _write_all(file: SupportsWrite, content: bytes) -> None:
-    """Write all bytes, also to an unbuffered file, which may write only a part."""
+    """Write all bytes. One call of an unbuffered file may write only a part."""
     while content:
         n_written = file.write(content)
         content = content[len(content) if n_written is None else n_written :]

@@ -1,4 +1,4 @@
-"""Values in configs of other libraries, e.g. OmegaConf and YAML loaders."""
+"""Config values in the types of other libraries, e.g. OmegaConf and YAML loaders."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ def plain(value: Any, where: str) -> Any:
     if type(value) in (dict, list, tuple):
         return value
     try:
-        # Not all items, as `range(10**12)` is a sequence, too.
+        # Not all items: `range(10**12)` is a sequence too.
         if isinstance(value, Mapping):
             return dict(itertools.islice(value.items(), MAX_ENTRIES + 1))
         if is_sequence(value):

@@ -32,8 +32,8 @@ _KEYS = ["format", "format_version", "library_version", "object", "leaves", "sha
 def write_header(entry: Any, leaves: list[dict[str, Any]], data: bytes) -> bytes:
     """Return the first line for an object and the bytes that follow it.
 
-    The checksum is the last member. It covers everything else: the line before it, and
-    the data.
+    The checksum is the last member. It covers everything else: the rest of the line,
+    and the data.
     """
     content = {
         "format": "korvax_eqx",
@@ -119,7 +119,7 @@ def _strict_json(line: bytes) -> dict[str, Any]:
 
 def _check_size(line: bytes) -> None:
     """Limit what parsing can allocate, by counting punctuation."""
-    # Count quotes first: removing the strings makes a piece for each.
+    # Count quotes first: removing strings allocates a piece for each.
     skeleton = line if line.count(b'"') > _MAX_PUNCTUATION else _STRING.sub(b"", line)
     if sum(map(skeleton.count, b'",:[]{}')) > _MAX_PUNCTUATION:
         raise LoadError(f"The first line has more than {_MAX_PUNCTUATION} parts.")

@@ -1,4 +1,4 @@
-"""Limits of what a file may ask for, checked before anything is made of it."""
+"""Limits of what a file may ask for, checked before anything is made from it."""
 
 import contextlib
 import dataclasses
@@ -20,11 +20,11 @@ MAX_ENTRIES = 2**16
 MAX_TABLE_VALUES = 2**25
 """Largest number of values in all tables (windows, kernels, filter banks) of a file.
 
-Computing one takes about 45 ns, all of them about two seconds.
+Computing a value takes about 45 ns, all of them about two seconds.
 """
 
 MAX_COMPILED = 64
-"""Largest number of shapes for which JAX compiles something, each in 25 ms."""
+"""Largest number of shapes for which JAX compiles something, 25 ms for each."""
 
 
 @dataclasses.dataclass

@@ -170,7 +170,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
     }
 )
 
-# Renamed arguments by their old names: the new name, and new names of values.
+# Renamed arguments: by class and old name, the new name and the new names of values.
 _RENAMED: Mapping[str, Mapping[str, tuple[str, Mapping[Any, Any]]]] = MappingProxyType(
     {
         "Log": {"floor": ("floor_mode", {"clamp": "clip"})},
@@ -202,7 +202,7 @@ def is_own(cls: type[Any]) -> bool:
 
 
 def with_custom(custom: Iterable[Any]) -> dict[str, type[eqx.Module]]:
-    """Return the classes by name, the user's included.
+    """Return the classes by name, including the user's.
 
     **Raises:** `ValueError` for anything but subclasses of `eqx.Module`, and for two
     classes of the same name.

@@ -80,7 +80,7 @@ def read_leaves(
 ) -> list[jax.Array]:
     """Return the arrays, after checking them against their declarations.
 
-    No memory is allocated for an array before all its bytes are known to be there.
+    No memory is allocated for an array unless all its bytes are there.
     """
     buffer = io.BytesIO(data)
     for i, leaf in enumerate(declared):

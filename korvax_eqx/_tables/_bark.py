@@ -1,6 +1,6 @@
 """The Bark bands of PESQ, ITU-T P.862, with their thresholds of hearing.
 
-The numbers are those of the tables in the program that is part of the Recommendation
+The numbers come from the tables of the program that is part of the Recommendation
 (also in the packages asteroid, `pmsqe.py`, and torch-pesq, `bark.py`, `loudness.py`).
 """
 
@@ -14,7 +14,7 @@ from korvax_eqx._tables._frequencies import read_only
 
 # Distance between bins in Hz.
 SPACING = 31.25
-# At 16 kHz. At 8 kHz there are the first 42 bands; the last is one bin narrower.
+# At 16 kHz. At 8 kHz only the first 42 bands; the last is one bin narrower.
 _N_BINS = (
     *(1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2),
     *(3, 3, 3, 3, 4, 3, 4, 5, 4, 5, 6, 6, 7, 8, 9, 9, 12, 12, 15, 16, 18, 21, 25, 20),
@@ -74,7 +74,7 @@ class BarkBands(NamedTuple):
     - `widths`: widths of the bands in Bark.
     - `thresholds`: hearing thresholds of the bands, as powers.
     - `exponents`: exponents of loudness, larger below 4 Bark.
-    - `level`: weights of the bins, 350 to 3250 Hz, in the mean that is the level.
+    - `level`: weights of the bins, 350 to 3250 Hz, in the mean that gives the level.
     """
 
     matrix: Float[np.ndarray, "n_bins n_bands"]
@@ -99,7 +99,7 @@ def bark_bands(sr: int) -> BarkBands:
     steep = np.clip(6 / (centres + 2), 1, 2) ** 0.15
     level = np.zeros(last)
     level[12:104] = 1.0
-    # At the edges, at most half of a bin lies in the range, 325 to 3250 Hz.
+    # At the edges, at most half of a bin lies in the range, 350 to 3250 Hz.
     level[11], level[104] = 0.5 * 25 / SPACING, 0.5
     return BarkBands(
         read_only(matrix * _POWER[sr]),

@@ -59,7 +59,7 @@ def check_chroma(
 
 
 def _first_class(n_chroma: int, base_c: bool) -> int:
-    """Return how many classes the first class lies above A."""
+    """Return how many classes above A the first class is."""
     return 3 * (n_chroma // 12) if base_c else 0
 
 
@@ -96,7 +96,7 @@ def chroma_matrix(
     # Python rounds halves to even, like `numpy.round` in librosa.
     half = round(n_chroma / 2)
     classes = np.roll(np.arange(n_chroma), -_first_class(n_chroma, base_c))
-    # In place, which takes three quarters of the time.
+    # Working in place takes three quarters of the time.
     matrix = places - classes[:, None]
     matrix += half
     np.remainder(matrix, n_chroma, out=matrix)

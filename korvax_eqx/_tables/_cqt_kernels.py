@@ -92,7 +92,7 @@ def check_vqt(
     window: Any,
     normalization_type: Any,
 ) -> VQTArguments:
-    """Check all arguments of the kernels but the window, which is checked when made.
+    """Check the arguments of the kernels; the window's values are checked when made.
 
     The `ValueError` names `owner`, the argument, its rule, the value and a remedy.
     """
@@ -217,7 +217,7 @@ def vqt_kernels(
     - `gamma`: constant added to the bandwidth `alpha * f_k`, in Hz.
     - `bins_per_octave`: B.
     - `filter_scale`: below 1, shorter kernels: finer in time, coarser in frequency.
-    - `norm_kernels`: order of the norm that each kernel is divided by; None or 0: none.
+    - `norm_kernels`: order of the norm each kernel is divided by; None or 0 for none.
     - `window`: an argument of `scipy.signal.get_window`: a name, Kaiser beta or tuple.
     - `normalization_type`: c_k is `sqrt(L_k)` for "librosa", 1 for "convolutional",
         2 for "wrap" (which compensates for the missing negative frequencies).
@@ -239,7 +239,7 @@ def vqt_kernels(
 
         Brown, "Calculation of a constant Q spectral transform", JASA 1991 (the
         kernels). Schörkhuber & Klapuri, "Constant-Q transform toolbox for music
-        processing", SMC 2010 (gamma, by its successor in AES 2014). Scaling as in
+        processing", SMC 2010 (gamma is from its successor, AES 2014). Scaling as in
         librosa and nnAudio.
     """
     checked = check_vqt(
@@ -263,7 +263,7 @@ def _vqt_kernels(a: VQTArguments, owner: str) -> VQTKernels:
     n = _n_bins(a.fmin, a.fmax, a.n_bins, a.bins_per_octave)
     frequencies = cqt_frequencies_table(n, a.fmin, a.bins_per_octave, 0.0)
     lengths = _lengths(frequencies, a.sr, a.gamma, a.bins_per_octave, a.filter_scale)
-    # At least 2, so that the middle of the frame is an index, for kernels of 1 sample.
+    # At least 2, so that with kernels of 1 sample the frame's middle is an index.
     frame_length = max(2, 2 ** math.ceil(math.log2(lengths.max())))
     before = (lengths + 1) // 2
     kernels = []
@@ -271,7 +271,7 @@ def _vqt_kernels(a: VQTArguments, owner: str) -> VQTKernels:
         n_samples = int(length)
         values = unweighed_window_values(a.window, n_samples, n_samples, owner)
         cycles = np.arange(first, first + length) * (frequency / a.sr)
-        # Without whole cycles, so that the phase is accurate for kernels of any length.
+        # Dropping whole cycles keeps the phase accurate for kernels of any length.
         kernel = values * np.exp(2j * np.pi * (cycles - np.rint(cycles))) / length
         if a.norm_kernels is not None:
             with np.errstate(all="ignore"):
@@ -312,7 +312,7 @@ def _lengths(
 
 
 def _alpha(bins_per_octave: int) -> float:
-    """Return the distance of neighbouring bins, as a fraction of the frequency."""
+    """Return the spacing of neighbouring bins, as a fraction of the frequency."""
     return 2.0 ** (1.0 / bins_per_octave) - 1.0
 
 

@@ -1,7 +1,7 @@
 """Frequency axes and the mel scale.
 
-Each formula is written once, over either array module: NumPy in float64 for tables
-and static arguments, `jax.numpy` where an argument is a JAX array, so that it can be
+Each formula is written once, for both array modules: NumPy in float64 for tables and
+static arguments, `jax.numpy` where an argument is a JAX array, so that it can be
 differentiated.
 """
 
@@ -30,8 +30,8 @@ _HTK_MEL = 2595.0 / math.log(10.0)
 def as_floats(*values: Any) -> tuple[Any, ...]:
     """Return the array module to use and the values in one floating dtype.
 
-    That is NumPy and float64, or `jax.numpy` and the widest floating dtype of the
-    JAX arrays among `values`, at least float32.
+    With JAX arrays among `values`, that is `jax.numpy` and their widest floating
+    dtype, at least float32; otherwise NumPy and float64.
     """
     dtypes = [value.dtype for value in values if isinstance(value, jax.Array)]
     if not dtypes:
@@ -48,8 +48,8 @@ def _hz_to_mel(xp: Any, frequencies: Any, htk: bool) -> Any:
     if htk:
         return _HTK_MEL * xp.log1p(frequencies / _HTK_HZ)
     is_log = frequencies >= _BREAK_HZ
-    # The logarithm must not see 0 Hz, where its derivative is infinite: multiplied by
-    # the 0 of the branch not taken, this would be NaN.
+    # The logarithm must not see 0 Hz, where its derivative is infinite: times the 0 of
+    # the branch not taken, it would be NaN.
     octaves = xp.log(xp.where(is_log, frequencies, _BREAK_HZ) / _BREAK_HZ)
     return xp.where(is_log, _BREAK_MEL + octaves / _LOG_STEP, frequencies / _HZ_PER_MEL)
 
@@ -91,7 +91,7 @@ def rounded(values: np.ndarray, size: Any) -> np.ndarray:
 
     Sums and powers round differently on other processors and with other numbers of
     threads, but numbers that recipes compute and losses keep must be the same
-    everywhere. 32 bits below `size` are kept, which is one number or an array.
+    everywhere. 32 bits below `size`, a number or an array, are kept.
     """
     bits = 32 - np.frexp(size)[1]
     return np.ldexp(np.round(np.ldexp(values, bits)) + 0.0, -bits)  # no -0.0

@@ -10,12 +10,12 @@ from jaxtyping import Float
 
 from korvax_eqx._tables._frequencies import read_only, rounded
 
-# Of the design of the weighting: sample rate in Hz, size of the FFT, number of taps.
+# Design of the weighting: sample rate in Hz, size of the FFT, number of taps.
 HEARING_RATE = 44100
 _N_FFT = 8192
 _N_TAPS = 4000
-# Of the resampling sinc: zero crossings on each side, and the cutoff as a fraction of
-# the Nyquist frequency of the lower rate.
+# Resampling sinc: zero crossings on each side, and the cutoff as a fraction of the
+# Nyquist frequency of the lower rate.
 _ZEROS = 6
 _ROLLOFF = 0.99
 
@@ -24,9 +24,9 @@ _ROLLOFF = 0.99
 def hearing_taps(sr: float) -> Float[np.ndarray, " n_taps"]:
     """Return the taps of a filter that weights frequencies as the ear does, at `sr` Hz.
 
-    They are those of logWMSE (Jordal; after Fenton and Lee 2017): a high shelf of 5 dB
-    from 1500 Hz, a high-pass at 120 Hz, a peak of 2.5 dB at 500 Hz and, twice, a
-    low-pass at 10 kHz. Only magnitudes are used. The taps are designed at 44.1 kHz, and
+    The filter is from logWMSE (Jordal; after Fenton and Lee 2017): a high shelf of 5 dB
+    from 1500 Hz, a high-pass at 120 Hz, a peak of 2.5 dB at 500 Hz and two low-passes
+    at 10 kHz. Only magnitudes are used. The taps are designed at 44.1 kHz, and
     resampled for other rates.
     """
     # As in logWMSE, the points stop one short of the Nyquist frequency, so the response
@@ -50,7 +50,7 @@ def resampled(
 ) -> Float[np.ndarray, " n_resampled"]:
     """Return taps at another sample rate, resampled by a sinc with a Hann window.
 
-    As by torchaudio's `Resample` with its defaults, the taps are not rescaled, so the
+    As in torchaudio's `Resample` with its defaults, the taps are not rescaled, so the
     gain of the filter changes by the ratio of the rates. Rates are rounded to integers.
     """
     if from_sr == to_sr:
@@ -59,7 +59,7 @@ def resampled(
     old, new = round(from_sr) // divisor, round(to_sr) // divisor
     band = min(old, new) * _ROLLOFF
     width = math.ceil(_ZEROS * old / band)
-    # In float32 as in torchaudio: a difference of 6e-6 of the largest tap at 16 kHz.
+    # In float32 as in torchaudio: at 16 kHz this changes taps by 6e-6 of the largest.
     phases = (np.arange(new) / new).astype(np.float32)
     at = np.arange(-width, width + old)[None] / old - phases[:, None]
     at = np.clip(at * band, -_ZEROS, _ZEROS)

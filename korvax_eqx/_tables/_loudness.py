@@ -93,7 +93,7 @@ def _at_rate(
 
 
 class BlockMatrices(NamedTuple):
-    """From the inputs and the first state of a block to its outputs and its last state.
+    """Matrices from a block's inputs and first state to its outputs and last state.
 
     `outputs = inputs @ through + state @ leaving`, and `next_state = inputs @ entering
     + state @ ...`, where the last product is computed by the next level of blocks.
@@ -111,9 +111,9 @@ def k_weighting_matrices(
     """Return the matrices of the K-weighting's blocks at `sr` Hz, float64.
 
     At level 0, inputs and outputs of a block are `BLOCK` samples. At level l > 0, a
-    block stands for `GROUP` blocks of the level below: its inputs are the states in
-    which each of these ends if it starts from zero, and its outputs are the states in
-    which each starts.
+    block stands for `GROUP` blocks of the level below: its inputs are the states that
+    each of these ends in if it starts from zero, and its outputs are the states that
+    each starts in.
     """
     A, b, c, _ = _state_space(sr, design)
     n_states = A.shape[0]
@@ -157,9 +157,9 @@ def _state_space(
     r"""Return $A, b, c, d$ of $s_{n+1} = A s_n + b x_n$, $y_n = c s_n + d x_n$.
 
     The states are scaled so that white noise of unit variance gives states of unit
-    covariance. All are then of similar size, and outputs are not small differences of
-    large states. In the direct form they are, as the poles of the high-pass are close
-    to 1, and digits are lost in single precision.
+    covariance. All states are then of similar size. In the direct form, as the poles of
+    the high-pass are close to 1, outputs are small differences of large states, which
+    loses digits in single precision.
     """
     A, b = np.zeros((4, 4)), np.zeros(4)
     c, d = np.zeros(4), 1.0

@@ -110,7 +110,7 @@ def mel_centres(
 def mel_corners(
     sr: float, n_mels: int, fmin: float, fmax: float | None, htk: bool
 ) -> Float[np.ndarray, " n_corners"]:
-    """Return the ends and peaks of the triangles in Hz: band m has m, m + 1, m + 2."""
+    """Return the corners of the triangles in Hz: band m has m, m + 1, m + 2."""
     highest = sr / 2 if fmax is None else fmax
     return mel_frequencies_table(n_mels + 2, fmin, highest, htk)
 

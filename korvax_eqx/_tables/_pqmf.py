@@ -12,7 +12,7 @@ from jaxtyping import Float
 def prototype(n_taps: int, cutoff: float, beta: float) -> Float[np.ndarray, " n_taps"]:
     """Return a low-pass filter: a sinc with a Kaiser window, `n_taps` + 1 taps.
 
-    They are NaN if `beta` is so large that the window overflows.
+    The taps are NaN if `beta` is so large that the window overflows.
     """
     n = np.arange(n_taps + 1) - n_taps / 2
     with np.errstate(all="ignore"):  # checked where it is used
@@ -40,11 +40,10 @@ def analysis_taps(
 def synthesis_taps(
     n_bands: int, n_taps: int, cutoff: float, beta: float, delay: int
 ) -> tuple[Float[np.ndarray, "n_bands n_taps"], int]:
-    """Return synthesis filters whose input are the interleaved samples of all bands.
+    """Return synthesis filters whose input is the interleaved samples of all bands.
 
     **Returns:** one row of taps for each of the `n_bands` samples of a period, over the
-    band samples of several periods; and how many band samples lie before those of the
-    period itself.
+    band samples of several periods; and how many band samples precede the period's own.
     """
     filters = analysis_taps(n_bands, n_taps, cutoff, beta, -1)
     half = n_taps // 2

@@ -17,9 +17,9 @@ class Design(NamedTuple):
 
     **Attributes:**
 
-    - `half_length`: of the sinc, in zero crossings. They are `max(up, down)` taps
-        apart.
-    - `beta`: of the window.
+    - `half_length`: half the length of the sinc, in zero crossings, which are
+        `max(up, down)` taps apart.
+    - `beta`: beta of the window.
     """
 
     half_length: float
@@ -43,7 +43,7 @@ class Resampler(NamedTuple):
 
 
 def design_by_rejection(rejection_db: float, transition: float) -> Design:
-    """Return the filter that Kaiser estimates for a rejection in dB.
+    """Return the filter by Kaiser's estimate for a rejection in dB.
 
     `transition` is the width of the transition band as a fraction of the cutoff.
     """
@@ -79,9 +79,10 @@ def _resampler(up: int, down: int, design: Design) -> Resampler:
 
 
 def _sizes(up: int, down: int, half: int) -> tuple[int, int, int, int]:
-    """Return block sizes of input and output, `left`, and the blocks an output needs.
+    """Return block sizes of input and output, `left`, and `n_blocks`.
 
-    A block of the input is as long as the filter, so that an output needs two of them.
+    A block of the input is at least as long as the filter, so that a block of the
+    output needs two of them.
     """
     n = math.ceil((2 * half / up + 1) / down)
     block, n_out, left = n * down, n * up, half // up
@@ -117,7 +118,7 @@ def ratio(sr: int, new: int) -> tuple[int, int]:
 def resampled_length(n_samples: Any, sr: int, new: int) -> Any:
     """Return the length of resampled signals; `n_samples` is a number or an array.
 
-    Whole periods and the remainder are computed apart, so that no product overflows.
+    Whole periods and the remainder are computed separately, so no product overflows.
     """
     up, down = ratio(sr, new)
     return n_samples // down * up + (n_samples % down * up + down - 1) // down

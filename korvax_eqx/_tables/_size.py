@@ -22,7 +22,7 @@ _count: contextvars.ContextVar[Callable[[int], None] | None] = contextvars.Conte
 
 @contextlib.contextmanager
 def counted(count: Callable[[int], None]) -> Iterator[None]:
-    """Call `count` with the number of values of each table that is made here."""
+    """Call `count` with the cost, in values, of each table made in this context."""
     token = _count.set(count)
     try:
         yield

@@ -1,8 +1,9 @@
 """Frequency weightings of the ear: the A, B, C and D curves, in dB.
 
 With `g(f, c) = f / sqrt(f^2 + c^2)`, a first-order high-pass at corner `c`, and
-`h(f, c) = c / sqrt(f^2 + c^2)`, a low-pass, each curve is a product of such factors.
-Every factor lies in (0, 1), so that its logarithm is accurate in float32.
+`h(f, c) = c / sqrt(f^2 + c^2)`, a low-pass, each curve is a product of such factors,
+and D also of a resonance. Each `g` and `h` lies in (0, 1), so that its logarithm is
+accurate in float32.
 """
 
 import math
@@ -112,8 +113,8 @@ def A_weighting(
     **Arguments:**
 
     - `frequencies`: Hz. A JAX array can be differentiated.
-    - `min_db`: lower limit of the result, dB. `None` sets none: the value at 0 Hz is
-        then minus infinity.
+    - `min_db`: lower limit of the result, dB. `None` for no limit: the value at 0 Hz
+        is then minus infinity.
 
     **Returns:**
 
@@ -132,7 +133,7 @@ def B_weighting(
     """Return the B-weighting curve (IEC 651) in dB.
 
     `0.17 + 20 log10(g(f, 20.6)^2 g(f, 158.5) h(f, 12194)^2)`. Arguments, factors and
-    limits are those of `A_weighting`.
+    limits are as in `A_weighting`.
     """
     return _public("B", frequencies, min_db)
 
@@ -145,7 +146,7 @@ def C_weighting(
     """Return the C-weighting curve (IEC 61672-1) in dB.
 
     `0.062 + 20 log10(g(f, 20.6)^2 h(f, 12194)^2)`. Arguments, factors and limits are
-    those of `A_weighting`.
+    as in `A_weighting`.
     """
     return _public("C", frequencies, min_db)
 
@@ -159,7 +160,7 @@ def D_weighting(
 
     `20 log10(g(f, 282.7) h(f, 1160) / 0.08) + 10 log10(q(f))`, where `q` is a
     resonance at about 3 kHz: the ratio of `((1018.7^2 - f^2)^2 + (1039.6 f)^2)` to
-    `((3136.5^2 - f^2)^2 + (3424 f)^2)`. Arguments, factors and limits are those of
+    `((3136.5^2 - f^2)^2 + (3424 f)^2)`. Arguments, factors and limits are as in
     `A_weighting`.
     """
     return _public("D", frequencies, min_db)

@@ -37,7 +37,7 @@ def window_values(
 
     **Raises:**
 
-    `ValueError` for a window that SciPy does not know, for samples of the wrong number,
+    `ValueError` for a window that SciPy does not know, for the wrong number of samples,
     for a window longer than the frame, and for one that is too large to compute.
     """
     win_length = positive_int(owner, "win_length", win_length)
