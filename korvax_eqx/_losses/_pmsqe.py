@@ -33,7 +33,7 @@ class PMSQELoss(AbstractSpectralLoss):
     $0.1\,D + 0.0309\,D_A$, the symmetric and the asymmetric disturbance of loudness in
     Bark bands, averaged over frames. 0 is best; a frame has at most 5.9.
 
-    1. Power spectra of both signals are aligned to one level, by what lies between 325
+    1. Power spectra of both signals are aligned to one level, by what lies between 350
        and 3250 Hz, and summed up in 49 Bark bands (42 at 8 kHz).
     2. Bands, and then frames, of the estimate get the power of the target's, within
        factors of 0.01 to 100 and of 0.0003 to 5 (`bark_eq`, `gain_eq`).
