@@ -55,8 +55,7 @@ Scales:
 
 Losses on spectra:
 
-    BatchRelativeLoss: Sum of $|S_x - S_y|^p$ over a batch divided by the sum of
-        $|S_y|^p$ over it
+    BatchRelativeLoss: Sum of $|S_x - S_y|^p$ over a batch divided by that of $|S_y|^p$
     BatchSpectralConvergenceLoss: Spectral convergence $\|S_y - S_x\|_F / (\|S_y\|_F +
         \epsilon)$ of a batch
     CumulativeEnergyLoss: Root mean square of $\varphi(C_x) - \varphi(C_y)$, averaged
@@ -91,15 +90,15 @@ Losses on signals:
     LogCoshLoss: Mean over samples of $\ln(\cosh(a (x - y)) + \epsilon)/a$
     LogWMSELoss: Log of the mean squared filtered error, relative to the filtered power
         of a mixture
-    LoudnessRatioLoss: Loudness of the difference over the target's, in dB, where it is
-        heard most
+    LoudnessRatioLoss: Loudness of the error over the target's, in dB, mainly in the
+        loudest parts
     MappedLoss: A loss after a signal map: $L(m(x), m(y))$
-    MixtureInvariantLoss: A loss of sources for mixtures, each source in the mixture
-        that makes it least
+    MixtureInvariantLoss: A loss of mixtures for sources, each in the mixture with the
+        least loss
     MRSTFTLoss: Multi-resolution STFT loss (also: multi-scale spectral loss)
     MultiResolutionLoss: Weighted sum of losses on spectra over several transforms
-    PermutationInvariantLoss: A loss of several sources in the order of the targets that
-        makes it least
+    PermutationInvariantLoss: A loss of several sources, matched to the targets in the
+        order of least loss
     PitchTransportLoss: Spectral optimal transport on power spectra of valid frames
     PredictionLoss: A loss on signals, given a prediction of their spectra or of their
         sub-bands
@@ -115,14 +114,15 @@ Losses on signals:
     TimeFrequencyLoss: Weighted sum of losses on one time-frequency transform of both
         signals
     WaveformLoss: Mean over samples of $|x - y|$ (L1) or $(x - y)^2$ (L2)
-    WSDRLoss: Negated cosines of a source and of the rest, weighted by their energies
+    WSDRLoss: Negated cosine similarities of a source and of the rest, weighted by
+        energy
 
 Training with several losses:
 
     BalancerState: What a `GradientBalancer` has seen: a pytree, to be saved with the
         training
-    GradientBalancer: Scales gradients so that weights are shares of what a model is
-        trained with
+    GradientBalancer: Scales the gradients of losses so that each has its share of their
+        sum
 
 Bases to extend:
 

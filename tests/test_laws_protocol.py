@@ -354,7 +354,7 @@ def test_terms_for_a_log_cost_no_memory(case):
     close(total, value, 1e-6)
     close(with_terms, gradient, 1e-6)
     assert set(terms) == set(loss.with_terms(x, y, **keywords)[1])
-    # Some bytes for the terms themselves. (Of short signals, XLA packs arrays less well.)
+    # Some bytes for the terms themselves. (For short signals, XLA packs less well.)
     alone = temporary_memory(plain, x, y)
     assert temporary_memory(logging, x, y) <= alone + 256 * len(terms)
 

@@ -113,6 +113,30 @@ class WrongMap(ke.AbstractSignalMap):
         return data.map(lambda x: x - mean)
 
 
+class WithoutMeanOfBatch(ke.AbstractSignalMap):
+    def apply(self, data):
+        return data.map(lambda x: x - jnp.mean(x, axis=0, keepdims=True))
+
+
+class ToLoudestOfBatch(ke.AbstractSpectralLoss):
+    def values(self, x, y):
+        d = jnp.abs(x.S - y.S)
+        return x.holding(d / jnp.max(d)).mean()
+
+
+class Swapped(ke.AbstractSignalMap):
+    scope = "channels"
+
+    def apply(self, data):
+        n = data.n_samples
+        return ke.Signals(data.x[..., ::-1, :], None if n is None else n[..., ::-1])
+
+
+class WrongSwapped(ke.AbstractSignalMap):
+    def apply(self, data):
+        return Swapped().apply(data)
+
+
 class Cubes(ke.AbstractWaveformLoss):
     def values(self, x, y):
         return ke.Signals(jnp.abs(x.x - y.x) ** 3, x.n_samples).mean()
@@ -167,7 +191,10 @@ RIGHT = [
     (ToLoudest(), lambda: (spectra(),)),
     (Louder(), lambda: signals(2)[:1]),
     (WithoutMean(), lambda: signals(2)[:1]),
+    (Swapped(), lambda: signals(2)[:1]),
+    (Swapped(), lambda: signals(3, 2)[:1]),
     (Cubes(), lambda: signals(2)),
+    (Cubes(), lambda: [s[0] for s in signals(2)]),
 ]
 WRONG = [
     (WrongThreshold(), lambda: (spectra(), 2 * spectra())),
@@ -177,6 +204,10 @@ WRONG = [
     (WrongScale(), lambda: (spectra(),)),
     (WrongMap(), lambda: signals(2)[:1]),
     (WrongCubes(), lambda: signals(2)),
+    (WithoutMeanOfBatch(), lambda: signals(2)[:1]),
+    (WithoutMeanOfBatch(), lambda: signals(1)[:1]),
+    (ToLoudestOfBatch(), lambda: (spectra(), 2 * spectra())),
+    (WrongSwapped(), lambda: signals(2)[:1]),
 ]
 
 

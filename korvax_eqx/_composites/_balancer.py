@@ -40,7 +40,7 @@ class BalancerState(eqx.Module):
 
 
 class GradientBalancer(eqx.Module):
-    r"""Scales gradients so that weights are shares of what a model is trained with.
+    r"""Scales the gradients of losses so that each has its share of their sum.
 
     For the gradient $g_i$ of each of several losses for the output of a model, with
     $n_i$ the average over steps of the mean over items of $\|g_i\|_2$, it returns

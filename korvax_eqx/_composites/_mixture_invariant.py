@@ -26,7 +26,7 @@ _MOST_TRIED = 2**16
 
 
 class MixtureInvariantLoss(AbstractOutermost):
-    r"""A loss of sources for mixtures, each source in the mixture that makes it least.
+    r"""A loss of mixtures for sources, each in the mixture with the least loss.
 
     $$L(x, y) = \min_a \frac1M \sum_{m=1}^M \ell\Big(\sum_{i: a_i = m} x_i, y_m\Big)$$
 

@@ -17,7 +17,7 @@ from ._source_order import order_of
 
 
 class PermutationInvariantLoss(AbstractLoss):
-    r"""A loss of several sources in the order of the targets that makes it least.
+    r"""A loss of several sources, matched to the targets in the order of least loss.
 
     $$L(x, y) = \min_\pi \frac1n \sum_j \ell(x_{\pi(j)}, y_j)$$
 

@@ -35,8 +35,8 @@ def check_scope(
     """Test a part of your own on examples: its `scope`, and its support of lengths.
 
     At several levels, a padded signal must give the result of the unpadded one, and
-    values, frames or segments that are independent according to `scope` must give the
-    same results on their own.
+    values, frames, segments or signals that are independent according to `scope` must
+    give the same results on their own.
 
     **Arguments:**
 
@@ -62,7 +62,8 @@ def check_scope(
             array = array * jnp.asarray(level, array.dtype)
             spectra = Spectra(jnp.swapaxes(array, -1, -2)) if is_spectral else None
             data.append(spectra or Signals(array))
-        for got, expected, what in (*_lengths(part, data), *_scopes(part, data)):
+        pairs = (*_lengths(part, data), *_scopes(part, data), *_rows(part, data))
+        for got, expected, what in pairs:
             scale = np.max(np.abs(expected), initial=0.0)
             if got.shape != expected.shape or not np.allclose(
                 got, expected, rtol=0, atol=rtol * scale, equal_nan=True
@@ -138,3 +139,20 @@ def _scopes(part: Any, data: list[Any]) -> _Pairs:
     pairs = zip(*(_results(part, half) for half in halves), strict=True)
     for (first, second), whole in zip(pairs, _results(part, data), strict=True):
         yield first + second, whole, "segments do not add up to the whole"
+
+
+def _rows(part: Any, data: list[Any]) -> _Pairs:
+    """Yield the results for single signals, and for the same signals in a batch."""
+    if part.scope == "batch" or isinstance(part, AbstractBatchLoss):
+        return
+    kind = type(data[0])
+    n_own = (2 if kind is Spectra else 1) + (part.scope == "channels")
+    batches = []
+    for array in map(main_array, data):
+        rows = array.reshape(-1, *array.shape[max(array.ndim - n_own, 0) :])
+        batches.append(jnp.concatenate([rows, rows * jnp.asarray(3, rows.dtype)]))
+    together = _results(part, [kind(batch) for batch in batches])
+    for i in (0, len(batches[0]) - 1):
+        alone = _results(part, [kind(batch[i : i + 1]) for batch in batches])
+        for got, whole in zip(alone, together, strict=True):
+            yield got, whole[i : i + 1], "a signal gives another result in a batch"

@@ -51,7 +51,7 @@ class RelativeLoss(AbstractSpectralLoss):
 
 
 class BatchRelativeLoss(AbstractBatchLoss):
-    r"""Sum of $|S_x - S_y|^p$ over a batch divided by the sum of $|S_y|^p$ over it.
+    r"""Sum of $|S_x - S_y|^p$ over a batch divided by that of $|S_y|^p$.
 
     $p$ is 1 (L1) or 2 (L2). With L2 and `eps=0.0` it is the linear term of RAVE's
     spectral distance (Caillon and Esling 2021, "RAVE: A variational autoencoder for

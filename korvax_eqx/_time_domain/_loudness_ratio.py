@@ -34,7 +34,7 @@ _DB = 10 / math.log(10)
 
 
 class LoudnessRatioLoss(AbstractWaveformLoss):
-    r"""Loudness of the difference over the target's, in dB, where it is heard most.
+    r"""Loudness of the error over the target's, in dB, mainly in the loudest parts.
 
     $$\sum_i w_i r_i, \quad w = \mathrm{softmax}(r / T), \quad
       r_i = 10 \log_{10} \frac{P_i(x - y) + \epsilon}{P_i(y) + \epsilon}$$

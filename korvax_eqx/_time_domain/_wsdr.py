@@ -23,7 +23,7 @@ _OWNER = "WSDRLoss"
 
 
 class WSDRLoss(AbstractWaveformLoss):
-    r"""Negated cosines of a source and of the rest, weighted by their energies.
+    r"""Negated cosine similarities of a source and of the rest, weighted by energy.
 
     $$-\alpha\, c(x, y) - (1 - \alpha)\, c(u - x, u - y), \quad
       c(a, b) = \frac{\sum a b}{\|a\| \|b\| + \epsilon}, \quad
