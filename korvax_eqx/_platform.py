@@ -48,9 +48,8 @@ class Platform:
     - `keeps_order`: whether the sign of a difference of logarithms is taken from their
         arguments. The logarithms are then read once, and XLA for GPU writes the
         gradient in the loop that adds up the values.
-    - `dft`: `"cpu"`: XLA's FFT for sizes with small prime factors, and for others
-        matrix products or complex FFTs of two real frames; `"fft"`: XLA's FFT for all;
-        `"products"`: real matrix products.
+    - `dft`: `"cpu"`: XLA's FFT, but matrix products for small sizes with large
+        prime factors; `"fft"`: XLA's FFT for all; `"products"`: real matrix products.
     """
 
     samples: int
