@@ -14,6 +14,7 @@ import korvax_eqx as ke
 from korvax_eqx._data import Signals
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_fft", [2, 3, 64, 255])
 def test_filter_bank_is_librosas(n_fft):
     for sr, n_chroma, tuning, base_c in itertools.product(

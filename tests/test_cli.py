@@ -818,6 +818,7 @@ def test_seconds_beyond_the_range_of_floats(option, folder, capsys, monkeypatch)
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["mrstft", "korvax", "smooth", "pitch", "mel", "convergence"]
 )

@@ -75,16 +75,17 @@ def at_all_pairs(case):
 def test_finite_for_all_pairs(case):
     """In float64 always; in float32 wherever it can hold the result.
 
-    What it cannot hold: squares of powers of signals of 1e15, and such powers divided
-    by the mass of silence.
+    What it cannot hold: squares of powers of signals of 1e15, also where they cancel,
+    and such powers divided by the mass of silence.
     """
     pairs, wide, narrow = at_all_pairs(case)
+    squares = repr(case) == "TimeFrequencyLoss-Power-2"
     n_narrow = 0
     for i, pair in enumerate(pairs):
         (v, g), (v32, g32) = jax.tree.map(lambda a, i=i: a[i], (wide, narrow))
         assert np.isfinite(v) and (v >= 0 or case in LEVELS), pair
         assert all(np.all(np.isfinite(one)) for one in g), pair
-        if representable(v, *g):
+        if representable(v, *g) and not (squares and "huge" in pair):
             n_narrow += 1
             assert np.isfinite(v32), pair
             assert all(np.all(np.isfinite(one)) for one in g32), pair

@@ -60,7 +60,7 @@ def assert_as_close_as_korvax(actual: Any, name: str) -> None:
         assert error <= tolerance, (error, tolerance)
 
 
-@pytest.mark.parametrize("mode", ["eager", "jit"])
+@pytest.mark.parametrize("mode", ["jit", pytest.param("eager", marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs_unchanged(name, mode):
     both = jax.value_and_grad(example(name, korvax_eqx), (0, 1))

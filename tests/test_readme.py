@@ -42,6 +42,7 @@ def run(*code):
         exec(compile(block, "README.md", "exec"), namespace)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("title", SECTIONS)
 def test_section_stands_alone(title, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

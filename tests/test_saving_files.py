@@ -374,14 +374,20 @@ def assert_kept(actual, name):
 @pytest.mark.parametrize("name", list(KEPT))
 def test_kept_files_and_configs_of_every_class_load_in_every_later_version(name):
     assert_kept(ke.load(FOLDER / f"{name}.eqx", custom=CUSTOM), name)
-    again = ke.load(FOLDER / f"{name}.eqx", custom=CUSTOM)
-    rtol = 1e-3 if name in CANCELLING else 1e-5
-    if name.startswith("recipe-"):
-        rtol = 1e-8
-    assert value_of(name, again) == pytest.approx(KEPT[name][1], rel=rtol)
     if not has_own_parameters(name):
         config = json.loads((FOLDER / f"{name}.json").read_text())
         assert_kept(ke.from_config(config), name)
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:.*(hop_length|mel bands)")  # of two recipes
+@pytest.mark.parametrize("name", list(KEPT))
+def test_kept_files_have_the_values_that_they_had(name):
+    rtol = 1e-3 if name in CANCELLING else 1e-5
+    if name.startswith("recipe-"):
+        rtol = 1e-8
+    loaded = ke.load(FOLDER / f"{name}.eqx", custom=CUSTOM)
+    assert value_of(name, loaded) == pytest.approx(KEPT[name][1], rel=rtol)
 
 
 MAKE_ALL = """

@@ -14,6 +14,7 @@ import librosa
 import numpy as np
 import promotion
 import pytest
+import slices
 
 from korvax_eqx._core._steps import AbstractScale
 from korvax_eqx._scales import _decibel as decibel
@@ -219,8 +220,9 @@ def test_identity_returns_its_argument():
     np.testing.assert_array_equal(returned, S)
 
 
-def test_log_equals_its_formula():
-    for seed in range(N_CONFIGURATIONS):
+@slices.BY_SEEDS
+def test_log_equals_its_formula(seeds):
+    for seed in seeds:
         rng = np.random.default_rng(seed)
         factor, eps = 10.0 ** rng.uniform(-1.0, 2.0), 10.0 ** rng.uniform(-7.0, 0.0)
         log = Log(factor, eps)
@@ -287,10 +289,11 @@ def random_decibels(rng):
     }
 
 
+@slices.BY_SEEDS
 @pytest.mark.parametrize("name", ["amplitude_to_db", "power_to_db"])
-def test_decibels_equal_korvax(name):
+def test_decibels_equal_korvax(name, seeds):
     ours, theirs = getattr(decibel, name), getattr(korvax, name)
-    for seed in range(N_CONFIGURATIONS):
+    for seed in seeds:
         rng = np.random.default_rng([seed, 1])
         options = random_decibels(rng)
         S = spectra(seed, (2, 9, 5))
@@ -435,8 +438,9 @@ def random_mel(rng):
     }
 
 
-def test_mel_scale_equals_korvax():
-    rngs = (np.random.default_rng([seed, 5]) for seed in range(N_CONFIGURATIONS))
+@slices.BY_SEEDS
+def test_mel_scale_equals_korvax(seeds):
+    rngs = (np.random.default_rng([seed, 5]) for seed in seeds)
     configurations = list(map(random_mel, rngs))
 
     def in_all(to_mel, S):

@@ -26,6 +26,7 @@ def speech_like(seconds, sr, seed=0, snr_db=4.0):
     return y + noise * rng.standard_normal(time.size), y
 
 
+@pytest.mark.long
 @EXTENDED
 @pytest.mark.parametrize("sr", [10000, 8000, 16000, 44100])
 def test_equals_numpy(sr, extended):

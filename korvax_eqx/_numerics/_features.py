@@ -11,7 +11,6 @@ from jaxtyping import Array, Float
 from ._cumulative import cumulative
 from ._ranks import along_last
 from ._ratio import quotient
-from ._safe import in_range
 
 Frames = Float[Array, "*rows n_frames n_bins"]
 Values = Float[Array, "*rows n_frames"]
@@ -20,8 +19,10 @@ Values = Float[Array, "*rows n_frames"]
 def centroid(S: Frames, frequencies: Float[Array, " n_bins"]) -> Values:
     r"""Return $\sum_k f_k S_k / \sum_k S_k$, and 0 for silent frames."""
     total, is_silent = _totals(S)
-    moment = jnp.sum(S * along_last(frequencies, S), axis=-1)
-    return jnp.where(is_silent, 0, quotient(in_range(moment), total))
+    # Shares first: the sum of products overflows earlier than the total.
+    shares = quotient(S, total[..., None])
+    moment = jnp.sum(shares * along_last(frequencies, S), axis=-1)
+    return jnp.where(is_silent, 0, moment)
 
 
 def rolloff(S: Frames, frequencies: Float[Array, " n_bins"], fraction: float) -> Values:
