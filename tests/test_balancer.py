@@ -292,6 +292,7 @@ def test_refuses_averages_that_are_no_floats(dtype: Any) -> None:
         ke.GradientBalancer(WEIGHTS).init(dtype)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", checks_of("balanced.py"))
 def test_eight_devices(name: str) -> None:
     failure = outcomes("balanced.py")[name]

@@ -35,6 +35,7 @@ def test_filter_bank_is_librosas(n_fft):
             np.testing.assert_allclose(chroma.matrix, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("norm", [None, 1, 2, math.inf])
 def test_chroma_is_librosas(norm):
     """Its filter bank is rounded to float32 in `chroma_stft`: 1e-6 and no less."""

@@ -297,6 +297,7 @@ def test_show_and_errors_of_the_real_command(folder):
     assert done.stderr == "python -m korvax_eqx: error: missing.wav: no such file.\n"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
 @pytest.mark.parametrize(
     ("command", "code", "said"),

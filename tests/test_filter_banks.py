@@ -226,6 +226,7 @@ def halved(x):
     return jnp.stack([x, -x], axis=-2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lead", [(), (3,), (2, 3)])
 def test_a_map_of_a_users_changes_length_and_number(lead):
     """In a sum with losses of the signals themselves, and of mixed channels."""

@@ -304,6 +304,7 @@ def test_refusals(make, message):
 # -------------------------------------------------------------- several devices
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", checks_of("maps.py"))
 def test_eight_devices(name):
     failure = outcomes("maps.py")[name]

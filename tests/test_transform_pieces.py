@@ -311,6 +311,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.long
 def test_eight_devices_move_nothing_but_a_window() -> None:
     assert len(printed("-c", SHARDED)) == 8
 
