@@ -73,7 +73,7 @@ def test_first_example_prints_what_it_says(capsys):
         np.array(s, float) for s in (re.findall(r"\d+\.\d+", said), printed)
     )
     np.testing.assert_allclose(printed[0], said[0], rtol=1e-3, atol=5e-3)
-    # With inputs that differ in the last digits: 0.39 to 0.53, then 0.21 to 0.22.
+    # With inputs that differ in the last digits: 0.39 to 0.53, then 0.21 to 0.23.
     np.testing.assert_allclose(printed[1], said[1], rtol=0.3)
     np.testing.assert_allclose(printed[2], said[2], rtol=0.1)
 
