@@ -154,8 +154,9 @@ class AbstractLoss(AbstractOperand):
         return constructor_call(self)
 
     def __hash__(self) -> int:
+        of_fields: Any = eqx.Module.__hash__
         try:
-            return super().__hash__()
+            return of_fields(self)
         except TypeError:
             raise TypeError(
                 f"`{_name(self)}` cannot be hashed, which `jax.jit(loss)` needs: it "

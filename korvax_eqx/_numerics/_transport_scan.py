@@ -67,8 +67,8 @@ def prefix_sum(
     With `reverse` it runs from the end. Without `own`, the element itself is left out.
     """
     if not target().sums_in_blocks:
-        sums = lax.cumsum(a, a.ndim - 1, reverse)
-        return sums if own else shift(sums, -1 if reverse else 1)
+        whole = lax.cumsum(a, a.ndim - 1, reverse)
+        return whole if own else shift(whole, -1 if reverse else 1)
     blocks = a.reshape(*a.shape[:-1], -1, BLOCK)
 
     def sums(b: Array, k: int) -> Array:
