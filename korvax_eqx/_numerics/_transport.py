@@ -60,9 +60,9 @@ def wasserstein_1d(
         p: the order, at least 1.
         quantile_lowpass: drop every piece that ends above the quantile 1.
         balanced: the totals are equal up to rounding, so no mass is missing, and
-            derivatives are for changes that keep the totals equal. The upper half of
-            the quantiles is then counted from the top, so that both tails keep their
-            full relative precision: in a cumulative sum from one end, the rounding
+            derivatives are for changes that keep the totals equal. Masses are then
+            also summed from the top, so that both tails keep their full relative
+            precision: in a cumulative sum from one end, the rounding
             error at the other end may exceed the tail.
 
     Reference:
@@ -101,7 +101,6 @@ def _wasserstein_1d(
     return _with_slopes(W, *slopes, (u, v, x))
 
 
-@jax.jit
 def circular_wasserstein_1d(
     u: Float[Array, "*batch n_bins"],
     v: Float[Array, "*batch n_bins"],
@@ -131,6 +130,19 @@ def circular_wasserstein_1d(
     """
     x = jnp.asarray(positions)
     period = jnp.asarray(period, x.dtype)
+    return _circular_wasserstein_1d(u, v, x, period, target())
+
+
+@partial(jax.jit, static_argnums=4)
+def _circular_wasserstein_1d(
+    u: Float[Array, "*batch n_bins"],
+    v: Float[Array, "*batch n_bins"],
+    x: Float[Array, " n_bins"],
+    period: Float[Array, ""],
+    platform: Platform,
+) -> Float[Array, "*batch"]:
+    """`circular_wasserstein_1d`, traced anew for each platform."""
+    del platform
     return _with_slopes(*on_a_ring(u, v, x, period), (u, v, x))
 
 
