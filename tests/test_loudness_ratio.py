@@ -179,3 +179,16 @@ def test_frames_beyond_an_end_do_not_count():
     alone = [cold(y[i, :n], y[i, :n]) for i, n in enumerate(lengths)]
     np.testing.assert_allclose(value, np.mean(alone), rtol=1e-5)
     assert jnp.all(jnp.isfinite(gradient))
+
+
+def test_memory_does_not_grow_with_the_batch() -> None:
+    """Each sample is in all bands of two frames, so signals are evaluated in turn."""
+
+    def temporary(n_signals: int) -> int:
+        loss = ke.LoudnessRatioLoss(16000)
+        x = jax.ShapeDtypeStruct((n_signals, 16000), jnp.float32)
+        fn = jax.jit(jax.value_and_grad(loss)).lower(x, x).compile()
+        return fn.memory_analysis().temp_size_in_bytes
+
+    one, many = temporary(1), temporary(8)
+    assert many < one + 3 * 8 * 4 * 16000

@@ -69,6 +69,7 @@ class OfOnePair(AbstractOfFunction):
     base_name: ClassVar[str] = "AbstractWaveformLoss"
     is_of_batch: ClassVar[bool] = False
     least_samples: ClassVar[int] = 1
+    values_per_sample: ClassVar[float] = 1
 
     def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
         if x.n_samples is not None:

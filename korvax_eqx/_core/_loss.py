@@ -204,7 +204,8 @@ class AbstractWaveformLoss(AbstractLoss):
     depends on: `"signal"` (default), one signal; `"value"`, sums of a function of
     single samples, which need no memory for intermediate arrays; `"channels"`, all
     signals along the axis before the samples. `least_samples` is how many samples the
-    loss needs.
+    loss needs. `values_per_sample` is about how many intermediate values it makes of
+    each sample: with many, fewer signals of a batch are evaluated at a time.
     """
 
     scope: ClassVar[Scope] = "signal"
@@ -212,6 +213,7 @@ class AbstractWaveformLoss(AbstractLoss):
     is_of_batch: ClassVar[bool] = False
     # A signal of fewer samples is too short for the loss.
     least_samples: ClassVar[int] = 1
+    values_per_sample: ClassVar[float] = 1
 
     @abstractmethod
     def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:

@@ -67,6 +67,7 @@ class LossFunction(AbstractOfFunction):
     scope: ClassVar[Scope] = "batch"
     base_name: ClassVar[str] = "AbstractWaveformLoss"
     is_of_batch: ClassVar[bool] = False
+    values_per_sample: ClassVar[float] = 1
 
     def values(self, x: Signals, y: Signals) -> Float[Array, ""]:
         return self.fn(x.x, y.x)

@@ -110,7 +110,9 @@ class RowTerms(RowFunction):
         scopes = {end.loss.scope for end in self.ends}
         if scopes == {"value"} and not self.layout.has_lengths:
             return 2**62  # XLA fuses these sums and stores no intermediate arrays
-        return platform.signal_samples
+        each = [inner for end in self.ends for inner in end.joined_ends or [end]]
+        most = max(end.loss.values_per_sample for end in each)
+        return int(platform.signal_samples / most)
 
     def kinds(self, shared: Kinds, rows: Kinds) -> tuple[Kinds, Kinds]:
         columns = jax.ShapeDtypeStruct((self.n_columns,), rows[0].dtype)

@@ -108,6 +108,10 @@ class LoudnessRatioLoss(AbstractWaveformLoss):
         self.weighting = checks.one_of(_OWNER, "weighting", weighting, options)
         self.eps = checks.positive(_OWNER, "eps", eps)
 
+    @property
+    def values_per_sample(self) -> float:  # pyright: ignore
+        return self.n_bands * self._width / self._hop
+
     def values(self, x: Signals, y: Signals) -> Float[Array, "*rows"]:
         difference = self._powers(Signals(x.x - y.x, y.n_samples))
         target = self._powers(y)
