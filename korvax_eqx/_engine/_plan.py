@@ -56,8 +56,13 @@ class Branch(eqx.Module):
 
     def all_ends(self) -> list[End]:
         """Return the ends on this branch and below it, in the order of the terms."""
-        ends = [e for branch in self.branches for e in branch.all_ends()]
-        return sorted([*self.ends, *ends], key=attrgetter("number"))
+        ends: list[End] = []
+        rest: list[Branch] = [self]
+        while rest:
+            branch = rest.pop()
+            ends.extend(branch.ends)
+            rest.extend(branch.branches)
+        return sorted(ends, key=attrgetter("number"))
 
     def all_steps(self) -> list[Any]:
         own = [] if self.step is None else [self.step]

@@ -51,5 +51,5 @@ class Magnitude(AbstractScale):
     def apply(self, data: Spectra) -> Spectra:
         if self.floor > 0:
             floor, mode = self.floor, self.floor_mode
-            return data.map(lambda X: floored_power(X, self.power, floor, mode))
-        return data.map(lambda X: magnitude_power(X, self.power))
+            return data.holding(floored_power(data.S, self.power, floor, mode))
+        return data.holding(magnitude_power(data.S, self.power))

@@ -77,21 +77,20 @@ def unweighed_window_values(
     window: Any, win_length: int, n_fft: int, owner: str
 ) -> Float[np.ndarray, " n_fft"]:
     """Return `window_values` for lengths and a size that have been checked."""
+    rule = "be a window's name, a number, a tuple or an array of samples"
     if isinstance(window, np.ndarray):
         if window.shape != (win_length,):
-            rule = f"have shape (win_length,) = ({win_length},)"
+            shape = f"have shape (win_length,) = ({win_length},)"
             remedy = f"Pass `win_length={window.size}`, or leave it out."
-            refuse(owner, "window", rule, window, remedy)
+            refuse(owner, "window", shape, window, remedy)
         values = _in_frame(np.asarray(window), n_fft)
-    elif (
-        not isinstance(window, str | float | int | tuple)
-        or isinstance(window, bool)
-        or not _is_hashable(window)
-    ):
-        rule = "be a window's name, a number, a tuple or an array of samples"
+    elif not isinstance(window, str | float | int | tuple) or isinstance(window, bool):
         refuse(owner, "window", rule, window)
     else:
-        values = _window_values(window, win_length, n_fft)
+        try:
+            values = _window_values(window, win_length, n_fft)
+        except TypeError:  # unhashable
+            refuse(owner, "window", rule, window)
     if isinstance(values, str):
         rule = "be a window that `scipy.signal.get_window` knows"
         refuse(owner, "window", rule, window, values)
@@ -134,11 +133,3 @@ def _in_frame(
     padded[left : left + len(values)] = values
     padded.setflags(write=False)
     return padded
-
-
-def _is_hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Complex, Float
 
 from korvax_eqx import _checks as checks
 from korvax_eqx import _warnings
@@ -273,15 +273,7 @@ class STFT(AbstractFramesTransform):
         return inverted(self, S, length)
 
     def apply(self, data: Signals) -> Spectra:
-        n_samples = data.n_samples
-        S = self._frames(data.x, n_samples)
-        if n_samples is None:
-            return Spectra(S)
-        return Spectra(S, jnp.asarray(self.n_frames(n_samples)))
-
-    def _frames(
-        self, x: Float[Array, "*rows n_samples"], n_samples: Int[Array, "*rows"] | None
-    ) -> Complex[Array, "*rows n_frames n_bins"]:
+        x, n_samples = data.x, data.n_samples
         left, right = self.pad_widths
         n_given, n_needed = x.shape[-1], self.n_fft - left - right
         if n_given < n_needed and not self.extra_padding:
@@ -305,7 +297,10 @@ class STFT(AbstractFramesTransform):
         window = jnp.asarray(window, x.dtype)
         hop_length = self.hop_length
         frames = windowed_frames(x, window, hop_length, left, right, zeros=zeros)
-        return rfft(frames, self.n_fft)
+        S = rfft(frames, self.n_fft)
+        if n_samples is None:
+            return Spectra(S)
+        return Spectra(S, jnp.asarray(self.n_frames(n_samples)))
 
 
 def _sum_of(window: np.ndarray) -> float:
