@@ -211,6 +211,7 @@ def _is_long_enough(
             n = step.frames_left(n)
         elif step.makes_signals:
             n = step.samples_left(n)
+            is_enough &= n > 0
         else:
             n = step.frames_of(x, n)
     for other in term.inside:
