@@ -167,7 +167,7 @@ def _changed(data: Data, fn: Callable[[Array], Array]) -> Data:
     if isinstance(data, Signals):
         n = data.n_samples
         return Signals(fn(data.x), None if n is None else fn(n))
-    n, order = data.n_frames, data.order
+    n, source = data.n_frames, data.source
     n = None if n is None else fn(n)
-    order = None if order is None else fn(order)
-    return Spectra(fn(data.S), n, data.n_whole, order)
+    source = None if source is None else fn(source)
+    return Spectra(fn(data.S), n, data.n_whole, source)

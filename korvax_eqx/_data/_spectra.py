@@ -19,14 +19,14 @@ class Spectra(eqx.Module):
     - `n_frames`: number of valid frames per spectrum, shape `(*rows,)`; `None`: all.
     - `n_whole`: for a segment of a long signal, the number of frames of the whole
         signal. The means of the segments then add up to the mean of the whole.
-    - `order`: numbers that increase with `S`. Some platforms compute signs of
-        differences faster from these.
+    - `source`: what `S` was computed from, number by number: `S` is equal where it is
+        equal and, if it is real, increases with it. Some platforms compare these.
     """
 
     S: Inexact[Array, "*rows n_frames n_bins"]
     n_frames: Int[Array, "*rows"] | None = None
     n_whole: int | None = eqx.field(static=True, default=None)
-    order: Float[Array, "*rows n_frames n_bins"] | None = None
+    source: Inexact[Array, "*rows n_frames n_bins"] | None = None
 
     @property
     def count(self) -> float | Float[Array, "*rows"]:
@@ -47,10 +47,10 @@ class Spectra(eqx.Module):
     def holding(
         self,
         S: Inexact[Array, "*rows n_frames n_bins"],
-        order: Float[Array, "*rows n_frames n_bins"] | None = None,
+        source: Inexact[Array, "*rows n_frames n_bins"] | None = None,
     ) -> "Spectra":
         """Return other values with the same valid frames."""
-        return Spectra(S, self.n_frames, self.n_whole, order)
+        return Spectra(S, self.n_frames, self.n_whole, source)
 
     def per_frame(self, fn: Callable[[Array], Array]) -> "Spectra":
         """Return `fn(S)`, which has one value per frame, as spectra with one bin."""
@@ -60,9 +60,9 @@ class Spectra(eqx.Module):
         """Return the spectra with zeros in the frames beyond the end."""
         if self.n_frames is None:
             return self
-        S, order = cut_off(self.S, self.n_frames), self.order
-        order = None if order is None else cut_off(order, self.n_frames)
-        return Spectra(S, self.n_frames, self.n_whole, order)
+        S, source = cut_off(self.S, self.n_frames), self.source
+        source = None if source is None else cut_off(source, self.n_frames)
+        return Spectra(S, self.n_frames, self.n_whole, source)
 
     def sum(self) -> Float[Array, "*rows"]:
         """Return the sum over the bins and the valid frames of each spectrum."""

@@ -116,8 +116,9 @@ def _moved_means(
 def _mean(
     fn: RowTerms, rows: Arrays, columns: Float[Array, "*lead columns"]
 ) -> Float[Array, " columns"]:
-    axes = tuple(range(columns.ndim - 1))
-    return jnp.sum(columns, axis=axes) / n_rows_of(fn, rows).astype(columns.dtype)
+    # Divided before they are added up, which saves a kernel on GPU.
+    parts = columns / n_rows_of(fn, rows).astype(columns.dtype)
+    return jnp.sum(parts, axis=tuple(range(columns.ndim - 1)))
 
 
 def n_rows_of(fn: RowTerms, rows: Arrays) -> Array:

@@ -69,9 +69,13 @@ class ElementwiseLoss(AbstractSpectralLoss):
 
     def values(self, x: Spectra, y: Spectra) -> Float[Array, "*rows"]:
         distance = magnitude if self.metric == "L1" else squared_magnitude
-        d = difference(x.S, y.S)
-        if self.metric == "L1" and x.order is not None and y.order is not None:
-            distances = x.holding(signed_magnitude(d, x.order - y.order))
+        if x.source is None or y.source is None:
+            sources = None
+        else:
+            sources = x.source, y.source
+        d = difference(x.S, y.S, sources)
+        if self.metric == "L1" and sources and not jnp.iscomplexobj(x.source):
+            distances = x.holding(signed_magnitude(d, lax.sub(*sources)))
         else:
             distances = x.holding(distance(d))
         if self.factor_under != 1 or self.factor_over != 1:

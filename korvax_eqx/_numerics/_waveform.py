@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._bounds import SILENT, UNBOUNDED, Bounds, bounded
+from ._padding import cut_off
 from ._safe import difference, in_range, magnitude, reciprocal_or_zero
 
 Samples = Float[Array, "*rows n_samples"]
@@ -232,12 +233,11 @@ def _centred(x: Any, n: Count) -> Any:
     """Subtract the mean from the valid samples; padding stays 0."""
     if x is None:
         return None
-    centred = x - _mean(x, n)[..., None]
     if isinstance(n, int) and n == x.shape[-1]:
-        return centred
-    count = jnp.asarray(n, jnp.int32)[..., None]
-    index = jax.lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)
-    return jnp.where(index < count, centred, 0)
+        # Scaled before it is added up: on GPU a mean is then no kernel of its own.
+        return x - jnp.sum(x * (1 / n), axis=-1, keepdims=True)
+    ends = jnp.broadcast_to(jnp.asarray(n, jnp.int32), x.shape[:-1])
+    return cut_off(x - _mean(x, n)[..., None], ends)
 
 
 def _at_one_level(*signals: Any) -> tuple[Any, ...]:

@@ -85,7 +85,7 @@ class Log(AbstractScale):
         if self.base != "e":
             scale = jnp.asarray(1 / math.log(self.base), S.dtype)
             logarithm = lax.mul(logarithm, scale)
-        return data.holding(logarithm, v if target().keeps_order else None)
+        return data.holding(logarithm, v if target().keeps_source else None)
 
 
 def _positive(argument: str, value: Any) -> Any:

@@ -8,6 +8,7 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._core._steps import AbstractScale, Scope
 from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._safe import FloorMode, floored_power, magnitude_power
+from korvax_eqx._platform import target
 
 _OWNER = "Magnitude"
 
@@ -50,6 +51,8 @@ class Magnitude(AbstractScale):
 
     def apply(self, data: Spectra) -> Spectra:
         if self.floor > 0:
-            floor, mode = self.floor, self.floor_mode
-            return data.holding(floored_power(data.S, self.power, floor, mode))
-        return data.holding(magnitude_power(data.S, self.power))
+            S = floored_power(data.S, self.power, self.floor, self.floor_mode)
+        else:
+            S = magnitude_power(data.S, self.power)
+        is_root = self.power not in (1, 2)
+        return data.holding(S, data.S if is_root and target().keeps_source else None)

@@ -9,6 +9,7 @@ from korvax_eqx._core._steps import AbstractScale, Scope
 from korvax_eqx._data import Spectra
 from korvax_eqx._numerics._compression import compressed
 from korvax_eqx._numerics._safe import FloorMode
+from korvax_eqx._platform import target
 
 _OWNER = "PowerCompression"
 
@@ -57,4 +58,5 @@ class PowerCompression(AbstractScale):
     def apply(self, data: Spectra) -> Spectra:
         checks.complex_spectrum(_OWNER, "S", data.S)
         power, floor, mode = self.power, self.floor, self.floor_mode
-        return data.map(lambda X: compressed(X, power, floor, mode))
+        S = compressed(data.S, power, floor, mode)
+        return data.holding(S, data.S if target().keeps_source else None)
