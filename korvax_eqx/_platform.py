@@ -35,6 +35,8 @@ class Platform:
     - `in_turn`: whether the transforms of a loss are evaluated one after another, each
         in a conditional. The loss then takes the memory of its largest transform, and
         spectra stay in the cache. Not on GPU, where the host waits for a conditional.
+    - `stacks_hops`: whether the hops of a frame are joined along an axis of their own.
+        Not on TPU, which would pad that axis to 8 and copy the frames.
     - `in_blocks`: whether long gradients are written in blocks of samples. XLA's code
         for CPU computes, for every sample, its frame and its position in the frame. For
         a block inside one hop, it does so only once.
@@ -45,9 +47,9 @@ class Platform:
     - `joins_products`: whether a mel filter bank, or a filter of blocks of samples, is
         one matrix product. On CPU it is several: each over only the bins that its
         bands need, or over blocks that need no copy.
-    - `keeps_order`: whether the sign of a difference of logarithms is taken from their
-        arguments. The logarithms are then read once, and XLA for GPU writes the
-        gradient in the loop that adds up the values.
+    - `keeps_source`: whether logarithms and powers are compared by their arguments,
+        for the sign of a difference and for equality. They are then read once, and XLA
+        for GPU writes the gradient in the loop that adds up the values.
     - `dft`: `"cpu"`: XLA's FFT, but matrix products for small sizes with large
         prime factors; `"fft"`: XLA's FFT for all; `"products"`: real matrix products.
     """
@@ -58,11 +60,12 @@ class Platform:
     transform_samples: int
     masses: int
     in_turn: bool
+    stacks_hops: bool
     in_blocks: bool
     scans: bool
     sums_in_blocks: bool
     joins_products: bool
-    keeps_order: bool
+    keeps_source: bool
     dft: str
 
 
@@ -74,11 +77,12 @@ def _accelerator(samples: int, dft: str) -> Platform:
         transform_samples=samples,
         masses=16 * samples,
         in_turn=False,
+        stacks_hops=dft == "fft",
         in_blocks=False,
         scans=False,
         sums_in_blocks=dft != "fft",
         joins_products=True,
-        keeps_order=True,
+        keeps_source=True,
         dft=dft,
     )
 
@@ -91,11 +95,12 @@ PLATFORMS = {
         transform_samples=180_000,
         masses=200_000,
         in_turn=True,
+        stacks_hops=True,
         in_blocks=True,
         scans=True,
         sums_in_blocks=True,
         joins_products=False,
-        keeps_order=False,
+        keeps_source=False,
         dft="cpu",
     ),
     # About 70 bytes of temporary memory per sample: 2.3 GB.
@@ -104,7 +109,7 @@ PLATFORMS = {
 }
 # For operations that run one by one: all rows are one piece.
 EAGER = dataclasses.replace(
-    _accelerator(2**62, "fft"), sums_in_blocks=True, keeps_order=False
+    _accelerator(2**62, "fft"), sums_in_blocks=True, keeps_source=False
 )
 
 _target: contextvars.ContextVar[Platform]

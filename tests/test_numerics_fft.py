@@ -137,9 +137,11 @@ def test_frames_of_short_windows(hop, zeros):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-14), ("float32", 2e-6)])
-@pytest.mark.parametrize("n", [1, 2, 15, 16, 127, 256, 257, 300, 1021, 2047, 2048])
+@pytest.mark.parametrize(
+    "n", [1, 2, 15, 16, 257, 512, 513, 1021, 2048, 2049, 4096, 6000]
+)
 def test_products_are_the_dft(n, dtype, tolerance):
-    """What is computed on TPU, in one stage and in two, and its transpose."""
+    """What is computed on TPU, as it is, folded and in stages, and its transpose."""
     rng = np.random.default_rng(n)
     with jax.enable_x64(True):
         frames = jnp.asarray(rng.standard_normal((3, n)), dtype)

@@ -29,7 +29,7 @@ def real_dft(
     r"""Return $X_k = \sum_j x_j e^{-2\pi i jk/n}$ for the `n // 2 + 1` bins k."""
     n = frames.shape[-1]
     if _is_multiplied(n):
-        return _folded_dft(frames)
+        return folded_dft(frames)
     return lax.fft(frames, lax.FftType.RFFT, (n,))
 
 
@@ -76,7 +76,7 @@ def _inverse_fft(
     return lax.fft(half, lax.FftType.IRFFT, (n,))
 
 
-def _folded_dft(
+def folded_dft(
     frames: Float[Array, "*frames n"],
 ) -> Complex[Array, "*frames n//2+1"]:
     """The even part of a frame gives the real part, the odd part the imaginary."""
@@ -86,8 +86,8 @@ def _folded_dft(
     mirrored = lax.rev(frames[..., n - half :], (frames.ndim - 1,))
     early = frames[..., 1 : half + 1]
     even = [frames[..., :1], early + mirrored, frames[..., half + 1 : n - half]]
-    real = _product(jnp.concatenate(even, axis=-1), cosines)
-    return lax.complex(real, _product(early - mirrored, sines))
+    real = product(jnp.concatenate(even, axis=-1), cosines)
+    return lax.complex(real, product(early - mirrored, sines))
 
 
 def _folded_dft_transpose(
@@ -96,14 +96,14 @@ def _folded_dft_transpose(
     re, im = lax.real(cotangent), lax.imag(cotangent)
     cosines, sines = (jnp.asarray(m, re.dtype) for m in _half_matrices(n))
     half = (n - 1) // 2
-    even, odd = _product(re, cosines.T), _product(im, -sines.T)
+    even, odd = product(re, cosines.T), product(im, -sines.T)
     early = even[..., 1 : half + 1]
     late = lax.rev(early - odd, (even.ndim - 1,))
     parts = [even[..., :1], early + odd, even[..., half + 1 :], late]
     return jnp.concatenate(parts, axis=-1)
 
 
-def _product(
+def product(
     a: Float[Array, "*frames n"], matrix: Float[Array, "n m"]
 ) -> Float[Array, "*frames m"]:
     return jnp.matmul(a, matrix, precision=lax.Precision.HIGHEST)

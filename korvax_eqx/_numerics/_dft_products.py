@@ -1,7 +1,8 @@
 """The real DFT as real matrix products, which are fast on TPU.
 
 XLA has no FFT for TPU: it multiplies by the complex DFT matrix, and makes transposed
-copies. Here real frames are multiplied by cosines and sines, in two stages if large.
+copies. Here real frames are multiplied by cosines and sines: short frames as they are,
+longer ones folded, which halves the products, and the longest in two stages.
 """
 
 import functools
@@ -12,9 +13,14 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Complex, Float
 
-# A matrix of up to this many rows fits into the matrix unit of a TPU, so splitting it
-# into stages of smaller ones saves nothing.
-_LARGEST_MATRIX = 256
+from ._dft import folded_dft, product
+
+# For shorter frames, folding takes longer than the products that it saves.
+_LARGEST_MATRIX = 512
+# For longer frames, two stages take less than a folded product. The second has about
+# as many rows as the matrix unit of a TPU.
+_LARGEST_FOLDED = 2048
+_UNIT = 128
 
 
 def real_dft_by_products(
@@ -26,10 +32,12 @@ def real_dft_by_products(
     $\sum_t e^{-2\pi i tq/b} e^{-2\pi i tr/n} \sum_s x_{bs+t} e^{-2\pi i sr/a}$.
     """
     n = frames.shape[-1]
-    a = _first_stage(n)
-    if a == 1:
+    if n <= _LARGEST_MATRIX:
         cosines, sines = _matrices(n, n, n // 2 + 1, frames.dtype)
-        return lax.complex(_product(frames, cosines), _product(frames, sines))
+        return lax.complex(product(frames, cosines), product(frames, sines))
+    if n <= _LARGEST_FOLDED:
+        return folded_dft(frames)
+    a = _first_stage(n)
     b = n // a
     n_last = b // 2 + 1
     lead = frames.shape[:-1]
@@ -59,17 +67,10 @@ def _over_rows(
     return jnp.einsum("...st,sr->...tr", x, matrix, precision=lax.Precision.HIGHEST)
 
 
-def _product(
-    x: Float[Array, "*lead n"], matrix: Float[Array, "n m"]
-) -> Float[Array, "*lead m"]:
-    return jnp.matmul(x, matrix, precision=lax.Precision.HIGHEST)
-
-
 def _first_stage(n: int) -> int:
-    """Return the size of the first of two stages; 1 if there is only one stage."""
-    if n <= _LARGEST_MATRIX:
-        return 1
-    return max(a for a in range(1, math.isqrt(n) + 1) if n % a == 0)
+    """Return the size of the first of two stages, a divisor of `n`."""
+    divisors = (a for a in range(1, n + 1) if n % a == 0)
+    return min(divisors, key=lambda a: abs(math.log(n / a / _UNIT)))
 
 
 def _matrices(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from .._platform import target
 from ._ranks import along_last
 
 # Frames of more hops than this are gathered: one slice per hop would make a program of
@@ -53,9 +54,9 @@ def windowed_frames(
         return padded(frames * along_last(window, frames), *zeros)
     lead = x.shape[:-1]
     hops = lax.reshape(x, (*lead, n - 1 + n_slots, hop_length))
-    # Whole hops are joined along an axis of their own, which is faster than along the
-    # last axis. With partial hops or zeros, this would need a copy.
-    is_whole = not (rest or any(zeros))
+    # Whole hops are joined along an axis of their own: on CPU this is faster than along
+    # the last axis. With partial hops or zeros, it would need a copy.
+    is_whole = not (rest or any(zeros)) and target().stacks_hops
     slots = []
     for i in range(n_slots):
         first = i * hop_length
