@@ -22,7 +22,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._bounds import SILENT, UNBOUNDED, Bounds, bounded
-from ._padding import cut_off
 from ._safe import difference, in_range, magnitude, reciprocal_or_zero
 
 Samples = Float[Array, "*rows n_samples"]
@@ -213,8 +212,7 @@ def _distance_jvp(primals, tangents):
 
 
 def _count(n: Count, dtype: jnp.dtype) -> Array:
-    """`n` as a number to divide by, at least 1."""
-    return jnp.maximum(jnp.asarray(n, dtype), 1)
+    return jnp.maximum(jnp.asarray(n, dtype), 1)  # divided by
 
 
 def _mean(x: Samples, n: Count) -> Row:
@@ -230,14 +228,16 @@ def _power(x: Samples, n: Count) -> Row:
 
 
 def _centred(x: Any, n: Count) -> Any:
-    """Subtract the mean from the valid samples; padding stays 0."""
+    """Subtract the mean of the valid samples, a single one exactly; padding stays 0."""
     if x is None:
         return None
     if isinstance(n, int) and n == x.shape[-1]:
         # Scaled before it is added up: on GPU a mean is then no kernel of its own.
         return x - jnp.sum(x * (1 / n), axis=-1, keepdims=True)
-    ends = jnp.broadcast_to(jnp.asarray(n, jnp.int32), x.shape[:-1])
-    return cut_off(x - _mean(x, n)[..., None], ends)
+    centred = difference(*jnp.broadcast_arrays(x, _mean(x, n)[..., None]))
+    index = jnp.arange(x.shape[-1], dtype=jnp.int32)
+    within = index < jnp.asarray(n, jnp.int32)[..., None]
+    return jnp.where(within, centred, 0)
 
 
 def _at_one_level(*signals: Any) -> tuple[Any, ...]:
