@@ -103,6 +103,7 @@ _UNOPTIMISED = {
     "test_inverse_stft.py",
     "test_korvax_examples.py",
     "test_laws_leaves.py",
+    "test_laws_platforms.py",
     "test_laws_protocol.py",
     "test_lengths.py",
     "test_long_signals.py",

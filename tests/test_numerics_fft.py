@@ -153,3 +153,5 @@ def test_products_are_the_dft(n, dtype, tolerance):
         (expected_gradient,) = expected_transpose(jnp.asarray(cotangent))
     assert relative(spectra, expected) <= tolerance
     assert relative(gradient, expected_gradient) <= tolerance
+    assert not np.any(spectra[:, 0].imag)
+    assert n % 2 or not np.any(spectra[:, -1].imag)

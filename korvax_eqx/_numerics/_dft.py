@@ -115,8 +115,23 @@ def _half_matrices(
 ) -> tuple[Float[np.ndarray, "even bins"], Float[np.ndarray, "odd bins"]]:
     """Return cosines and negative sines for half the samples and all bins, float64."""
     turns = np.outer(np.arange(n // 2 + 1), np.arange(n // 2 + 1)) % n
+    cosines, sines = phasors(turns, n)
+    return cosines, _read_only(sines[1 : (n - 1) // 2 + 1])
+
+
+def phasors(
+    turns: np.ndarray, n: int
+) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    r"""Return the real and the imaginary part of $e^{-2\pi i t/n}$ in float64.
+
+    The imaginary part is exactly 0 for whole and half turns, so that the first and the
+    last bin of real frames are real.
+    """
     angles = 2 * np.pi / n * turns
-    tables = np.cos(angles), -np.sin(angles[1 : (n - 1) // 2 + 1])
-    for table in tables:
-        table.setflags(write=False)
-    return tables
+    sines = np.where(2 * turns % n == 0, 0.0, -np.sin(angles))
+    return _read_only(np.cos(angles)), _read_only(sines)
+
+
+def _read_only(table: np.ndarray) -> np.ndarray:
+    table.setflags(write=False)
+    return table

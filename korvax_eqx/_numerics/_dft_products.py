@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Complex, Float
 
-from ._dft import folded_dft, product
+from ._dft import folded_dft, phasors, product
 
 # For shorter frames, folding takes longer than the products that it saves.
 _LARGEST_MATRIX = 512
@@ -58,7 +58,9 @@ def real_dft_by_products(
         jnp.swapaxes(z, -1, -2).reshape(*lead, a * n_last)[..., : n // 2 + 1]
         for z in (re, im)
     )
-    return lax.complex(re, im)
+    # The first and the last bin are real, which two stages of rounding would change.
+    is_complex = 2 * np.arange(n // 2 + 1) % n != 0
+    return lax.complex(re, im * jnp.asarray(is_complex, im.dtype))
 
 
 def _over_rows(
@@ -85,8 +87,4 @@ def _tables(
     n: int, rows: int, columns: int
 ) -> tuple[Float[np.ndarray, "rows columns"], Float[np.ndarray, "rows columns"]]:
     """Return the real and the imaginary part of e^(-2 pi i jk/n) in float64."""
-    angles = 2 * np.pi / n * (np.outer(np.arange(rows), np.arange(columns)) % n)
-    tables = np.cos(angles), -np.sin(angles)
-    for table in tables:
-        table.setflags(write=False)
-    return tables
+    return phasors(np.outer(np.arange(rows), np.arange(columns)) % n, n)
