@@ -235,7 +235,7 @@ def _centred(x: Any, n: Count) -> Any:
         # Scaled before it is added up: on GPU a mean is then no kernel of its own.
         return x - jnp.sum(x * (1 / n), axis=-1, keepdims=True)
     centred = difference(*jnp.broadcast_arrays(x, _mean(x, n)[..., None]))
-    index = jnp.arange(x.shape[-1], dtype=jnp.int32)
+    index = jax.lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)
     within = index < jnp.asarray(n, jnp.int32)[..., None]
     return jnp.where(within, centred, 0)
 
