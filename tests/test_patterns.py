@@ -154,3 +154,21 @@ def test_a_loss_with_learned_weights_in_flax_nnx() -> None:
     expected = [ke.WaveformLoss()(2 * x, y), ke.SNRLoss()(2 * x, y)]
     np.testing.assert_allclose(gradients.loss.weights[...], expected, rtol=1e-5)
     assert gradients.gain[...] != 0
+
+
+def test_the_worst_examples_left_out() -> None:
+    """By a quantile over the batch, which carries no gradient."""
+    x, y = pair(5)
+    loss = ke.WaveformLoss("L2")
+
+    def trimmed(x: Array) -> Array:
+        each = jax.vmap(loss)(x, y)
+        return jnp.mean(jnp.where(each < jnp.quantile(each, 0.75), each, 0.0))
+
+    value, gradient = jax.value_and_grad(trimmed)(x)
+    each = np.mean(np.square(np.asarray(x - y)), axis=-1)
+    kept = each < np.quantile(each, 0.75)
+    assert 0 < np.sum(kept) < 5
+    np.testing.assert_allclose(value, np.sum(each[kept]) / 5, rtol=1e-12)
+    slope = 2 * np.asarray(x - y) / x.size * kept[:, None]
+    np.testing.assert_allclose(gradient, slope, rtol=0, atol=1e-15)
