@@ -62,6 +62,8 @@ Losses on spectra:
         over directions
     ElementwiseLoss: Mean over all elements of $|S_x - S_y|$ (L1) or $|S_x - S_y|^2$
         (L2)
+    GOMPSNRLoss: Negated signal-to-noise ratio of complex spectra with other phase
+        distances, dB
     NormLoss: Frobenius norm of the difference, $\|S_x - S_y\|_F$, of a signal or of a
         frame
     PhaseLoss: Mean of $|w(\varphi_x - \varphi_y)|$ (L1) or its square (L2) of complex
@@ -288,6 +290,7 @@ from .loss import DCLoss as DCLoss
 from .loss import ElementwiseLoss as ElementwiseLoss
 from .loss import EnergyDecayLoss as EnergyDecayLoss
 from .loss import ESRLoss as ESRLoss
+from .loss import GOMPSNRLoss as GOMPSNRLoss
 from .loss import L1SNRLoss as L1SNRLoss
 from .loss import LevelLoss as LevelLoss
 from .loss import LogCoshLoss as LogCoshLoss

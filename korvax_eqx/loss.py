@@ -23,6 +23,7 @@ from ._core._loss import BoundLoss as BoundLoss
 from ._losses._cumulative_energy import CumulativeEnergyLoss as CumulativeEnergyLoss
 from ._losses._elementwise import ElementwiseLoss as ElementwiseLoss
 from ._losses._elementwise import elementwise_loss as elementwise_loss
+from ._losses._gompsnr import GOMPSNRLoss as GOMPSNRLoss
 from ._losses._norm import NormLoss as NormLoss
 from ._losses._phase import PhaseLoss as PhaseLoss
 from ._losses._pmsqe import PMSQELoss as PMSQELoss

@@ -103,7 +103,30 @@ def naive_l1_snr(x, y):
     return ratio_db(d.real, y.real, 1e-3) + ratio_db(d.imag, y.imag, 1e-3)
 
 
+def naive_gompsnr(distance):
+    """As the metric of the authors: a convolution takes the differences of phases."""
+    kernels = torch.zeros(9, 1, 3, 3, dtype=torch.float64)
+    kernels[:, 0, 1, 1] = 1
+    for k, (i, j) in enumerate((i, j) for i in range(3) for j in range(3)):
+        kernels[k, 0, i, j] -= float((i, j) != (1, 1))
+
+    def loss(x, y):
+        A, B = (torch.sqrt(s.abs() ** 2 + 1e-8)[:, None] for s in (x, y))
+        turned = (torch.angle(x) - torch.angle(y))[:, None]
+        turned = torch.nn.functional.conv2d(turned, kernels, padding=1)
+        if distance == "cosine":
+            part = -2 * torch.cos(turned)
+        else:
+            part = 2 * unwrapped(turned).abs() / torch.pi - 2
+        energy = (A**2 + B**2 + A * B * part).sum((2, 3)).mean(1) + 1e-8
+        return -(10 * torch.log10((y.abs() ** 2).sum((1, 2)) / energy)).mean()
+
+    return loss
+
+
 OTHERS = {
+    "GOMPSNR": (ke.GOMPSNRLoss(), naive_gompsnr("linear")),
+    "OMPSNR": (ke.GOMPSNRLoss("cosine"), naive_gompsnr("cosine")),
     "L1 SNR": (ke.SpectralL1SNRLoss(), naive_l1_snr),
     "real and imaginary": (
         lambda x, y: ke.ElementwiseLoss()(ke.RealImaginary()(x), ke.RealImaginary()(y)),
@@ -124,7 +147,7 @@ def test_l1_snr_of_real_spectra():
     assert_equals_torch(ke.SpectralL1SNRLoss(0.5), naive, x, y)
 
 
-LOSSES = [*CASES.values(), ke.SpectralL1SNRLoss()]
+LOSSES = [*CASES.values(), ke.SpectralL1SNRLoss(), ke.GOMPSNRLoss()]
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
@@ -191,6 +214,8 @@ def test_silent_target_weighs_nothing():
         (lambda: ke.PhaseLoss(quantity="delay"), r"`PhaseLoss\(quantity=...\)` must"),
         (lambda: ke.PhaseLoss(wrap=1), r"`PhaseLoss\(wrap=...\)` must be True or"),
         (lambda: ke.PhaseLoss(weighting=None), r"`PhaseLoss\(weighting=...\)` must"),
+        (lambda: ke.GOMPSNRLoss("L1"), r"`GOMPSNRLoss\(distance=...\)` must be"),
+        (lambda: ke.GOMPSNRLoss(eps=0), r"`GOMPSNRLoss\(eps=...\)` must be"),
         (lambda: ke.SpectralL1SNRLoss(0), r"`SpectralL1SNRLoss\(eps=...\)` must be"),
         (
             lambda: ke.PhaseLoss()(jnp.ones((3, 4)), jnp.ones((3, 4))),

@@ -22,6 +22,7 @@ from korvax_eqx._composites._time_frequency import TimeFrequencyLoss
 from korvax_eqx._core._loss import BoundLoss
 from korvax_eqx._losses._cumulative_energy import CumulativeEnergyLoss
 from korvax_eqx._losses._elementwise import ElementwiseLoss
+from korvax_eqx._losses._gompsnr import GOMPSNRLoss
 from korvax_eqx._losses._norm import NormLoss
 from korvax_eqx._losses._phase import PhaseLoss
 from korvax_eqx._losses._pmsqe import PMSQELoss
@@ -106,6 +107,7 @@ CLASSES: Mapping[str, type[eqx.Module]] = MappingProxyType(
         "DWeighting": DWeighting,
         "Difference": Difference,
         "ElementwiseLoss": ElementwiseLoss,
+        "GOMPSNRLoss": GOMPSNRLoss,
         "Identity": Identity,
         "Log": Log,
         "MFCC": MFCC,

@@ -176,6 +176,8 @@ COMPLEX_LOSSES = [
             quantity="instantaneous_frequency", weighting="magnitude", prepend=True
         ),
     ),
+    # Negative for nearly equal spectra.
+    Case("GOMPSNRLoss", lambda: ke.GOMPSNRLoss()),
 ]
 # Losses that are not means over signals.
 BATCH_LOSSES = [
@@ -319,6 +321,7 @@ COMPOSITES = [
             lambda make=case.make: ke.TimeFrequencyLoss(ke.STFT(**SIZES), make()),
         )
         for case in COMPLEX_LOSSES
+        if case.name != "GOMPSNRLoss"
     ),
 ]
 # Losses on signals that may be negative, and are not 0 for equal signals.
@@ -363,6 +366,15 @@ LEVELS = [
             ),
         )
         for case in LEVEL_LOSSES
+    ),
+    *(
+        Case(
+            f"TimeFrequencyLoss-GOMPSNRLoss-{distance}",
+            lambda distance=distance: ke.TimeFrequencyLoss(
+                ke.STFT(**SIZES), ke.GOMPSNRLoss(distance)
+            ),
+        )
+        for distance in ("linear", "cosine")
     ),
 ]
 # Losses that compare two signals at a time.

@@ -253,8 +253,8 @@ def _value(part: Any) -> float:
     signals = [tone + level * (noise + np.cos(at)) for level in (0.2, 0.3)]
     x, y = (jnp.asarray(s.reshape(2, 2000), dtype) for s in signals)
     transform = ke.Spectrogram(64, 20)
-    of_complex = ke.PhaseLoss | ke.RealImaginary | ke.Magnitude | ke.PowerCompression
-    if isinstance(part, of_complex):
+    of_complex = ke.PhaseLoss | ke.GOMPSNRLoss | ke.RealImaginary | ke.Magnitude
+    if isinstance(part, of_complex | ke.PowerCompression):
         transform = ke.STFT(64, 20)
     if isinstance(part, ke.ConsistencyLoss | ke.PredictionLoss):
         is_own = isinstance(part, ke.ConsistencyLoss)

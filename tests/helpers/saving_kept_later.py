@@ -148,6 +148,7 @@ PARTS: dict[str, tuple[Callable[[], Any], float]] = {
         lambda: ke.PhaseLoss("L2", wrap=False, weighting="magnitude"),
         0.02916236,
     ),
+    "GOMPSNRLoss": (lambda: ke.GOMPSNRLoss("cosine", 1e-6), -19.2827),
     "SpectralL1SNRLoss": (lambda: ke.SpectralL1SNRLoss(), -12.28385),
     "SpectralLevelLoss": (lambda: ke.SpectralLevelLoss(lmin=-50.0), 0.003097193),
     "PMSQELoss": (
