@@ -105,12 +105,12 @@ def naive_l1_snr(x, y):
 
 def naive_gompsnr(distance):
     """As the metric of the authors: a convolution takes the differences of phases."""
-    kernels = torch.zeros(9, 1, 3, 3, dtype=torch.float64)
-    kernels[:, 0, 1, 1] = 1
-    for k, (i, j) in enumerate((i, j) for i in range(3) for j in range(3)):
-        kernels[k, 0, i, j] -= float((i, j) != (1, 1))
 
     def loss(x, y):
+        kernels = torch.zeros(9, 1, 3, 3, dtype=torch.float64)
+        kernels[:, 0, 1, 1] = 1
+        for k, (i, j) in enumerate((i, j) for i in range(3) for j in range(3)):
+            kernels[k, 0, i, j] -= float((i, j) != (1, 1))
         A, B = (torch.sqrt(s.abs() ** 2 + 1e-8)[:, None] for s in (x, y))
         turned = (torch.angle(x) - torch.angle(y))[:, None]
         turned = torch.nn.functional.conv2d(turned, kernels, padding=1)
