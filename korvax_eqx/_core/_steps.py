@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import equinox as eqx
 import jax
@@ -13,13 +13,13 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._axes import Axes
 from korvax_eqx._compile import compiled
 from korvax_eqx._data import Framing, Signals, Spectra
+from korvax_eqx._data._scope import SCOPES, Scope
 from korvax_eqx._engine._alone import signals_of, spectra_of
 from korvax_eqx._engine._walk import step_on
 from korvax_eqx._names import name_of
 from korvax_eqx._platform import compiling_here
 from korvax_eqx._repr import constructor_call
 
-Scope: TypeAlias = Literal["value", "frame", "signal", "channels", "batch"]
 Count: TypeAlias = int | Int[Array, "*rows"]
 
 
@@ -267,13 +267,10 @@ def applied(path: Sequence[AbstractStep], data: Any) -> Any:
     return data
 
 
-_SCOPES: tuple[Scope, ...] = ("value", "frame", "signal", "channels", "batch")
-
-
 def widest(path: Sequence[AbstractStep]) -> Scope:
     """Return the widest scope of several steps."""
-    place = max((_SCOPES.index(step.scope) for step in path), default=0)
-    return _SCOPES[place]
+    place = max((SCOPES.index(step.scope) for step in path), default=0)
+    return SCOPES[place]
 
 
 def _shape_of(out: Any) -> tuple[int, ...]:

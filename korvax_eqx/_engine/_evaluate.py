@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from korvax_eqx._compile import compiled
 from korvax_eqx._data import Signals
+from korvax_eqx._data._scope import SCOPES
 from korvax_eqx._data._term import Term
 from korvax_eqx._names import name_of
 from korvax_eqx._static import Fixed
@@ -139,9 +140,6 @@ def _shared_ends(branch: Branch) -> list[list[int]]:
     own = [[end.number for end in branch.ends]] if branch.ends else []
     return own + [numbers for b in branch.branches for numbers in _shared_ends(b)]
 
-
-# What one number in a part's output may depend on, from least to most.
-SCOPES = ("value", "frame", "signal", "channels", "batch")
 
 _Numbered = list[tuple[int, Term]]
 

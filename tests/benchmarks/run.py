@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import korvax
 import numpy as np
 import opponents
+import plain
 from measure import (
     Timing,
     compile_seconds,
@@ -109,6 +110,12 @@ def noise(*shape: int) -> tuple[jax.Array, jax.Array]:
 def jitted(fn: Callable[..., Any], *args: Any) -> Call:
     compiled = jax.jit(fn)
     return lambda: compiled(*args)
+
+
+def jitted_each(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of several arguments of `fn`, which calls it once for each."""
+    compiled = jax.jit(fn)
+    return lambda each: [compiled(*args) for args in each]
 
 
 def both(
@@ -371,10 +378,10 @@ def combinations(report: Report, shape: tuple[int, ...]) -> None:
         {"not mapped": jitted(grad(loss), *rows)},
     )
 
-    def plain(n: int, **options: Any) -> ke.TimeFrequencyLoss:
+    def stft(n: int, **options: Any) -> ke.TimeFrequencyLoss:
         return ke.TimeFrequencyLoss(ke.Spectrogram(n, n // 4), **options)
 
-    parts = [plain(n, loss_fn=ke.ElementwiseLoss()) for n in (128, 256, 512, 1024)]
+    parts = [stft(n, loss_fn=ke.ElementwiseLoss()) for n in (128, 256, 512, 1024)]
     parts.append(ke.WaveformLoss())
     calls = [jitted(grad(part), x, y) for part in parts]
     report.times(
@@ -387,11 +394,11 @@ def combinations(report: Report, shape: tuple[int, ...]) -> None:
         ke.ElementwiseLoss("L2"),
         ke.SpectralConvergenceLoss(),
     )
-    repeated = ke.SumLoss([plain(1024, loss_fn=kind) for kind in kinds])
+    repeated = ke.SumLoss([stft(1024, loss_fn=kind) for kind in kinds])
     report.times(
         f"three losses of one transform {shape}, value and gradient",
         jitted(grad(repeated), x, y),
-        {"one of them": jitted(grad(plain(1024, loss_fn=kinds[0])), x, y)},
+        {"one of them": jitted(grad(stft(1024, loss_fn=kinds[0])), x, y)},
     )
     lengths = jnp.full(shape[:-1], shape[-1] - 7)
     report.times(
@@ -399,6 +406,34 @@ def combinations(report: Report, shape: tuple[int, ...]) -> None:
         jitted(grad(lambda x, y: loss(x, y, lengths=lengths)), x, y),
         {"without": jitted(grad(loss), x, y)},
     )
+
+
+def pairs(report: Report, shape: tuple[int, int]) -> None:
+    """Every signal of a batch with every one of another, by `jax.vmap`."""
+    x, y = noise(*shape)
+
+    def all_pairs(loss: Callable[..., Any]) -> Callable[..., Any]:
+        each = jax.vmap(jax.vmap(loss, (None, 0)), (0, None))
+        return lambda x, y: jnp.mean(each(x, y))
+
+    rows = both(all_pairs(ke.MRSTFTLoss()), all_pairs(plain.mrstft), x, y)
+    for kind, ours, theirs in rows:
+        name = f"all pairs of two batches {shape}, mrstft, {kind}"
+        report.times(name, ours, {"jax.numpy": theirs})
+
+
+def sources(report: Report, numbers: list[int], shape: tuple[int, int]) -> None:
+    """Losses of sources in any order, and as many calls of the loss in theirs."""
+    loss, grad = ke.MRSTFTLoss(), jax.value_and_grad
+    in_order = jitted_each(grad(loss))
+    for n in numbers:
+        x, y = noise(shape[0], n, shape[1])
+        each = [(x[:, i], y[:, i]) for i in range(n)]
+        report.times(
+            f"mrstft of {n} sources in any order {x.shape}, value and gradient",
+            jitted(grad(ke.PermutationInvariantLoss(loss)), x, y),
+            {f"{n} calls": functools.partial(in_order, each)},
+        )
 
 
 def compiling_a_sum(report: Report, shape: tuple[int, ...]) -> None:
@@ -466,6 +501,8 @@ def main() -> None:
     others(report, long)
     transforms(report, (2, 8192) if quick else (32, 44100))
     combinations(report, long)
+    pairs(report, (2, 4096) if quick else (16, 16000))
+    sources(report, [2] if quick else [2, 3, 4, 8], (2, 4096) if quick else (8, 44100))
     small(report)
     compiling_a_sum(report, (2, 1, 8192) if quick else (8, 1, 65536))
     if quick:
