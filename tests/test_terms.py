@@ -120,7 +120,8 @@ def test_of_every_loss(case: Any) -> None:
     own = [t for t in loss.terms(**case.keywords) if not t.weight == 0]
     assert len(terms) == len(terms.unweighted) == len(own)
     for term, name in zip(own, terms, strict=True):
-        close(terms[name], float(term.weight) * terms.unweighted[name], 1e-6)
+        weight = 0.0 if term.is_monitored else float(term.weight)
+        close(terms[name], weight * terms.unweighted[name], 1e-6)
     close(sum(terms.parts.values()), value, 1e-6)
     if isinstance(loss, ke.SumLoss) and not case.draws:
         losses = loss.losses if isinstance(loss.losses, dict) else {}
@@ -153,6 +154,29 @@ def test_monitored_losses_are_reported_and_nothing_else(padded: bool) -> None:
         close(terms.parts.unweighted[name], call(x, y, **keywords))
         assert float(terms.parts[name]) == 0
     assert all(float(terms[name]) == 0 for name in set(terms) - set(own))
+
+
+def test_signals_too_short_for_what_is_monitored_count() -> None:
+    """The loss is that without a monitor, and what is reported is of long signals."""
+    x, y = pair(3)
+    lengths = jnp.array([1500, 300, 1100])
+    long = ke.TimeFrequencyLoss(
+        ke.Spectrogram(800, center=False), ke.ElementwiseLoss(), ke.Log(eps=1e-3)
+    )
+    plain = ke.SumLoss({"wave": ke.WaveformLoss(), "stft": STFT})
+    loss = ke.SumLoss(plain.losses, monitor={"long": long})
+    desired = jax.value_and_grad(plain)(x, y, lengths=lengths)
+    for call in (loss, lambda x, y, lengths: loss.bind(y, lengths=lengths)(x)):
+        value, gradient = jax.value_and_grad(call)(x, y, lengths=lengths)
+        close(value, desired[0])
+        np.testing.assert_allclose(gradient, desired[1], rtol=1e-9, atol=1e-17)
+        assert np.any(gradient[1])
+    for terms in (
+        loss.with_terms(x, y, lengths=lengths)[1],
+        loss.bind(y, lengths=lengths).with_terms(x)[1],
+    ):
+        close(terms.unweighted["long"], long(x[::2], y[::2], lengths=lengths[::2]))
+        close(sum(terms.values()), desired[0])
 
 
 def test_the_gradient_of_what_is_monitored_is_exactly_zero() -> None:

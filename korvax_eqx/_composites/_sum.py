@@ -66,7 +66,8 @@ class SumLoss(AbstractLoss):
         - `monitor`: losses that are only reported, given as `losses` is, under other
             names. They add nothing to the value, and their gradient is not computed;
             `terms.unweighted` of `with_terms` has their values, from the same pass.
-            With `lengths`, a signal that is too short for one of them does not count.
+            With `lengths`, they share a pass of their own; they leave out signals that
+            are too short for one of them, which count for the loss.
 
         **Raises:** `ValueError` if a part is not a loss on signals, if names or number
             of the weights differ, or if two parts have one name.

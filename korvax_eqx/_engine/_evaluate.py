@@ -40,7 +40,6 @@ def evaluate(
     A term that joins others has one value for each of them; other terms have one value.
     """
     groups, whole = _split(terms, lengths)
-    lengths = _counted(groups, x, lengths)
     if wants == "total":
         groups, whole = [_needed(group) for group in groups], _needed(whole)
     value: Array = jnp.zeros((), x.dtype)
@@ -59,7 +58,8 @@ def evaluate(
             lengths is not None,
         )
         signals: tuple[Any, ...] = (x, y) if has_target else (x,)
-        rows = (*signals, *arrays, *_length_rows(lengths, event_ndim))
+        ends = _length_rows(_counted(group, groups, x, lengths), event_ndim)
+        rows = (*signals, *arrays, *ends)
         rows = tuple(_flat(whole_samples(r), len(lead)) for r in rows)
         more, values = _of_rows(tree, Fixed(layout), rows, Fixed(wants))
         value = value + more
@@ -108,7 +108,6 @@ def kept_targets(
     """Return the arrays to keep for a target, and the index of each term's array."""
     terms = active(terms)
     groups, whole = _split(terms, lengths)
-    lengths = _counted(groups, y, lengths)
     arrays: list[Array] = []
     places: dict[int, int] = {}
 
@@ -122,7 +121,8 @@ def kept_targets(
         event_ndim = _event_ndim(tree, y)
         lead = y.shape[: y.ndim - event_ndim]
         layout = Layout(y.shape[len(lead) :], False, (), lengths is not None)
-        rows = (y, *_length_rows(lengths, event_ndim))
+        ends = _length_rows(_counted(group, groups, y, lengths), event_ndim)
+        rows = (y, *ends)
         rows = tuple(_flat(whole_samples(r), len(lead)) for r in rows)
         skeleton, shared = take_arrays(tree)
         numbers = tuple(numbers[0] for numbers in _shared_ends(tree))
@@ -150,9 +150,10 @@ def _split(
     """Return groups of terms that are evaluated by rows, and terms that need the batch.
 
     With lengths, terms that mix channels are a group of their own: a row holds several
-    channels, so there are fewer rows, and their lengths differ.
+    channels, so there are fewer rows, and their lengths differ. So are terms that are
+    monitored: which signals are too short for them has no influence on the loss.
     """
-    groups: dict[bool, _Numbered] = {}
+    groups: dict[tuple[bool, bool], _Numbered] = {}
     whole: _Numbered = []
     for number, term in enumerate(terms):
         parts = parts_of(term)
@@ -171,8 +172,10 @@ def _split(
         if seers:
             whole.append((number, term))
             continue
-        is_apart = lengths is not None and any(p.scope == "channels" for p in parts)
-        groups.setdefault(is_apart, []).append((number, term))
+        has_lengths = lengths is not None
+        is_apart = has_lengths and any(p.scope == "channels" for p in parts)
+        kind = (is_apart, has_lengths and term.is_monitored)
+        groups.setdefault(kind, []).append((number, term))
     return list(groups.values()), whole
 
 
@@ -182,15 +185,22 @@ def _needed(group: _Numbered) -> _Numbered:
 
 
 def _counted(
+    group: _Numbered,
     groups: Sequence[_Numbered],
     x: Float[Array, "*channels n_samples"],
     lengths: Int[Array, "*channels"] | None,
 ) -> Int[Array, "*channels"] | None:
-    """Return the lengths, with 0 for signals that are too short for a term."""
+    """Return the lengths, with 0 for signals that are too short for a term.
+
+    All terms of the loss have the same mean, and so have all that are monitored.
+    """
     if lengths is None:
         return None
     counted = lengths
-    for term in (term for group in groups for _, term in group):
+    is_monitored = group[0][1].is_monitored
+    for _, term in itertools.chain(*groups):
+        if term.is_monitored != is_monitored:
+            continue
         is_enough = _is_long_enough(term, x, lengths)
         counted = jnp.where(is_enough, counted, 0)
     return counted

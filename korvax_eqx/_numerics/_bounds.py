@@ -33,7 +33,7 @@ UNBOUNDED = Bounds()
 def bounded(
     signal: Row,
     error: Row,
-    mixture: Row | None,
+    mixture: Float[Array, "*#rows"] | None,
     is_silent: Bool[Array, "*rows"] | None,
     bounds: Bounds,
 ) -> tuple[Row, Row]:

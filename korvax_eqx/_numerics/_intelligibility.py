@@ -117,7 +117,7 @@ def _in_order(
 
 
 def _bands(
-    frames: Float[Array, "*rows n_frames n"], window: Float[Array, " n"]
+    frames: Float[Array, "*rows n_frames_before n"], window: Float[Array, " n"]
 ) -> Bands:
     """Return magnitudes of the bands, after overlap-adding and framing again.
 
@@ -175,5 +175,5 @@ def _normalised(x: Segments, axis: int) -> Segments:
     return centred * reciprocal_or_zero(_norm(centred, axis) + eps * _norm(x, axis))
 
 
-def _norm(x: Segments, axis: int) -> Segments:
+def _norm(x: Segments, axis: int) -> Float[Array, "..."]:
     return root(jnp.sum(jnp.square(x), axis=axis, keepdims=True))
