@@ -20,7 +20,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 if os.environ.get("KORVAX_EQX_TYPECHECK") == "1":
     install_import_hook("korvax_eqx", "typechecker.check")
 
-# The loop of a minute: `pytest -m quick`. What breaks most often, for few losses.
+# The short loop: `pytest -m quick`. What breaks most often, for few losses.
 _QUICK_FILES = {
     "test_layout.py",
     "test_numerics_fft.py",
