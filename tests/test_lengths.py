@@ -3,6 +3,8 @@
 Which signals are too short, channels that end on their own, and exported programs.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -252,29 +254,44 @@ def cut_recordings(x, y, ends):
     return [(x[i, :, :n], y[i, :, :n]) for i, n in enumerate(longest)]
 
 
-@pytest.mark.parametrize("case", OF_SIGNALS, ids=repr)
-def test_each_channel_has_its_own_end_beside_what_mixes_them(case):
-    """A term of a sum is what it is alone, whatever the others need."""
-    mixing = ke.MappedLoss(ke.MidSide(), ke.WaveformLoss("L2"))
-    both = ke.SumLoss({"own": case.make(), "mixed": mixing})
-    key = case.keywords.get("key")
-    keys = {} if key is None else {"key": jax.random.split(key, 2)[0]}
+MIXING = ke.MappedLoss(ke.MidSide(), ke.WaveformLoss("L2"))
 
-    def alone(x, y, lengths):
-        own = case.make()(x, y, lengths=lengths, **keys)
-        recordings = cut_recordings(x, y, ENDS)
-        return own + sum(mixing(*recording) for recording in recordings) / 2
 
-    def summed(x, y, lengths):
-        return both(x, y, lengths=lengths, **case.keywords)
-
+@functools.cache
+def recordings_mixed():
+    """Both signals, where they are padding, and the loss that mixes channels alone."""
     with jax.enable_x64(True):
         (x, is_padding), (y, _) = (
             filled(s, ENDS) for s in signals(2, 2, dtype=jnp.float64)
         )
+
+        @with_gradients
+        def mixed(x, y):
+            return sum(MIXING(*cut) for cut in cut_recordings(x, y, ENDS)) / 2
+
+        return x, y, is_padding, mixed(x, y)
+
+
+@pytest.mark.parametrize("case", OF_SIGNALS, ids=repr)
+def test_each_channel_has_its_own_end_beside_what_mixes_them(case):
+    """A term of a sum is what it is alone, whatever the others need."""
+    both = ke.SumLoss({"own": case.make(), "mixed": MIXING})
+    key = case.keywords.get("key")
+    keys = {} if key is None else {"key": jax.random.split(key, 2)[0]}
+
+    @with_gradients
+    def own(x, y, lengths):
+        return case.make()(x, y, lengths=lengths, **keys)
+
+    @with_gradients
+    def summed(x, y, lengths):
+        return both(x, y, lengths=lengths, **case.keywords)
+
+    x, y, is_padding, mixed = recordings_mixed()
+    with jax.enable_x64(True):
         lengths = jnp.asarray(ENDS)
-        value, grads = with_gradients(summed)(x, y, lengths)
-        expected, gradients = with_gradients(alone)(x, y, lengths)
+        value, grads = summed(x, y, lengths)
+        expected, gradients = jax.tree.map(jnp.add, own(x, y, lengths), mixed)
         close(value, expected, 1e-12)
         for gradient, wanted in zip(grads, gradients, strict=True):
             close(gradient, wanted, 1e-9)
