@@ -68,7 +68,7 @@ def test_first_example_prints_what_it_says(capsys):
     assert len([line for line in code.splitlines() if line.strip()]) <= 30
     run(code)
     printed = re.findall(r"step \d+: (\S+)", capsys.readouterr().out)
-    (said,) = re.findall(r"# (\d+\.\d+, .*?)$", code, re.MULTILINE)
+    (said,) = re.findall(r"# about (\d+\.\d+, .*?)$", code, re.MULTILINE)
     said, printed = (
         np.array(s, float) for s in (re.findall(r"\d+\.\d+", said), printed)
     )
