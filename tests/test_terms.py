@@ -117,7 +117,12 @@ def test_of_every_loss(case: Any) -> None:
     loss = case.make()
     x, y = case.signals(2, dtype=jnp.float64)
     value, terms = loss.with_terms(x, y, **case.keywords)
-    own = [t for t in loss.terms(**case.keywords) if not t.weight == 0]
+    own = [
+        logged
+        for term in loss.terms(**case.keywords)
+        for logged in term.logged
+        if not logged.weight == 0
+    ]
     assert len(terms) == len(terms.unweighted) == len(own)
     for term, name in zip(own, terms, strict=True):
         weight = 0.0 if term.is_monitored else float(term.weight)

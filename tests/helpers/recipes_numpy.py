@@ -370,6 +370,8 @@ def sound_matching(x, y, sr):
     decay = 2 * np.pi * 60 / sr
     taps = [(n + 1) * np.exp(-decay * n) for n in range(int(np.ceil(9 / decay)))]
     taps = np.array(taps) / np.sum(taps)
+    unit = 2.0 ** (np.ceil(np.log2(np.max(taps))) - 32)
+    taps = np.round(taps / unit) * unit  # the recipe keeps 32 bits of the largest
     n = 2 ** round(np.log2(0.12 * sr))
     f = np.maximum(np.fft.rfftfreq(n, 1 / sr), 32.7)
     places = np.log(f / 32.7) / np.log(sr / 2 / 32.7)
