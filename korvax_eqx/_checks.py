@@ -114,7 +114,7 @@ def floating_array(owner: str, argument: str, value: Any, ndim: int) -> Any:
     Return it in the byte order of the machine, the only one that JAX takes.
     """
     axes = "1 axis" if ndim == 1 else f"{ndim} axes"
-    rule = f"be a real floating array with {axes}" if ndim else "be a real scalar"
+    rule = f"be a real floating {f'array with {axes}' if ndim else 'scalar'}"
     if value.ndim != ndim or not jnp.issubdtype(value.dtype, jnp.floating):
         refuse(owner, argument, rule, value)
     if not isinstance(value, np.ndarray):

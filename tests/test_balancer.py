@@ -175,6 +175,21 @@ def test_silence_and_what_is_not_finite() -> None:
     assert np.all(np.isfinite(list(after.norms.values())))
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-7, 1.0])
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_halves_of_any_size(dtype: Any, size: float) -> None:
+    """A scale for a small gradient may be too large for float16: 0 times it is 0."""
+    g = jax.random.normal(jax.random.key(0), (4, 1000)).astype(dtype)
+    small = (size * g.astype(jnp.float32)).astype(dtype)
+    balancer = ke.GradientBalancer({"a": 1.0, "b": 1.0})
+    got, _ = balancer.update({"a": g, "b": small}, balancer.init())
+    assert got.dtype == dtype
+    wide = {"a": g.astype(jnp.float32), "b": small.astype(jnp.float32)}
+    expected, _ = balancer.update(wide, balancer.init())
+    rtol = float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(got.astype(jnp.float32), expected, rtol=rtol, atol=1e-6)
+
+
 def test_learns_with_weights_that_change_and_is_saved(tmp_path: Any) -> None:
     """A step with `jax.vjp` and optax, whose state is saved and goes on equally."""
     y, _ = signals(4)

@@ -156,6 +156,14 @@ def test_frames_beyond_the_end_do_not_count(loss):
     assert_padding_does_not_count(of_parts(of_arrays(loss.values)), parts, (7, 4, 2))
 
 
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+def test_equal_signals_have_no_gradient(loss):
+    """Exactly, as it is compiled: near its best value a ratio has a large one."""
+    loss = ke.TimeFrequencyLoss(ke.STFT(1024, 256), loss)
+    x = 0.1 * jax.random.normal(jax.random.key(1), (16000,))
+    assert not np.any(jax.jit(jax.grad(loss))(x, x))
+
+
 @pytest.mark.parametrize("loss", CASES.values(), ids=repr)
 def test_signals_of_unequal_lengths(loss):
     """Value and gradient of a padded batch are those of its signals."""

@@ -49,6 +49,10 @@ EQUAL: dict[str, tuple[Any, ke.SumLoss]] = {
         0.5 * ke.SumLoss([STFT], monitor={"wave": WAVE}) + SDR,
         ke.SumLoss([STFT, SDR], [0.5, 1], monitor={"wave": WAVE}),
     ),
+    "monitored by one name": (
+        ke.SumLoss([STFT], monitor=[SDR]) + SDR,
+        ke.SumLoss({"mrstft": STFT, "sisdr#1": SDR}, monitor={"sisdr#2": SDR}),
+    ),
     "function": (some_function + STFT, ke.SumLoss([some_function, STFT])),
     "function subtracted": (
         some_function - STFT,
@@ -134,7 +138,7 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: STFT * np.ones(2), TypeError, "ufuncs"),
     (lambda: operator.pow(STFT, 2), TypeError, "unsupported"),
     (lambda: STFT / 0, ZeroDivisionError, "zero"),
-    (lambda: STFT * jnp.ones(2), ValueError, "weights.*must be a real scalar"),
+    (lambda: STFT * jnp.ones(2), ValueError, "weights.*must be a real floating scalar"),
     (lambda: STFT * float("nan"), ValueError, "weights.*finite"),
     (lambda: STFT + ke.WaveformLoss, ValueError, r"WaveformLoss\(\.\.\.\)"),
     (lambda: STFT + ke.STFT(64), ValueError, "a loss on signals"),

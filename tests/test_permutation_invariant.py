@@ -120,6 +120,39 @@ def test_the_first_of_equal_permutations_is_taken() -> None:
         assert tuple(np.asarray(rows)) == permutations[int(np.argmin(sums))]
 
 
+def test_what_is_monitored_inside_changes_nothing() -> None:
+    """Neither where a signal is too short for it, nor where nothing else is left."""
+    x, y = sources(3, 2)
+    wave, order = ke.WaveformLoss(), [[0, 1]] * 3
+    frames = ke.TimeFrequencyLoss(
+        ke.STFT(1024, center=False), ke.ElementwiseLoss(), ke.Magnitude()
+    )
+    plain = ke.PermutationInvariantLoss(ke.SumLoss({"wave": wave}))
+    pit = ke.PermutationInvariantLoss(
+        ke.SumLoss({"wave": wave}, monitor={"frames": frames})
+    )
+    lengths = jnp.array([[1500, 1500], [100, 100], [1500, 1100]])
+    with jax.enable_x64(True):
+        x, y = jnp.asarray(x), jnp.asarray(y)
+
+        def both(loss: Any) -> Any:
+            return jax.value_and_grad(lambda x: loss(x, y, lengths=lengths))(x)
+
+        jax.tree.map(np.testing.assert_array_equal, both(pit), both(plain))
+        assert np.all(np.any(both(pit)[1], axis=-1))
+        own = plain.assignment(x, y, lengths=lengths)
+        np.testing.assert_array_equal(pit.assignment(x, y, lengths=lengths), own)
+        # Nothing that is compared: sources stay as they are.
+        nothing = ke.SumLoss({"wave": wave}, [0.0], monitor={"frames": frames})
+        for loss in (nothing, ke.SumLoss({"wave": wave}, [0.0])):
+            pit = ke.PermutationInvariantLoss(loss)
+            assert pit(x, y) == 0
+            np.testing.assert_array_equal(pit.assignment(x, y), order)
+        value, terms = ke.PermutationInvariantLoss(nothing).with_terms(x, y)
+        assert value == 0
+        np.testing.assert_allclose(terms.unweighted["frames"], frames(x, y), rtol=1e-12)
+
+
 def test_costs_that_are_no_numbers() -> None:
     """Any permutation, and the search ends."""
     for n in (3, MOST_TRIED + 1):

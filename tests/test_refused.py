@@ -426,7 +426,11 @@ CLASSES: dict[type, tuple[dict[str, Any], list[tuple[str, Any, str]]]] = {
             ),
             ("w_lin", "1", REAL + "'1'."),
             ("w_log", None, REAL + "None."),
-            ("w_log", jnp.ones(2), "be a real scalar. Got an array float32[2]."),
+            (
+                "w_log",
+                jnp.ones(2),
+                "be a real floating scalar. Got an array float32[2].",
+            ),
             ("w_sc", float("nan"), REAL + "nan."),
             ("lin_dist", "L3", "be one of 'L1', 'L2'. Got 'L3'."),
             ("log_dist", "l1", "be one of 'L1', 'L2'. Got 'l1'."),

@@ -271,9 +271,9 @@ def test_log_refusals(options, message):
 
 
 def test_log_refuses_arrays_that_are_no_real_scalars():
-    with refused("must be a real scalar. Got an array float32"):
+    with refused("must be a real floating scalar. Got an array float32"):
         Log(eps=jnp.ones(3))
-    with refused("must be a real scalar. Got an array int32"):
+    with refused("must be a real floating scalar. Got an array int32"):
         Log(factor=jnp.ones((), jnp.int32))
 
 
@@ -417,7 +417,7 @@ def test_decibel_refusals(cls, name, options, message):
 
 @pytest.mark.parametrize(("cls", "name"), CLASSES)
 def test_decibel_reference_must_be_one_number_or_return_one(cls, name):
-    with refused("must be a real scalar. Got an array"):
+    with refused("must be a real floating scalar. Got an array"):
         cls(ref=jnp.ones(3))
     scale = cls(ref=lambda S: jnp.max(S, axis=-1))
     message = r"must return one number .* Got \(9,\). Reduce over both"

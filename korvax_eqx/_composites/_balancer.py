@@ -1,5 +1,6 @@
 """Balancing the gradients of several losses."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -172,11 +173,13 @@ class GradientBalancer(eqx.Module):
         weights = jnp.stack([jnp.asarray(w, dtype) for w in self.weights.values()])
         shares = weights / jnp.sum(weights)
         scales = shares * self.total_norm / (state.means() + self.eps)
-        total = sum(
-            (scales[i].astype(g.dtype) * g for i, g in enumerate(arrays[1:], 1)),
-            scales[0].astype(arrays[0].dtype) * arrays[0],
-        )
-        return total, state
+        # A scale may be too large for float16, and so may a part of the sum.
+        kind = functools.reduce(checks.wider, [array.dtype for array in arrays])
+        wide = checks.wider(kind, jnp.float32)
+        total = jnp.zeros_like(arrays[0], wide)
+        for scale, gradient in zip(scales.astype(wide), arrays, strict=True):
+            total = total + scale * gradient.astype(wide)
+        return total.astype(kind), state
 
     def __repr__(self) -> str:
         return constructor_call(self)

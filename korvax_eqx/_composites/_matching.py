@@ -13,7 +13,7 @@ from korvax_eqx._core._steps import Scope
 from korvax_eqx._data import Signals, Spectra, Term
 from korvax_eqx._engine._piece import weighted
 from korvax_eqx._engine._plan import End, active, parts_of
-from korvax_eqx._engine._walk import Data, values_of
+from korvax_eqx._engine._walk import Data, main_array, values_of
 from korvax_eqx._messages import refuse
 from korvax_eqx._names import AbstractOfFunction, name_of, snake_name
 from korvax_eqx._numerics._assignment import least_cost
@@ -47,8 +47,11 @@ class Matching(eqx.Module):
         return values
 
     def order(self, ends: Reached, axis: int) -> Int[Array, "*rows n_sources"]:
-        """Return the number of the estimate that belongs to each target."""
-        costs: Any = 0.0
+        """Return the number of the estimate that belongs to each target.
+
+        Where nothing is compared but what is monitored, sources stay as they are.
+        """
+        costs: Any = None
         for reached in ends:
             end, x, y = constant(reached)
             if end.is_monitored:
@@ -57,7 +60,11 @@ class Matching(eqx.Module):
             pairs = _repeated(x, axis, axis + 1), _repeated(y, axis, axis)
             (value,) = values_of(end, *pairs)
             value = _mean_from(value, axis + 2)
-            costs = costs + weighted(_gated(end, value), end.weight)
+            cost = weighted(_gated(end, value), end.weight)
+            costs = cost if costs is None else costs + cost
+        if costs is None:
+            shape = main_array(ends[0][1]).shape[: axis + 1]
+            return jnp.broadcast_to(jnp.arange(shape[-1], dtype=jnp.int32), shape)
         return least_cost(costs)
 
 

@@ -33,7 +33,9 @@ class PermutationInvariantLoss(AbstractLoss):
     (2017). Equals asteroid's `PITLossWrapper(loss, pit_from="pw_mtx")`.
 
     Terms are called as those of the loss. Of each mixture all spectra are in memory
-    together, while the loss alone needs those of one transform at a time.
+    together, while the loss alone needs those of one transform at a time. Within a
+    padded batch, signals that are too short for what is monitored inside count as 0 in
+    what is reported of it.
     """
 
     loss: Any
@@ -79,5 +81,4 @@ class PermutationInvariantLoss(AbstractLoss):
         checks.signal_type(name, "y", y)
         check_key(name, key)
         lengths = checks.lengths(name, lengths, x)
-        (term,) = self.terms(key=key)
-        return order_of(term, Fixed(name), x, y, lengths)
+        return order_of(self.terms(key=key), Fixed(name), x, y, lengths)

@@ -37,7 +37,8 @@ class PredictionLoss(AbstractOutermost):
 
     A network that predicts complex spectra, or the bands of a `PQMF`, makes its signal
     by `inverse`. Terms whose path begins with `step_fn` compare the prediction itself
-    with the spectra, or the bands, of the target; all others compare the signal:
+    with the spectra, or the bands, of the target; all others compare the signal, and so
+    do all in a `PermutationInvariantLoss`:
 
     ```python
     loss = PredictionLoss(loss_on_signals, STFT(400, 100), consistency=0.1)

@@ -49,11 +49,12 @@ class RowOrder(RowFunction):
 
 @compiled
 def order_of(
-    term: Term, name: Any, x: Any, y: Any, lengths: Any
+    terms: tuple[Term, ...], name: Any, x: Any, y: Any, lengths: Any
 ) -> Int[Array, "*batch n_sources"]:
     """Return the number of the estimate that belongs to each target.
 
-    `term` joins others by a `Matching`; `name` is the loss that messages name.
+    `terms` are one that joins others by a `Matching`, or none if all weights are 0;
+    `name` is the loss that messages name.
     """
     x, y = checks.signal(name.value, "x", x), checks.signal(name.value, "y", y)
     checks.pair(name.value, x, y)
@@ -62,12 +63,14 @@ def order_of(
             f"`{name.value}`: signals must have the shape (*batch, n_sources, "
             f"n_samples). Got {x.shape}."
         )
+    if not terms:
+        return jnp.broadcast_to(jnp.arange(x.shape[-2], dtype=jnp.int32), x.shape[:-1])
     dtype = checks.wider(x.dtype, y.dtype)
     lead, has_lengths = x.shape[:-2], lengths is not None
     layout = Layout(x.shape[-2:], True, (), has_lengths)
     rows = (x.astype(dtype), y.astype(dtype), *((lengths,) if has_lengths else ()))
     rows = tuple(whole_samples(r).reshape(*lead, -1) for r in rows)
-    skeleton, shared = take_arrays(tree_of([(0, term)]))
+    skeleton, shared = take_arrays(tree_of(list(enumerate(terms))))
     fn = RowOrder(RowTerms(skeleton, layout))
     (order,), _ = call_rows(fn, *jax.lax.stop_gradient((shared, rows)))
     return order

@@ -125,14 +125,19 @@ def weighted_sum(pairs: Sequence[tuple[Any, Any]]) -> SumLoss:
         if one.monitor is not None
         for name, loss in _named(one.monitor)
     ]
-    losses, names = _gathered(parts)
+    all_names = unique_names(list(map(_own_name, (*parts, *monitored))))
+    names = all_names[: len(parts)]
+    losses, others = (
+        _by_name(parts, names),
+        _by_name(monitored, all_names[len(parts) :]),
+    )
     weights: Any = [part.weight for part in parts]
     has_leaves = any(map(is_leaf, weights))
     if not has_leaves and all(weight == 1 for weight in weights):
         weights = None
     elif has_leaves or isinstance(losses, Mapping):
         weights = dict(zip(names, weights, strict=True))
-    return SumLoss(losses, weights, _gathered(monitored)[0] or None)
+    return SumLoss(losses, weights, others or None)
 
 
 def _parts_of(loss: Any, weight: Any) -> list[_Part]:
@@ -154,10 +159,14 @@ def _named(losses: Any) -> list[tuple[str | None, Any]]:
     return [(None, loss) for loss in losses]
 
 
-def _gathered(parts: Sequence[_Part]) -> tuple[Any, list[str]]:
-    """Return losses by name if one has a name that was given, and all names."""
-    names = unique_names([part.name or snake_name(part.loss) for part in parts])
+def _own_name(part: _Part) -> str:
+    return part.name or snake_name(part.loss)
+
+
+def _by_name(parts: Sequence[_Part], names: Sequence[str]) -> Any:
+    """Return losses, by name if a sequence of them would have other names."""
     losses = [part.loss for part in parts]
-    if all(part.name is None for part in parts):
-        return losses, names
-    return dict(zip(names, losses, strict=True)), names
+    has_names = any(part.name is not None for part in parts)
+    if has_names or list(names) != unique_names(list(map(_own_name, parts))):
+        return dict(zip(names, losses, strict=True))
+    return losses

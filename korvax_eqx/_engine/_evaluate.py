@@ -223,7 +223,8 @@ def _is_long_enough(
         else:
             n = step.frames_of(x, n)
     for other in term.inside:
-        is_enough &= _is_long_enough(other, x, n)
+        if term.is_monitored or not other.is_monitored:
+            is_enough &= _is_long_enough(other, x, n)
     if all(step.makes_signals for step in steps):
         return is_enough & (n >= term.loss.least_samples)
     return is_enough & (n >= term.loss.least_frames)

@@ -15,6 +15,7 @@ from korvax_eqx._numerics._padding import cut_off
 from korvax_eqx._numerics._phase import phase, wrapped
 from korvax_eqx._numerics._powers import is_negligible
 from korvax_eqx._numerics._safe import (
+    difference,
     floored_power,
     in_range,
     magnitude,
@@ -74,11 +75,14 @@ class GOMPSNRLoss(AbstractSpectralLoss):
         most = lax.stop_gradient(jnp.maximum(A, B))
         peak = in_range(jnp.max(most, axis=(-2, -1), keepdims=True))
         A, B = A / peak, B / peak
-        turned = phase(x.S) - phase(y.S)
+        # Equal spectra differ by exactly 0, so that they have no gradient.
+        sources = x.S, y.S
+        turned = difference(phase(x.S), phase(y.S), sources)
         distances = self._distance(turned)
         for step in _NEIGHBOURS:
             distances = distances + self._distance(turned - _moved(turned, *step))
-        costs = jnp.square(A - B) + A * B * distances / (len(_NEIGHBOURS) + 1)
+        costs = jnp.square(difference(A, B, sources))
+        costs = costs + A * B * distances / (len(_NEIGHBOURS) + 1)
         # Magnitudes are not 0 beyond the end of a signal.
         error = jnp.sum(cut_off(costs, x.n_frames), axis=(-2, -1))
         peak = peak[..., 0, 0]

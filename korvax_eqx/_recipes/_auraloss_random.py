@@ -48,8 +48,8 @@ def auraloss_random(
     *half* the largest, hops are a uniform random fraction of them, and windows are as
     long, half as long or a quarter as long. So a hop can be longer than its window.
     Each draw has the value that auraloss gives for the same sizes; source, conventions
-    and measured differences are those of `auraloss_stft`. Signals must be longer than half
-    the largest FFT in the bank.
+    and measured differences are those of `auraloss_stft`. Signals must be longer than
+    half the largest FFT in the bank.
 
     **Arguments:**
 
