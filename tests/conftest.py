@@ -98,7 +98,6 @@ _UNOPTIMISED = {
     "test_engine_devices.py",
     "test_eps_modes.py",
     "test_filter_banks.py",
-    "test_finite.py",
     "test_framing.py",
     "test_inverse_stft.py",
     "test_korvax_examples.py",
