@@ -24,10 +24,9 @@ from ._functions import Arrays, Wrt, replaced
 from ._layout import lengths_for
 from ._long import LongPart, segments_of
 from ._plan import Branch, End
+from ._turns import Columns, Grads, Part, in_turns
 from ._walk import compared, folded, main_array, step_on
 
-Columns = dict[int, tuple[Array, ...]]
-Grads = tuple[Arrays, Arrays, Arrays]
 # Up to this many channels or sub-bands of a row are added one by one.
 _MOST_ADDED = 16
 
@@ -66,10 +65,12 @@ class Piece:
         """Return the columns of the terms below a branch, and gradients of its signals.
 
         Several parts are evaluated one after another, each adding to the gradients. On
-        CPU, and for long signals, each is in a conditional: XLA does not interleave
-        these.
+        CPU parts with large spectra, and everywhere those of long signals, are in
+        conditionals: XLA does not interleave these.
         """
-        parts = list(self._parts(address))
+        parts = list(self._parts(address, signals))
+        if not self.fn._is_long:
+            parts = in_turns(parts, target().joined_values)
         if len(parts) == 1 and parts[0].gate is None:
             return parts[0].run(signals, self._no_grads(signals, is_empty=True))
         columns: Columns = {}
@@ -91,7 +92,7 @@ class Piece:
             columns.update(found)
         return columns, grads
 
-    def _parts(self, address: tuple[int, ...]) -> Iterator["_Part"]:
+    def _parts(self, address: tuple[int, ...], signals: Arrays) -> Iterator[Part]:
         """Yield the parts to evaluate: each branch, then the ends, grouped by gate."""
         branch = self.fn.tree.at(address)
         for i, inner in enumerate(branch.branches):
@@ -102,11 +103,13 @@ class Piece:
             own = self._for(numbers)
             run = own._mapped if inner.step.makes_signals else own._subtree
             gate = self._gate(numbers)
-            yield _Part(numbers, gate, self._adding(own, run, place, numbers))
+            size = _n_values(inner.step, signals)
+            yield Part(numbers, gate, size, self._adding(own, run, place, numbers))
         ends = [e.number for e in branch.ends if self._counts(e)]
         for gate, numbers in self._by_gate(ends):
             own = self._for(numbers)
-            yield _Part(numbers, gate, self._adding(own, own._ends, address, numbers))
+            run = self._adding(own, own._ends, address, numbers)
+            yield Part(numbers, gate, 0, run)
 
     def _for(self, numbers: list[int]) -> "Piece":
         """Return a piece for some terms; without gradients if all are monitored."""
@@ -348,18 +351,13 @@ class Piece:
         return None if segments is None else part.evaluated(segments, signals, grads)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """Terms that are evaluated together. `run` adds to the gradients it is given."""
-
-    numbers: list[int]
-    gate: Array | None
-    run: Callable[[Arrays, Grads], tuple[Columns, Grads]]
-
-    def skipped(
-        self, zero: Array, sizes: dict[int, int], grads: Grads
-    ) -> tuple[Columns, Grads]:
-        return {n: (zero,) * sizes[n] for n in self.numbers}, grads
+def _n_values(step: Any, signals: Arrays) -> float | None:
+    """Return how many values the spectra of the signals have, if it is known."""
+    framing = step.framing()
+    if framing is None:
+        return None
+    n_samples = sum(signal.size for signal in signals)
+    return n_samples * framing.frame_length / framing.hop_length
 
 
 def _mixes(part: Any) -> bool:
