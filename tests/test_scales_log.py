@@ -126,7 +126,7 @@ def test_an_exponent_may_be_learned():
         ),
         (lambda: ke.Power(0), r"`Power\(exponent=...\)` must be positive. Got 0"),
         (lambda: ke.Power("2"), r"`Power\(exponent=...\)` must be a finite real"),
-        (lambda: ke.Power(jnp.ones(2)), r"`Power\(exponent=...\)` must be a real sc"),
+        (lambda: ke.Power(jnp.ones(2)), r"`Power\(exponent=...\)` must be a real flo"),
     ],
 )
 def test_refused(make, message):
