@@ -1105,3 +1105,21 @@ def test_magnitudes_of_a_transform_are_its_spectrogram(options):
 def test_magnitude_refuses(options, argument):
     with pytest.raises(ValueError, match=rf"`Magnitude\({argument}="):
         ke.Magnitude(**options)
+
+
+def test_transforms_share_a_turn_on_cpu_while_their_spectra_are_small():
+    """More turns take less memory, but XLA then works on one core at a time."""
+    x = jax.ShapeDtypeStruct((2, 44100), jnp.float32)
+
+    def turns(loss: Any) -> int:
+        return jax.jit(jax.value_and_grad(loss)).lower(x, x).as_text().count(".case")
+
+    assert turns(ke.MRSTFTLoss()) == 0
+    assert turns(ke.MRSTFTLoss() + ke.WaveformLoss()) == 0
+    # In pieces of one signal: 1.4 million values for each of three transforms.
+    dense = [
+        ke.TimeFrequencyLoss(ke.Spectrogram(n, n // 16), ke.ElementwiseLoss())
+        for n in (512, 1024, 2048)
+    ]
+    assert turns(ke.SumLoss(dense[:2])) == 0
+    assert turns(ke.SumLoss(dense)) == 2

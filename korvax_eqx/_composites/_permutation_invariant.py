@@ -33,7 +33,7 @@ class PermutationInvariantLoss(AbstractLoss):
     (2017). Equals asteroid's `PITLossWrapper(loss, pit_from="pw_mtx")`.
 
     Terms are called as those of the loss. Of each mixture all spectra are in memory
-    together, while the loss alone needs those of one transform at a time. Within a
+    together, while the loss alone needs those of a few transforms at a time. Within a
     padded batch, signals that are too short for what is monitored inside count as 0 in
     what is reported of it.
     """

@@ -127,10 +127,8 @@ def weighted_sum(pairs: Sequence[tuple[Any, Any]]) -> SumLoss:
     ]
     all_names = unique_names(list(map(_own_name, (*parts, *monitored))))
     names = all_names[: len(parts)]
-    losses, others = (
-        _by_name(parts, names),
-        _by_name(monitored, all_names[len(parts) :]),
-    )
+    losses = _by_name(parts, names)
+    others = _by_name(monitored, all_names[len(parts) :])
     weights: Any = [part.weight for part in parts]
     has_leaves = any(map(is_leaf, weights))
     if not has_leaves and all(weight == 1 for weight in weights):
