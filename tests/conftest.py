@@ -37,12 +37,12 @@ _QUICK_LAWS = {
 _ALWAYS = {"test_laws.py": ("[MRSTFTLoss]", "[SumLoss]")}
 
 # Tests of many cases, which take most of the time. By default some of the cases of
-# each test of these files run (see `slices`), at most `KORVAX_EQX_MOST` of them. The
-# first differs from test to test, so that each class meets laws and each law classes;
-# `KORVAX_EQX_SLICE=1` and so on runs others. `KORVAX_EQX_ALL=1` runs all, as does
-# asking for a test by its name. Tests marked `long` train networks, compile for
-# several devices, or compare every recipe: they run with `-m long`, with
-# `KORVAX_EQX_ALL=1`, and if their file is named.
+# each test of these files run (see `slices`), at most `KORVAX_EQX_MOST` of them; all of
+# a test marked `cheap`. The first differs from test to test, so that each class meets
+# laws and each law classes; `KORVAX_EQX_SLICE=1` and so on runs others.
+# `KORVAX_EQX_ALL=1` runs all, as does asking for a test by its name. Tests marked
+# `long` train networks, compile for several devices, or compare every recipe: they run
+# with `-m long`, with `KORVAX_EQX_ALL=1`, and if their file is named.
 _THINNED = {
     "test_composites.py",
     "test_finite.py",
@@ -144,7 +144,8 @@ def _left_out(items, start):
     """The cases of thinned tests that are not of the slice."""
     tests = {}
     for item in items:
-        if item.path.name in _THINNED and hasattr(item, "callspec"):
+        is_thinned = item.path.name in _THINNED and hasattr(item, "callspec")
+        if is_thinned and not item.get_closest_marker("cheap"):
             tests.setdefault((item.path, item.originalname), []).append(item)
     left_out = set()
     for cases in tests.values():

@@ -74,6 +74,7 @@ def bases_of_package(cls):
     return [b for b in cls.__mro__[1:] if b.__module__.startswith("korvax_eqx")]
 
 
+@pytest.mark.cheap
 @pytest.mark.parametrize("cls", package_classes(), ids=lambda c: c.__name__)
 def test_abstract_or_final(cls):
     """A class is abstract, and called so, or final: nothing derives from it."""
@@ -102,9 +103,11 @@ DECLARED = {
     "path",
     "samples_left",
     "scope",
+    "values_per_sample",
 }
 
 
+@pytest.mark.cheap
 @pytest.mark.parametrize("cls", package_classes(), ids=lambda c: c.__name__)
 def test_nothing_concrete_is_overridden(cls):
     """What a base implements holds for all that derive from it."""
@@ -118,11 +121,13 @@ def test_nothing_concrete_is_overridden(cls):
         assert not overridden, f"{cls.__name__} overrides {base.__name__}: {overridden}"
 
 
+@pytest.mark.cheap
 @pytest.mark.parametrize("case", ALL, ids=repr)
 def test_no_leaves(case):
     assert jax.tree.leaves(case.make()) == []
 
 
+@pytest.mark.cheap
 @pytest.mark.parametrize("case", ALL, ids=repr)
 def test_equal_instances_are_equal_and_compile_once(case):
     first, second = case.make(), case.make()
@@ -215,8 +220,6 @@ def test_gradients_agree_with_finite_differences(case):
         forward_value, forward = jax.jvp(lambda x: loss(x, y), (x,), (t,))
         np.testing.assert_allclose(forward_value, value, rtol=1e-12)
         np.testing.assert_allclose(forward, tangent, rtol=1e-9)
-        jitted = jax.jit(jax.grad(loss))(x, y)
-        close(jitted, gradient, 1e-9)
 
 
 @pytest.mark.parametrize("case", ON_SIGNALS, ids=repr)

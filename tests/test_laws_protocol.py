@@ -544,6 +544,7 @@ def test_vmap_needs_the_memory_of_the_plain_call(case):
 NAMES = {**vars(ke), "np": np, "jnp": jnp}
 
 
+@pytest.mark.cheap
 @pytest.mark.parametrize("case", ALL, ids=repr)
 def test_repr_makes_an_equal_object(case):
     made = case.make()
@@ -604,6 +605,7 @@ SumLoss(
     assert repr(loss.bind(y)).startswith("SumLoss(\n    losses={\n")
 
 
+@pytest.mark.cheap
 @pytest.mark.parametrize("case", ALL, ids=repr)
 def test_replaced_by_nothing_is_equal(case):
     made = case.make()

@@ -153,6 +153,7 @@ def test_signals_of_a_batch_are_mixed(name):
         close(total, sum(terms.values()), 1e-14)
 
 
+@pytest.mark.cheap
 @pytest.mark.parametrize(
     ("make", "message"),
     [

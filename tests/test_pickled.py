@@ -86,6 +86,7 @@ def test_what_another_process_has_pickled(name, pickled):
     assert_frozen_and_same(pickled[name], objects()[name]())
 
 
+@pytest.mark.cheap
 @pytest.mark.parametrize("name", list(objects()))
 def test_copies_of_this_process(name):
     made = objects()[name]()

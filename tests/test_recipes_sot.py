@@ -161,6 +161,7 @@ def test_masses_are_the_targets():
     assert abs(loss(2 * x, y) / loss(x, y) - 1) > 0.1
 
 
+@pytest.mark.cheap
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -122,6 +122,7 @@ class TestLaws:
     def test_has_no_leaves(self, name):
         assert jax.tree.leaves(CASES[name]()) == []
 
+    @pytest.mark.cheap
     def test_is_a_final_scale(self, name):
         scale = CASES[name]()
         assert isinstance(scale, AbstractScale)
@@ -592,6 +593,7 @@ def test_weighting_frequencies_are_learnable(curve):
         assert_close(gradient.frequencies, slope * weights.sum(axis=1), 1e-9)
 
 
+@pytest.mark.cheap
 @pytest.mark.parametrize("curve", WEIGHTINGS)
 @pytest.mark.parametrize(
     ("options", "message"),

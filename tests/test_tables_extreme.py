@@ -80,6 +80,7 @@ def forget_tables():
                     value.cache_clear()
 
 
+@pytest.mark.cheap
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_extreme_numbers_work_or_are_refused_within_a_second(case):
@@ -96,6 +97,7 @@ def test_extreme_numbers_work_or_are_refused_within_a_second(case):
             assert_within_a_second(functools.partial(cls, **given | {name: several}))
 
 
+@pytest.mark.cheap
 @pytest.mark.filterwarnings(
     "ignore::UserWarning", "ignore::RuntimeWarning"
 )  # SciPy's, of the values

@@ -312,6 +312,7 @@ def test_attributes():
     assert not transform.dct_matrix.flags.writeable
 
 
+@pytest.mark.cheap
 @pytest.mark.parametrize(
     ("make", "options", "message"),
     [

@@ -361,6 +361,7 @@ def test_fields_are_the_arguments():
     assert not jax.tree.leaves(loss)
 
 
+@pytest.mark.cheap
 @pytest.mark.parametrize(
     "argument,value,others,rule",
     [
@@ -504,6 +505,7 @@ def test_export_with_a_symbolic_batch(options):
     np.testing.assert_allclose(gradient / scale, slopes / scale, atol=1e-5)
 
 
+@pytest.mark.cheap
 @pytest.mark.parametrize(
     "positions", [["a"], [10**400], [1 + 2j, 3], {}, 3, np.array([None, 1], object)]
 )

@@ -67,6 +67,11 @@ def _moved(value: Any, rng: np.random.Generator) -> Any:
         return value
     # The same factor for all entries, as a loop rounds equal numbers equally.
     factor = 1 + 2 * float(jnp.finfo(value.dtype).eps) * rng.integers(-2, 3)
-    # Except for counts, which are exact.
+    return _times(value, jnp.asarray(factor, value.dtype))
+
+
+@jax.jit
+def _times(value: Any, factor: Any) -> Any:
+    """Return the product; counts, which are exact, stay as they are."""
     is_count = (value == jnp.round(value)) & (jnp.abs(value) < 1e6)
-    return jnp.where(is_count, value, value * jnp.asarray(factor, value.dtype))
+    return jnp.where(is_count, value, value * factor)
