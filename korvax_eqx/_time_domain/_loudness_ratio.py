@@ -91,6 +91,8 @@ class LoudnessRatioLoss(AbstractWaveformLoss):
             rule = f"be above 3364 Hz and at most {HIGHEST_RATE:g} Hz"
             checks.refuse(_OWNER, "sr", rule, sr, "It is in Hz, not kHz.")
         self.n_bands = checks.positive_int(_OWNER, "n_bands", n_bands)
+        # There are more taps than bands, whose edges are computed to count them.
+        check_size(_OWNER, "n_bands", n_bands, self.n_bands**2)
         n_values = self.n_bands * n_band_taps(self.sr, self.n_bands)
         check_size(_OWNER, "n_bands", n_bands, n_values)
         self.segment = checks.real(_OWNER, "segment", segment)
