@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 
-from korvax_eqx._static import has_plain_callables
+from korvax_eqx._static import is_plain_callable
 
 
 def compiled(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -20,9 +20,9 @@ def compiled(fn: Callable[..., Any]) -> Callable[..., Any]:
     plain, filtered = jax.jit(fn), eqx.filter_jit(fn)
 
     def call(*args: Any) -> Any:
-        if has_plain_callables(args):
-            return fn(*args)
-        is_plain = all(map(eqx.is_array, jax.tree.leaves(args)))
-        return (plain if is_plain else filtered)(*args)
+        leaves = jax.tree.leaves(args, is_leaf=is_plain_callable)
+        if all(map(eqx.is_array, leaves)):
+            return plain(*args)
+        return (fn if any(map(is_plain_callable, leaves)) else filtered)(*args)
 
     return call

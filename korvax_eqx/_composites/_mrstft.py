@@ -139,23 +139,12 @@ class MRSTFTLoss(AbstractLoss):
             owner, resolution_weights, numbers[0], "resolution_weights", "resolutions"
         )
         self.piece_size = check_piece_size(owner, piece_size)
-        self.transforms  # noqa: B018 its checks name this class
+        _transforms_of(self)  # checks the arguments that they share
 
     @property
     def transforms(self) -> tuple[Spectrogram, ...]:
         """The spectrogram of each resolution."""
-        windows = self.window
-        if type(windows) is not tuple:
-            windows = (windows,) * len(self.hop_lengths)
-        sizes = zip(
-            self.fft_sizes, self.hop_lengths, self.win_lengths, windows, strict=True
-        )
-        center, power, pad_mode = self.center, self.power, self.pad_mode
-        with _warnings.remade("MRSTFTLoss"):
-            return tuple(
-                Spectrogram(n_fft, hop, win, window, center, power, pad_mode)
-                for n_fft, hop, win, window in sizes
-            )
+        return _transforms_of(self)
 
     @property
     def has_parts(self) -> bool:
@@ -189,6 +178,20 @@ class MRSTFTLoss(AbstractLoss):
             if not is_off(factor)
             for name, scales, loss, weight in parts
             if not is_off(weight)
+        )
+
+
+def _transforms_of(loss: MRSTFTLoss) -> tuple[Spectrogram, ...]:
+    windows = loss.window
+    if type(windows) is not tuple:
+        windows = (windows,) * len(loss.hop_lengths)
+    sizes = zip(
+        loss.fft_sizes, loss.hop_lengths, loss.win_lengths, windows, strict=True
+    )
+    with _warnings.remade("MRSTFTLoss"):
+        return tuple(
+            Spectrogram(n_fft, hop, win, window, loss.center, loss.power, loss.pad_mode)
+            for n_fft, hop, win, window in sizes
         )
 
 

@@ -31,7 +31,7 @@ def notice_compiled(owner: str, loss: Any, x: Any) -> None:
 
     Called when a loss is traced, which takes a hundred times as long as this check.
     """
-    if not isinstance(x, Tracer) or has_plain_callables((loss,)):
+    if not isinstance(x, Tracer):
         return  # Nothing is compiled.
     written = str(jax.tree.structure(loss))
     text = (*_FLOAT.split(written), x.shape, x.dtype)
@@ -45,7 +45,8 @@ def notice_compiled(owner: str, loss: Any, x: Any) -> None:
         return  # The same loss under another transformation.
     is_longer = len(places) == 1 and places == _run.places
     _run.length = _run.length + 1 if is_longer else 1
-    if _run.length == _MOST:
+    # With a function in the loss, it is the user who compiles, or nobody.
+    if _run.length == _MOST and not has_plain_callables((loss,)):
         before, after = (n[places[0]] for n in (_run.numbers, numbers))
         warn_recompiled(owner, _MOST, before, after)
     _run.numbers, _run.places = numbers, places

@@ -98,7 +98,8 @@ def active(terms: Sequence[Term]) -> list[Term]:
 def with_unique_names(terms: Sequence[Term]) -> list[Term]:
     """Return the terms with repeated names numbered."""
     names = unique_names([term.name for term in terms])
-    return [t.called(n) for t, n in zip(terms, names, strict=True)]
+    pairs = zip(terms, names, strict=True)
+    return [t if t.name == n else t.called(n) for t, n in pairs]
 
 
 def tree_of(terms: Sequence[tuple[int, Term]], kept: list[Any] | None = None) -> Branch:

@@ -99,22 +99,14 @@ class MelScale(AbstractScale):
         if basis is None:
             corners = mel_corners(self.sr, self.n_mels, self.fmin, self.fmax, self.htk)
             warn_empty_bands("MelScale", corners, self.sr, self.n_fft)
-            self.matrix  # noqa: B018 what gives no finite table is refused here
+            _table(self)  # refuses what gives no finite weights
 
     @property
     def matrix(self) -> Float[Array | np.ndarray, "n_mels n_bins"]:
         """The weights: `basis` if it is a JAX array, otherwise float64 NumPy."""
         basis = self.basis
         if basis is None:
-            return mel_matrix(
-                self.sr,
-                self.n_fft,
-                self.n_mels,
-                self.fmin,
-                self.fmax,
-                self.htk,
-                self.norm,
-            )
+            return _table(self)
         if isinstance(basis, jax.Array):
             return basis
         matrix = np.array(basis, np.float64)
@@ -141,6 +133,11 @@ class MelScale(AbstractScale):
             groups = _row_groups(matrix)
         bands = [_product(S[..., bins], weights) for bins, weights in groups]
         return data.holding(jnp.concatenate(bands, axis=-1))
+
+
+def _table(scale: MelScale) -> Float[np.ndarray, "n_mels n_bins"]:
+    own = scale.sr, scale.n_fft, scale.n_mels, scale.fmin, scale.fmax
+    return mel_matrix(*own, scale.htk, scale.norm)
 
 
 def _product(

@@ -148,7 +148,7 @@ class Chroma(AbstractFramesTransform):
         self.octwidth, self.base_c = checked.octwidth, checked.base_c
         self.norm = checks.one_of("Chroma", "norm", norm, NORMS)
         self.eps = checks.positive("Chroma", "eps", eps)
-        self.matrix  # noqa: B018 what gives no finite table is refused here
+        chroma_matrix(*self.matrix_key)  # refuses what gives no finite weights
 
     @property
     def spectrogram(self) -> Spectrogram:

@@ -173,7 +173,8 @@ class MFCC(AbstractFramesTransform):
         self.n_mfcc, self.norm, self.mag_scale, self.lifter = _check(
             "MFCC", "n_mfcc", n_mfcc, self.n_mels, norm, mag_scale, lifter
         )
-        self.dct_matrix  # noqa: B018 a lifter out of range is refused here
+        # Refuses a lifter out of range.
+        dct_matrix(self.n_mfcc, self.n_mels, self.norm, self.lifter)
 
     @property
     def mel_spectrogram(self) -> MelSpectrogram:

@@ -22,7 +22,7 @@ from korvax_eqx._numerics._safe import norm, reciprocal_or_zero
 from korvax_eqx._static import Fixed, is_leaf, static_or_leaf
 from korvax_eqx._tables._frequencies import fft_frequencies_table
 from korvax_eqx._tables._size import check_size
-from korvax_eqx._tables._windows import window_values
+from korvax_eqx._tables._windows import unweighed_window_values, window_values
 from korvax_eqx._transforms._framing import (
     Padding,
     check_padding,
@@ -158,8 +158,11 @@ class STFT(AbstractFramesTransform):
         self.extra_padding = checks.boolean(owner, "extra_padding", extra_padding)
         self.normalized = checks.one_of(owner, "normalized", normalized, NORMALIZED)
         self.window = static_or_leaf(window)
-        self.pad_widths  # noqa: B018 a padding that cannot be is refused here
-        self.window_values  # noqa: B018 an unknown window is refused here
+        # Refuse a padding that cannot be, and an unknown window.
+        _pad_widths_of(self)
+        if not is_leaf(window):
+            values = window_values(self.window, self.win_length, self.n_fft)
+            _normalized(values, self.normalized)
 
     @property
     def window_values(self) -> np.ndarray | Float[Array, " n_fft"]:
@@ -169,16 +172,9 @@ class STFT(AbstractFramesTransform):
             right = self.n_fft - self.win_length - left
             values = jnp.pad(self.window, (left, right))
         else:
-            values = window_values(self.window, self.win_length, self.n_fft)
-        if self.normalized is False:
-            return values
-        if self.normalized == "frame_length":
-            return values * self.n_fft**-0.5
-        is_sum = self.normalized == "sum"
-        if isinstance(values, np.ndarray):
-            return values / (_sum_of(values) if is_sum else np.linalg.norm(values))
-        size = jnp.sum(values) if is_sum else norm(values, -1)
-        return values * reciprocal_or_zero(size)
+            own = self.window, self.win_length, self.n_fft
+            values = unweighed_window_values(*own, "STFT")
+        return _normalized(values, self.normalized)
 
     @property
     def window_part(self) -> tuple[Any, tuple[int, int]]:
@@ -193,14 +189,7 @@ class STFT(AbstractFramesTransform):
 
         The middle of frame $t$ is sample `t * hop_length + n_fft // 2 - left`.
         """
-        return pad_widths(
-            "STFT",
-            self.center,
-            self.padding,
-            self.n_fft,
-            self.hop_length,
-            self.win_length,
-        )
+        return _pad_widths_of(self)
 
     @property
     def frequencies(self) -> np.ndarray:
@@ -301,6 +290,23 @@ class STFT(AbstractFramesTransform):
         if n_samples is None:
             return Spectra(S)
         return Spectra(S, jnp.asarray(self.n_frames(n_samples)))
+
+
+def _pad_widths_of(step: STFT) -> tuple[int, int]:
+    sizes = step.n_fft, step.hop_length, step.win_length
+    return pad_widths("STFT", step.center, step.padding, *sizes)
+
+
+def _normalized(values: Any, normalized: Normalized) -> Any:
+    if normalized is False:
+        return values
+    if normalized == "frame_length":
+        return values * values.shape[0] ** -0.5
+    is_sum = normalized == "sum"
+    if isinstance(values, np.ndarray):
+        return values / (_sum_of(values) if is_sum else np.linalg.norm(values))
+    size = jnp.sum(values) if is_sum else norm(values, -1)
+    return values * reciprocal_or_zero(size)
 
 
 def _sum_of(window: np.ndarray) -> float:

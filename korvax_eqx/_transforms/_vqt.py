@@ -108,23 +108,12 @@ class VQT(AbstractFramesTransform):
         self.power = power
         self.center = checks.boolean(owner, "center", center)
         self.pad_mode = checks.one_of(owner, "pad_mode", pad_mode, PAD_MODES)
-        self.kernels  # noqa: B018 checks everything that the kernels are made of
+        _kernels_of(self)  # checks everything that the kernels are made of
 
     @property
     def kernels(self) -> VQTKernels:
         """The tables: frequencies, lengths and kernels, in float64."""
-        return vqt_kernels(
-            sr=self.sr,
-            fmin=self.fmin,
-            fmax=self.fmax,
-            n_bins=self.n_bins,
-            gamma=self.gamma,
-            bins_per_octave=self.bins_per_octave,
-            filter_scale=self.filter_scale,
-            norm_kernels=self.norm_kernels,
-            window=self.window,
-            normalization_type=self.normalization_type,
-        )
+        return _kernels_of(self)
 
     @property
     def frequencies(self) -> np.ndarray:
@@ -179,6 +168,21 @@ class VQT(AbstractFramesTransform):
             x, center = extended(x, n_samples, half, half, self.pad_mode), False
         real, imag = vqt_coefficients(x, self.kernels, self.hop_length, center)
         return jnp.swapaxes(jax.lax.complex(real, imag), -1, -2)
+
+
+def _kernels_of(step: VQT) -> VQTKernels:
+    return vqt_kernels(
+        sr=step.sr,
+        fmin=step.fmin,
+        fmax=step.fmax,
+        n_bins=step.n_bins,
+        gamma=step.gamma,
+        bins_per_octave=step.bins_per_octave,
+        filter_scale=step.filter_scale,
+        norm_kernels=step.norm_kernels,
+        window=step.window,
+        normalization_type=step.normalization_type,
+    )
 
 
 @checks.owned_by("vqt")
