@@ -10,10 +10,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._core._steps import Scope
-from korvax_eqx._data import Signals, Spectra, Term
+from korvax_eqx._data import Signals, Term
 from korvax_eqx._engine._piece import weighted
 from korvax_eqx._engine._plan import End, active, parts_of
-from korvax_eqx._engine._walk import Data, main_array, values_of
+from korvax_eqx._engine._walk import Data, changed, main_array, repeated, values_of
 from korvax_eqx._messages import refuse
 from korvax_eqx._names import AbstractOfFunction, name_of, snake_name
 from korvax_eqx._numerics._assignment import least_cost
@@ -57,7 +57,8 @@ class Matching(eqx.Module):
             if end.is_monitored:
                 continue
             # All pairs: an axis of estimates, then one of targets.
-            pairs = _repeated(x, axis, axis + 1), _repeated(y, axis, axis)
+            n = main_array(x).shape[axis]
+            pairs = repeated(x, axis + 1, n), repeated(y, axis, n)
             (value,) = values_of(end, *pairs)
             value = _mean_from(value, axis + 2)
             cost = weighted(_gated(end, value), end.weight)
@@ -144,16 +145,6 @@ def _mean_from(value: Array, axis: int) -> Array:
     return jnp.mean(value, axis=tuple(range(axis, value.ndim)))
 
 
-def _repeated(data: Data, axis: int, new_axis: int) -> Data:
-    """Repeat what each source has along a new axis, as often as there are sources."""
-
-    def fn(array: Array) -> Array:
-        shape = (*array.shape[:new_axis], array.shape[axis], *array.shape[new_axis:])
-        return jnp.broadcast_to(jnp.expand_dims(array, new_axis), shape)
-
-    return _changed(data, fn)
-
-
 def _taken(data: Data, numbers: Int[Array, "*rows n_sources"], axis: int) -> Data:
     """Return other sources in place of each, given their numbers."""
 
@@ -166,15 +157,4 @@ def _taken(data: Data, numbers: Int[Array, "*rows n_sources"], axis: int) -> Dat
             taken = jnp.where(index == number, one, taken)
         return taken
 
-    return _changed(data, fn)
-
-
-def _changed(data: Data, fn: Callable[[Array], Array]) -> Data:
-    """Apply a function to all arrays."""
-    if isinstance(data, Signals):
-        n = data.n_samples
-        return Signals(fn(data.x), None if n is None else fn(n))
-    n, source = data.n_frames, data.source
-    n = None if n is None else fn(n)
-    source = None if source is None else fn(source)
-    return Spectra(fn(data.S), n, data.n_whole, source)
+    return changed(data, fn)

@@ -6,6 +6,7 @@ hashable: its configuration is static, and all arrays are arguments.
 """
 
 import dataclasses
+import math
 from abc import abstractmethod
 from typing import Any
 
@@ -40,6 +41,8 @@ class RowFunction:
     adds_frames: bool = False
     # Whether its buffers should be allocated only when it starts to run.
     waits: bool = False
+    # Whether `of_pairs` applies it to all pairs of a first row and others.
+    takes_pairs: bool = False
 
     @abstractmethod
     def __call__(
@@ -61,6 +64,14 @@ class RowFunction:
     def segments(self, n_samples: int) -> Any:
         """Return how to cut a row that is longer than a piece, or `None`."""
         return None
+
+    def of_pairs(self, shared: Arrays, rows: Arrays) -> Arrays:
+        """Return outputs of shape `(n, m, ...)`, given `n` first and `m` other rows."""
+        raise NotImplementedError
+
+    def pairs_at_once(self, n_pairs: int, n_samples: int) -> int:
+        """Return how many first rows, and how many others, make a piece."""
+        return math.isqrt(self.rows_at_once(n_pairs, n_samples))
 
     def tangent(self, n_shared: int, n_rows: int, wrt: Wrt) -> "RowFunction":
         """Return the JVP, a function of all arrays and the tangents of `wrt`."""

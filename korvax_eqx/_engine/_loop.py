@@ -11,6 +11,7 @@ from jax import Array, lax
 from korvax_eqx._platform import target
 
 from ._functions import Arrays, Kinds, RowFunction
+from ._pairs import over_pairs
 from ._segments import filled, in_segments, zero_like
 
 MaybeArrays: TypeAlias = tuple[Array | None, ...]
@@ -30,12 +31,15 @@ def over_rows(
     n_lead, n_samples = rows[0].ndim - 1, rows[0].shape[-1]
     lead = jnp.broadcast_shapes(*(row.shape[:n_lead] for row in rows))
     n_rows = math.prod(lead)
-    flat = tuple(_flat(row, lead) for row in rows)
-    kinds, sum_kinds = fn.kinds(_kinds(shared, 0), _kinds(flat, 1))
+    kinds, sum_kinds = fn.kinds(_kinds(shared, 0), _kinds(rows, n_lead))
     zero = zero_like(rows[0])
     if isinstance(n_rows, int) and n_rows == 0:  # `jax.vmap` over an empty axis
         outputs = tuple(filled(zero, (*lead, *k.shape), k.dtype) for k in kinds)
         return outputs, tuple(filled(zero, k.shape, k.dtype) for k in sum_kinds)
+    of_pairs = over_pairs(fn, shared, rows, lead)
+    if of_pairs is not None:
+        return of_pairs, ()
+    flat = tuple(_flat(row, lead) for row in rows)
     segments = fn.segments(n_samples) if isinstance(n_samples, int) else None
     if segments is not None:
         flat = tuple(jnp.broadcast_to(r, (n_rows, *r.shape[1:])) for r in flat)
@@ -81,7 +85,7 @@ def _flat(row: Array, lead: tuple[int, ...]) -> Array:
     """Return the rows along one axis, of size 1 if all rows are the same."""
     own, rest = row.shape[: len(lead)], row.shape[len(lead) :]
     if own != lead and any(size != 1 for size in own):
-        # Broadcast along some leading axes only, as `jax.vmap` over all pairs does.
+        # Broadcast along some leading axes only, as the gradients of all pairs are.
         row = jnp.broadcast_to(row, (*lead, *rest))
     return row.reshape(-1, *rest)
 

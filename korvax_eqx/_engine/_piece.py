@@ -32,15 +32,28 @@ _MOST_ADDED = 16
 
 
 class Piece:
-    """The rows of one piece, and the arrays of the tree."""
+    """The rows of one piece, and the arrays of the tree.
 
-    def __init__(self, fn: Any, shared: Arrays, rows: Arrays, is_all: bool) -> None:
+    With `of_pairs`, each first row is compared with each of the others.
+    """
+
+    def __init__(
+        self,
+        fn: Any,
+        shared: Arrays,
+        rows: Arrays,
+        is_all: bool,
+        of_pairs: bool = False,
+    ) -> None:
         self.fn, self.shared, self.is_all = fn, shared, is_all
         self.signals, self.kept, self.n_samples = fn.layout.events(rows)
+        self.of_pairs = of_pairs
         self.zero = jnp.zeros_like(rows[0][:, 0])
+        if of_pairs:
+            self.zero = jnp.repeat(self.zero, rows[1].shape[0])
         self.always = _always_true(rows[0].reshape(-1)[0])
         self.given = rows[-1] if fn.seed in ("slopes", "cotangents") else None
-        self.n_rows = rows[0].shape[0]
+        self.n_rows = self.zero.shape[0]
         self.is_there = None
         if self.n_samples is not None:
             self.is_there = self.n_samples > 0
@@ -204,10 +217,11 @@ class Piece:
             _mixes(end.loss) for end in branch.all_ends()
         )
         data = [Signals(s, lengths_for(s, self.n_samples)) for s in signals]
-        if not mixes:
+        if not mixes and not self.of_pairs:
             data = [folded(d) for d in data]
             kept = tuple(_folded_kept(k, self.n_rows, signals[0]) for k in kept)
-        found = compared(branch, data[0], data[1] if len(data) > 1 else None, kept)
+        y = data[1] if len(data) > 1 else None
+        found = compared(branch, data[0], y, kept, self.of_pairs)
         return {n: tuple(map(self._column, own)) for n, own in found.items()}
 
     def _column(self, values: Array) -> Array:

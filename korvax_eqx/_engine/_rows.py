@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from ._layout import Layout, lengths_for
 from ._loop import pieces_of
 from ._piece import Piece, each_value, finished, weighted
 from ._plan import Branch, End
+from ._turns import Columns
 from ._walk import main_array, targets_of
 
 # What is differentiated: the weighted sum of the terms; a sum of the columns with given
@@ -157,9 +159,7 @@ class RowTerms(RowFunction):
     ) -> tuple[Arrays, Arrays]:
         piece = Piece(self, shared, rows, is_all)
         columns, grads = piece.evaluated()
-        none = {n: (piece.zero,) * size for n, size in self.sizes.items()}
-        each = [c for own in {**none, **columns}.values() for c in own]
-        stacked = jnp.stack(each, axis=-1)
+        stacked = self._stacked(piece, columns)
         if self.seed is None:
             return (stacked,), ()
         # In the order of the rows: signals come first.
@@ -170,6 +170,26 @@ class RowTerms(RowFunction):
         if self.seed == "cotangents":
             return of_rows, grads[0]
         return (stacked, *of_rows), grads[0]
+
+    def _stacked(self, piece: Piece, columns: Columns) -> Array:
+        none = {n: (piece.zero,) * size for n, size in self.sizes.items()}
+        each = [c for own in {**none, **columns}.values() for c in own]
+        return jnp.stack(each, axis=-1)
+
+    @property
+    def takes_pairs(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        is_plain = len(self.layout.event_shape) == 1 and not self.layout.has_lengths
+        return is_plain and self.seed is None
+
+    def pairs_at_once(self, n_pairs: int, n_samples: int) -> int:
+        n_rows = self.rows_at_once(n_pairs, n_samples)
+        return math.isqrt(target().pairs * n_rows)
+
+    def of_pairs(self, shared: Arrays, rows: Arrays) -> Arrays:
+        piece = Piece(self, shared, rows, False, of_pairs=True)
+        columns, _ = piece.evaluated()
+        stacked = self._stacked(piece, columns)
+        return (stacked.reshape(rows[0].shape[0], -1, self.n_columns),)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """Applying the steps of a path to the rows of a piece, or to a whole batch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from korvax_eqx._data import Signals, Spectra
 from korvax_eqx._names import name_of
+from korvax_eqx._platform import target
 
 from ._plan import Branch, End
 
@@ -53,6 +55,19 @@ def values_of(end: End, x: Data, y: Data) -> tuple[Array, ...]:
     return (values,)
 
 
+def _values_of_pairs(end: End, x: Data, y: Data) -> tuple[Array, ...]:
+    n, m = main_array(x).shape[0], main_array(y).shape[0]
+    if not target().in_turn:
+        return values_of(end, repeated(x, 1, m), repeated(y, 0, n))
+
+    def of_row(row: Array) -> tuple[Array, ...]:
+        return values_of(end, repeated(like(x, row), 0, m), y)
+
+    # On CPU a loop, before which XLA computes what is compared. Otherwise it would
+    # compute logarithms again for each pair.
+    return jax.lax.map(of_row, main_array(x))
+
+
 def inside_of(end: End, x: Data, y: Data) -> list[tuple[End, Data, Data]]:
     """Return the ends of the terms that a loss joins, each with its two inputs."""
     assert end.inside is not None
@@ -61,6 +76,27 @@ def inside_of(end: End, x: Data, y: Data) -> list[tuple[End, Data, Data]]:
 
 def main_array(data: Data) -> Array:
     return data.x if isinstance(data, Signals) else data.S
+
+
+def changed(data: Data, fn: Callable[[Array], Array]) -> Data:
+    """Return data with a function applied to all its arrays."""
+    if isinstance(data, Signals):
+        n = data.n_samples
+        return Signals(fn(data.x), None if n is None else fn(n))
+    n, source = data.n_frames, data.source
+    n = None if n is None else fn(n)
+    source = None if source is None else fn(source)
+    return Spectra(fn(data.S), n, data.n_whole, source)
+
+
+def repeated(data: Data, axis: int, n: int) -> Data:
+    """Return data with a new axis, along which it is repeated `n` times."""
+
+    def fn(array: Array) -> Array:
+        shape = (*array.shape[:axis], n, *array.shape[axis:])
+        return jnp.broadcast_to(jnp.expand_dims(array, axis), shape)
+
+    return changed(data, fn)
 
 
 def like(data: Data, array: Array) -> Data:
@@ -79,14 +115,21 @@ def targets_of(branch: Branch, y: Data) -> list[tuple[int, Data]]:
 
 
 def compared(
-    branch: Branch, x: Data, y: Data | None, kept: tuple[Array, ...]
+    branch: Branch,
+    x: Data,
+    y: Data | None,
+    kept: tuple[Array, ...],
+    of_pairs: bool = False,
 ) -> dict[int, tuple[Array, ...]]:
     """Return the values of each term on a branch or below it, by the term's number.
 
     `kept` are bound targets at the end of their paths. `y` is `None` if all are bound.
+    With `of_pairs`, each estimate is compared with each target: the values have an axis
+    for either.
     """
+    of = _values_of_pairs if of_pairs else values_of
     ends = reached(branch, x, y, kept)
-    return {end.number: values_of(end, *data) for end, *data in ends}
+    return {end.number: of(end, *data) for end, *data in ends}
 
 
 def reached(
