@@ -144,6 +144,16 @@ def test_weights_are_shares() -> None:
             np.testing.assert_allclose(norm, share, rtol=1e-5)
 
 
+def test_no_weight_is_no_gradient() -> None:
+    """Of arrays, which a schedule may bring to 0; numbers are refused."""
+    weights = {name: jnp.array(0.0) for name in WEIGHTS}
+    balancer = ke.GradientBalancer(weights)
+    gradients = {n: jnp.ones((2, 50)) for n in WEIGHTS}
+    balanced, state = balancer.update(gradients, balancer.init())
+    np.testing.assert_array_equal(balanced, jnp.zeros((2, 50)))
+    assert np.all(np.isfinite(state.sums))
+
+
 def test_items_of_length_0_do_not_count() -> None:
     gradients = {
         n: jnp.asarray(g, jnp.float32)

@@ -171,7 +171,9 @@ class GradientBalancer(eqx.Module):
             state.names,
         )
         weights = jnp.stack([jnp.asarray(w, dtype) for w in self.weights.values()])
-        shares = weights / jnp.sum(weights)
+        # All weights may be 0 if they are JAX arrays: then nothing counts.
+        of_all = jnp.sum(weights)
+        shares = weights / jnp.where(of_all == 0, 1, of_all)
         scales = shares * self.total_norm / (state.means() + self.eps)
         # A scale may be too large for float16, and so may a part of the sum.
         kind = functools.reduce(checks.wider, [array.dtype for array in arrays])
