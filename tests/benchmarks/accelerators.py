@@ -209,6 +209,9 @@ def rows() -> dict[str, Row]:
         weights = jnp.arange(32.0)
         return lambda x, y: jnp.dot(weights, jax.vmap(loss)(x, y))
 
+    def of_pairs(loss: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.vmap(jax.vmap(loss, (None, 0)), (0, None))
+
     return {
         "mrstft": Row(mrstft, plain.mrstft),
         "smooth": Row(ke.SmoothMRSTFTLoss(), plain.smooth),
@@ -230,6 +233,7 @@ def rows() -> dict[str, Row]:
         ),
         "lengths": Row(padded, lambda x, y: plain.mrstft(x, y, lengths=lengths)),
         "vmap": Row(each(mrstft), each(plain.mrstft)),
+        "pairs": Row(mrstft, plain.mrstft, (16, 16000), of=of_pairs),
         "bind": Row(_bound(mrstft), _bound_plain(plain.mrstft)),
         "batch of 512": Row(mrstft, plain.mrstft, (512, 44100)),
         "8 devices": Row(mrstft, None, (64, 44100), n_devices=N_DEVICES),
