@@ -13,7 +13,7 @@ from korvax_eqx._messages import describe as describe
 from korvax_eqx._messages import named as named
 from korvax_eqx._messages import owned_by as owned_by
 from korvax_eqx._messages import refuse as refuse
-from korvax_eqx._static import is_leaf as is_learnable
+from korvax_eqx._static import is_leaf as is_leaf
 from korvax_eqx._static import static_or_leaf
 
 # JAX takes sizes and positions as 32-bit integers; larger ones may crash the process.
@@ -158,7 +158,7 @@ def positive_ints(owner: str, argument: str, value: Any) -> tuple[int, ...]:
 
 def number_or_leaf(owner: str, argument: str, value: Any) -> Any:
     """Check a number (configuration) or a JAX scalar (a leaf)."""
-    if is_learnable(value):
+    if is_leaf(value):
         return floating_array(owner, argument, value, ndim=0)
     return static_or_leaf(float(real(owner, argument, value)))
 

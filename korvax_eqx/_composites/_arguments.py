@@ -123,7 +123,7 @@ def weights_of(
         weights = weights.tolist()
     if not isinstance(weights, jax.Array):
         items = items_of(weights)
-        if items is not None and any(map(checks.is_learnable, items)):
+        if items is not None and any(map(checks.is_leaf, items)):
             weights = jnp.stack([jnp.asarray(w) for w in items])
         elif items is None or len(items) != n:
             checks.refuse(owner, argument, rule, weights)

@@ -85,7 +85,7 @@ def log_wmse(
         else:
             taps = table_or_leaf(owner, "taps", impulse_response, ndim=1)
             if own_rate != sample_rate:
-                if checks.is_learnable(taps):
+                if checks.is_leaf(taps):
                     remedy = "Resample it, or give a NumPy array."
                     rule = "be at the sample rate of the signals if it is learnable"
                     checks.refuse(owner, "taps", rule, taps, remedy)

@@ -291,7 +291,7 @@ def _check(owner: str, ref: Any, amin: Any, top_db: Any) -> tuple[Any, float, An
     amin, top_db = check_limits(owner, amin, top_db)
     if callable(ref):
         return as_module(ref), amin, top_db
-    if checks.is_learnable(ref):
+    if checks.is_leaf(ref):
         return positive_leaf(owner, "ref", ref), amin, top_db
     return static_or_leaf(checks.positive(owner, "ref", ref)), amin, top_db
 

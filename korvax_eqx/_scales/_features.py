@@ -109,7 +109,7 @@ class SpectralRolloff(AbstractScale):
         """
         owner = "SpectralRolloff"
         bins, self.sr, self.n_fft = check_bins(owner, frequencies, sr, n_fft)
-        is_known = not (bins is None or checks.is_learnable(bins))
+        is_known = not (bins is None or checks.is_leaf(bins))
         if is_known and np.any(np.diff(np.asarray(bins)) < 0):
             checks.refuse(owner, "frequencies", "ascend", frequencies)
         self.frequencies = static_or_leaf(bins)

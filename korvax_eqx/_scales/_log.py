@@ -71,7 +71,7 @@ class Log(AbstractScale):
         S = checks.scale_input(_OWNER, data.S, bins_last=True)
         factor = jnp.asarray(self.factor, S.dtype)
         eps, tiny = self.eps, float(jnp.finfo(S.dtype).tiny)
-        if not checks.is_learnable(eps):
+        if not checks.is_leaf(eps):
             # An eps too small for the dtype would otherwise be rounded to zero.
             eps = max(eps, tiny)
         eps = jnp.asarray(eps, S.dtype)
@@ -89,7 +89,7 @@ class Log(AbstractScale):
 
 
 def _positive(argument: str, value: Any) -> Any:
-    if checks.is_learnable(value):
+    if checks.is_leaf(value):
         return positive_leaf(_OWNER, argument, value)
     return static_or_leaf(checks.positive(_OWNER, argument, value))
 

@@ -51,7 +51,7 @@ class Power(AbstractScale):
 
         **Raises:** `ValueError` for a value outside these ranges.
         """
-        if checks.is_learnable(exponent):
+        if checks.is_leaf(exponent):
             positive_leaf(_OWNER, "exponent", exponent)
         else:
             checks.positive(_OWNER, "exponent", exponent)

@@ -54,7 +54,7 @@ class _AbstractWeighting(AbstractScale):
         self.frequencies, self.min_db, self.sr, self.n_fft = _check(
             type(self).__name__, frequencies, min_db, sr, n_fft
         )
-        if not checks.is_learnable(self.frequencies):
+        if not checks.is_leaf(self.frequencies):
             argument, value = ("frequencies", frequencies) if sr is None else ("sr", sr)
             with np.errstate(over="ignore"):
                 powers = (
@@ -119,7 +119,7 @@ def _check(
     if min_db is not None:
         min_db = checks.real(owner, "min_db", min_db)
     elif frequencies is None or (
-        not checks.is_learnable(frequencies) and np.any(np.equal(frequencies, 0.0))
+        not checks.is_leaf(frequencies) and np.any(np.equal(frequencies, 0.0))
     ):
         rule = "be a number where a bin is at 0 Hz, whose weighting is minus infinity"
         checks.refuse(owner, "min_db", rule, None, "Use e.g. `min_db=-200.0`.")

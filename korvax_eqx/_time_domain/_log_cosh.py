@@ -35,7 +35,7 @@ class LogCoshLoss(AbstractWaveformLoss):
         **Raises:** `ValueError` if an argument is not a finite number, or outside these
         rules.
         """
-        if checks.is_learnable(a):
+        if checks.is_leaf(a):
             self.a = positive_leaf("LogCoshLoss", "a", a)
         else:
             a = checks.positive("LogCoshLoss", "a", a)
