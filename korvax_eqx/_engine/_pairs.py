@@ -1,6 +1,7 @@
 """All pairs of two batches: `jax.vmap` of `jax.vmap`, each over one argument.
 
-Each signal of a tile of pairs is transformed once, not once for each pair.
+Pairs are compared in tiles of some signals of either batch. Each signal of a tile is
+transformed once, not once for each pair.
 """
 
 import functools
