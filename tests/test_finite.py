@@ -95,8 +95,8 @@ def test_finite_for_all_pairs(case):
             n_narrow += 1
             assert np.isfinite(v32), pair
             assert all(np.all(np.isfinite(one)) for one in g32), pair
-    # At most the pairs with the huge signal are left out, and in sums of ratios those of
-    # a loud signal and silence.
+    # At most the pairs with the huge signal are left out, and in sums of ratios those
+    # of a loud signal and silence.
     n_loud = len({*SIGNALS} - {"silence", "tiny", "huge"})
     assert n_narrow >= (len(SIGNALS) - 1) ** 2 - n_loud
 

@@ -110,6 +110,81 @@ def test_terms_and_gradients():
             close(own, term)
 
 
+class Active(ke.AbstractTransform):
+    """A transform that says itself how many frames of a signal count."""
+
+    def apply(self, data):
+        S = data.x.reshape(*data.x.shape[:-1], -1, 25)
+        is_loud = jnp.max(jnp.abs(data.x), axis=-1) > 3.5
+        return ke.Spectra(S, jnp.where(is_loud, 10, 5).astype(jnp.int32))
+
+
+class Mean(ke.AbstractSpectralLoss):
+    def values(self, x, y):
+        return jnp.mean(jnp.abs(x.S - y.S), axis=(-2, -1))
+
+
+class OverTheSecondAxis(ke.AbstractWaveformLoss):
+    """Of one leading axis, as a call has it."""
+
+    def values(self, x, y):
+        return jnp.mean((x.x - y.x) ** 2, axis=1)
+
+
+OWN = {
+    "frames": ke.TimeFrequencyLoss(Active(), Mean()),
+    "frames of the library's": ke.TimeFrequencyLoss(Active(), ke.ElementwiseLoss()),
+    "axis": OverTheSecondAxis(),
+    "axis of bands": ke.MappedLoss(ke.PQMF(4), OverTheSecondAxis()),
+}
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+@pytest.mark.parametrize("name", OWN)
+def test_parts_of_ones_own_see_what_a_call_shows_them(name, platform, monkeypatch):
+    """Also as many estimates as there are frames, and bound ones."""
+    chosen = _platform.PLATFORMS[platform]
+    monkeypatch.setitem(_platform.PLATFORMS, "cpu", chosen)
+    loss = OWN[name]
+    with jax.enable_x64(True):
+        x, y = (s[..., :600].astype(jnp.float64) for s in signals(24))
+        close(all_pairs(loss)(x, y[:4]), each(loss, x, y[:4]))
+        bound = jax.vmap(loss.bind)(y[:4])
+        of_bound = jax.vmap(jax.vmap(lambda b, x: b(x), (0, None)), (None, 0))
+        expected = [[loss.bind(b)(a) for b in y[:4]] for a in x[:3]]
+        close(jax.jit(of_bound)(bound, x[:3]), jnp.asarray(expected))
+
+
+@pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (0, 0)])
+def test_of_no_signals(sizes):
+    x, y = (s[:n] for s, n in zip(signals(3), sizes, strict=True))
+    assert all_pairs(SPECTRAL)(x, y).shape == sizes
+    gradient = jax.grad(lambda x, y: jnp.sum(all_pairs(SPECTRAL)(x, y)))(x, y)
+    np.testing.assert_array_equal(gradient, jnp.zeros_like(x))
+
+
+def temporary_memory(loss, x, y):
+    analysis = all_pairs(loss).lower(x, y).compile().memory_analysis()
+    assert analysis is not None
+    return analysis.temp_size_in_bytes
+
+
+def test_a_piece_size_holds_for_pairs_too():
+    x, y = (jnp.tile(s, 20) for s in signals(8))
+    one, every = (ke.MRSTFTLoss((64,), (256,), piece_size=n) for n in (1, None))
+    assert temporary_memory(one, x, y) < 0.3 * temporary_memory(every, x, y)
+
+
+def test_long_signals_stay_in_segments():
+    x, y = (jnp.tile(s, 500) for s in signals(3))
+    loss = ke.MRSTFTLoss((64,), (256,))
+    # Less than copies of the batches and two whole spectra.
+    one_spectrum = 8 * 129 * x.shape[-1] / 64
+    assert temporary_memory(loss, x, y) < x.nbytes + y.nbytes + 2 * one_spectrum
+    close32 = np.testing.assert_allclose
+    close32(all_pairs(loss)(x, y), each(loss, x, y), rtol=1e-5)
+
+
 class Recorded(ke.AbstractTransform):
     """A transform that notes how many signals it is applied to."""
 

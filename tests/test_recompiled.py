@@ -65,6 +65,15 @@ def test_others_do_not_warn(losses):
             loss(_X, 0.5 * _X)
 
 
+def test_a_schedule_beside_a_function_warns():
+    """A loss that holds a function is in the step, too; it is the user who compiles."""
+    kind = ke.TimeFrequencyLoss(ke.Spectrogram(32), lambda a, b: jnp.mean((a - b) ** 2))
+    with pytest.warns(UserWarning, match=r"`SumLoss`.*8 times") as seen:
+        for loss in _losses(12, 300.5):
+            jax.jit(lambda x, y, loss=loss: kind(x, y) + loss(x, y))(_X, 0.5 * _X)
+    assert len(seen) == 1
+
+
 def test_signals_of_other_lengths_do_not_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -37,6 +37,8 @@ def notice_compiled(owner: str, loss: Any, x: Any) -> None:
     text = (*_FLOAT.split(written), x.shape, x.dtype)
     numbers = tuple(_FLOAT.findall(written))
     if text != _run.text:
+        if has_plain_callables((loss,)):
+            return  # By the user, or not at all.
         _run.text, _run.numbers, _run.places, _run.length = text, numbers, (), 0
         return
     pairs = enumerate(zip(_run.numbers, numbers, strict=True))
@@ -45,8 +47,7 @@ def notice_compiled(owner: str, loss: Any, x: Any) -> None:
         return  # The same loss under another transformation.
     is_longer = len(places) == 1 and places == _run.places
     _run.length = _run.length + 1 if is_longer else 1
-    # With a function in the loss, it is the user who compiles, or nobody.
-    if _run.length == _MOST and not has_plain_callables((loss,)):
+    if _run.length == _MOST:
         before, after = (n[places[0]] for n in (_run.numbers, numbers))
         warn_recompiled(owner, _MOST, before, after)
     _run.numbers, _run.places = numbers, places

@@ -13,6 +13,7 @@ from korvax_eqx._platform import target
 from ._functions import Arrays, Kinds, RowFunction
 from ._pairs import over_pairs
 from ._segments import filled, in_segments, zero_like
+from ._varying import varying_like
 
 MaybeArrays: TypeAlias = tuple[Array | None, ...]
 
@@ -32,8 +33,8 @@ def over_rows(
     lead = jnp.broadcast_shapes(*(row.shape[:n_lead] for row in rows))
     n_rows = math.prod(lead)
     kinds, sum_kinds = fn.kinds(_kinds(shared, 0), _kinds(rows, n_lead))
-    zero = zero_like(rows[0])
     if isinstance(n_rows, int) and n_rows == 0:  # `jax.vmap` over an empty axis
+        zero = varying_like(jnp.zeros((), rows[0].dtype), rows[0])
         outputs = tuple(filled(zero, (*lead, *k.shape), k.dtype) for k in kinds)
         return outputs, tuple(filled(zero, k.shape, k.dtype) for k in sum_kinds)
     of_pairs = over_pairs(fn, shared, rows, lead)

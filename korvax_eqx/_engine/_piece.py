@@ -47,9 +47,10 @@ class Piece:
     ) -> None:
         self.fn, self.shared, self.is_all = fn, shared, is_all
         self.signals, self.kept, self.n_samples = fn.layout.events(rows)
-        self.of_pairs = of_pairs
         self.zero = jnp.zeros_like(rows[0][:, 0])
+        self.n_pairs = None
         if of_pairs:
+            self.n_pairs = rows[0].shape[0], rows[1].shape[0]
             self.zero = jnp.repeat(self.zero, rows[1].shape[0])
         self.always = _always_true(rows[0].reshape(-1)[0])
         self.given = rows[-1] if fn.seed in ("slopes", "cotangents") else None
@@ -217,11 +218,11 @@ class Piece:
             _mixes(end.loss) for end in branch.all_ends()
         )
         data = [Signals(s, lengths_for(s, self.n_samples)) for s in signals]
-        if not mixes and not self.of_pairs:
+        if not mixes:
             data = [folded(d) for d in data]
             kept = tuple(_folded_kept(k, self.n_rows, signals[0]) for k in kept)
         y = data[1] if len(data) > 1 else None
-        found = compared(branch, data[0], y, kept, self.of_pairs)
+        found = compared(branch, data[0], y, kept, self.n_pairs)
         return {n: tuple(map(self._column, own)) for n, own in found.items()}
 
     def _column(self, values: Array) -> Array:

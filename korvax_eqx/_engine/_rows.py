@@ -182,8 +182,11 @@ class RowTerms(RowFunction):
         return is_plain and self.seed is None
 
     def pairs_at_once(self, n_pairs: int, n_samples: int) -> int:
+        if self._is_long:
+            return 1
         n_rows = self.rows_at_once(n_pairs, n_samples)
-        return math.isqrt(target().pairs * n_rows)
+        is_auto = all(end.piece_size == "auto" for end in self.ends)
+        return math.isqrt(n_rows * (target().pairs if is_auto else 1))
 
     def of_pairs(self, shared: Arrays, rows: Arrays) -> Arrays:
         piece = Piece(self, shared, rows, False, of_pairs=True)

@@ -55,17 +55,37 @@ def values_of(end: End, x: Data, y: Data) -> tuple[Array, ...]:
     return (values,)
 
 
-def _values_of_pairs(end: End, x: Data, y: Data) -> tuple[Array, ...]:
-    n, m = main_array(x).shape[0], main_array(y).shape[0]
+def _values_of_pairs(
+    end: End, x: Data, y: Data, n_pairs: tuple[int, int]
+) -> tuple[Array, ...]:
+    """Return the values of each estimate with each target.
+
+    There are `n` and `m` of them, each of one or more channels along the leading axis.
+    """
+    n, m = n_pairs
+
+    def of(own: Data, n: int) -> tuple[Array, ...]:
+        own = changed(own, lambda array: _of_pairs(array, n, m, 1))
+        if end.slot is not None:  # a bound target ends where the estimate does
+            other = like(own, _of_pairs(main_array(y), n, m, 0))
+        else:
+            other = changed(y, lambda array: _of_pairs(array, n, m, 0))
+        return values_of(end, own, other)
+
     if not target().in_turn:
-        return values_of(end, repeated(x, 1, m), repeated(y, 0, n))
-
-    def of_row(row: Array) -> tuple[Array, ...]:
-        return values_of(end, repeated(like(x, row), 0, m), y)
-
+        return of(x, n)
     # On CPU a loop, before which XLA computes what is compared. Otherwise it would
     # compute logarithms again for each pair.
-    return jax.lax.map(of_row, main_array(x))
+    rows = changed(x, lambda array: array.reshape(n, -1, *array.shape[1:]))
+    return jax.lax.map(lambda own: of(own, 1), rows)
+
+
+def _of_pairs(array: Array, n: int, m: int, axis: int) -> Array:
+    """Return an array for all pairs, given one for either, repeated along `axis`."""
+    size = (n, m)[1 - axis]
+    rest = array.shape[0] // size, *array.shape[1:]
+    array = jnp.expand_dims(array.reshape(size, *rest), axis)
+    return jnp.broadcast_to(array, (n, m, *rest)).reshape(-1, *rest[1:])
 
 
 def inside_of(end: End, x: Data, y: Data) -> list[tuple[End, Data, Data]]:
@@ -119,17 +139,17 @@ def compared(
     x: Data,
     y: Data | None,
     kept: tuple[Array, ...],
-    of_pairs: bool = False,
+    n_pairs: tuple[int, int] | None = None,
 ) -> dict[int, tuple[Array, ...]]:
     """Return the values of each term on a branch or below it, by the term's number.
 
     `kept` are bound targets at the end of their paths. `y` is `None` if all are bound.
-    With `of_pairs`, each estimate is compared with each target: the values have an axis
-    for either.
+    With `n_pairs`, each of so many estimates is compared with each of so many targets.
     """
-    of = _values_of_pairs if of_pairs else values_of
     ends = reached(branch, x, y, kept)
-    return {end.number: of(end, *data) for end, *data in ends}
+    if n_pairs is not None:
+        return {e.number: _values_of_pairs(e, a, b, n_pairs) for e, a, b in ends}
+    return {end.number: values_of(end, *data) for end, *data in ends}
 
 
 def reached(
