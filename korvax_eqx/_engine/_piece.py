@@ -24,7 +24,7 @@ from ._functions import Arrays, Wrt, replaced
 from ._layout import lengths_for
 from ._long import LongPart, segments_of
 from ._plan import Branch, End
-from ._turns import Columns, Grads, Part, in_turns
+from ._turns import Columns, Grads, Part, in_turns, n_values_of
 from ._walk import compared, folded, main_array, step_on
 
 # Up to this many channels or sub-bands of a row are added one by one.
@@ -117,7 +117,7 @@ class Piece:
             own = self._for(numbers)
             run = own._mapped if inner.step.makes_signals else own._subtree
             gate = self._gate(numbers)
-            size = _n_values(inner.step, signals)
+            size = n_values_of(inner.step, signals)
             yield Part(numbers, gate, size, self._adding(own, run, place, numbers))
         ends = [e.number for e in branch.ends if self._counts(e)]
         for gate, numbers in self._by_gate(ends):
@@ -364,15 +364,6 @@ class Piece:
         part = LongPart(self, place, tuple(numbers), n_channels)
         segments = segments_of(part, signals[0].shape[-1])
         return None if segments is None else part.evaluated(segments, signals, grads)
-
-
-def _n_values(step: Any, signals: Arrays) -> float | None:
-    """Return how many values the spectra of the signals have, if it is known."""
-    framing = step.framing()
-    if framing is None:
-        return None
-    n_samples = sum(signal.size for signal in signals)
-    return n_samples * framing.frame_length / framing.hop_length
 
 
 def _mixes(part: Any) -> bool:

@@ -30,6 +30,15 @@ class Part:
         return {n: (zero,) * sizes[n] for n in self.numbers}, grads
 
 
+def n_values_of(step: Any, signals: Arrays) -> float | None:
+    """Return how many values the spectra of the signals have, if it is known."""
+    framing = step.framing()
+    if framing is None:
+        return None
+    n_samples = sum(signal.size for signal in signals)
+    return n_samples * framing.frame_length / framing.hop_length
+
+
 def in_turns(parts: Sequence[Part], most: int) -> list[Part]:
     """Join parts whose spectra have at most `most` values together.
 
