@@ -70,6 +70,16 @@ def spectrogram(n_fft=64, hop=16, **options):
     return ke.Spectrogram(n_fft, hop, power=1, floor=1e-6, floor_mode="add", **options)
 
 
+class EverySecond(ke.AbstractSignalMap):
+    """A map of half as many samples."""
+
+    def samples_left(self, n_samples):
+        return -(-n_samples // 2)
+
+    def apply(self, data):
+        return ke.Signals(data.x[..., ::2])
+
+
 LOSSES: dict[str, Any] = {
     "resolutions": ke.MRSTFTLoss((16, 13, 32), (64, 40, 32), (64, 50, 32)),
     "smooth": ke.SmoothMRSTFTLoss(hop_lengths=(32, 8), win_lengths=(67, 29)),
@@ -92,6 +102,9 @@ LOSSES: dict[str, Any] = {
     "chain": single(
         spectrogram(), scale=ke.Chain((ke.Log(), ke.Difference("frequency")))
     ),
+    "longer": ke.MappedLoss(ke.Resample(2, 3), single(spectrogram())),
+    "shorter": ke.MappedLoss(EverySecond(), single(spectrogram())),
+    "bands": ke.MappedLoss(ke.PQMF(2), single(spectrogram(), ke.ElementwiseLoss("L2"))),
     "parts": ke.SumLoss(
         {
             "a": ke.MRSTFTLoss((16, 8), (64, 32)),

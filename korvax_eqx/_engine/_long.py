@@ -32,12 +32,16 @@ def framing_of(branch: Branch) -> Framing | None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LongPart:
-    """Some terms of one long signal, or of its channels, in segments."""
+    """Some terms of one long signal, or of its channels, in segments.
+
+    The signal has `n_samples` samples, after the maps before it.
+    """
 
     piece: Any
     place: tuple[int, ...]
     numbers: tuple[int, ...]
     n_channels: int
+    n_samples: int
     before: int = 0
     after: int = 0
 
@@ -62,7 +66,7 @@ class LongPart:
         branch = self.piece.fn.skeleton.filled(shared).at(self.place)
         framing = branch.step.framing()
         inside = branch.step.unpadded()
-        whole = int(branch.step.n_frames(self.piece.signals[0].shape[-1]))
+        whole = int(branch.step.n_frames(self.n_samples))
         data = []
         for x in signals:
             x = padded_at_ends(x, framing, self.before, self.after)
@@ -95,12 +99,12 @@ class LongPart:
         return columns, (tuple(sums[n_columns:]), of_signals, own[2])
 
 
-def segments_of(part: LongPart, n_samples: Any) -> Segments | None:
-    """Return how to cut a signal of `n_samples` samples; `None` if it is not cut."""
-    framing = framing_of(part.branch) if isinstance(n_samples, int) else None
+def segments_of(part: LongPart) -> Segments | None:
+    """Return how to cut the signal; `None` if it is not cut."""
+    framing = framing_of(part.branch) if isinstance(part.n_samples, int) else None
     if framing is None:
         return None
-    n_frames = int(part.branch.step.n_frames(n_samples))
+    n_frames = int(part.branch.step.n_frames(part.n_samples))
     along: tuple[Kind, ...] = ("signal", "signal")
     own: tuple[Kind, ...] = ("signal",) * len(part.piece.wrt_signals)
     samples = target().samples

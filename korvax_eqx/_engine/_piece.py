@@ -360,9 +360,9 @@ class Piece:
         is_plain = fn.layout.has_target and not fn.layout.has_lengths
         if not is_plain or self.n_rows != 1 or fn.seed == "slopes" and self.is_all:
             return None
-        n_channels = math.prod(signals[0].shape[:-1])
-        part = LongPart(self, place, tuple(numbers), n_channels)
-        segments = segments_of(part, signals[0].shape[-1])
+        *channels, n_samples = signals[0].shape
+        part = LongPart(self, place, tuple(numbers), math.prod(channels), n_samples)
+        segments = segments_of(part)
         return None if segments is None else part.evaluated(segments, signals, grads)
 
 
