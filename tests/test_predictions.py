@@ -1,5 +1,6 @@
 """Losses of predicted spectra and sub-bands, and the consistency of spectra."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import librosa
@@ -211,6 +212,38 @@ def test_a_learned_weight_of_consistency():
     gradient = jax.grad(lambda w: loss_with(loss, w)(S, y))(jnp.asarray(0.5))
     expected = ke.ConsistencyLoss(STFT)(S, N_SAMPLES)
     np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+
+
+def test_a_learnable_window_is_that_of_the_prediction():
+    """Inside a compiled function, two copies of the window are different arrays."""
+    _, y = (jnp.asarray(s, jnp.float32) for s in signals())
+    window = jnp.hanning(65)[:-1]
+    stft = ke.STFT(64, 16, window=window)
+    S = jnp.asarray(disturbed(stft(y)), jnp.complex64)
+    spectral = ke.TimeFrequencyLoss(stft, ke.ElementwiseLoss("L2"), ke.Magnitude())
+    loss = ke.PredictionLoss(spectral, stft)
+
+    def formula(window, S, y):
+        target = ke.STFT(64, 16, window=window)(y)
+        return jnp.mean((jnp.abs(S) - jnp.abs(target)) ** 2)
+
+    expected = jax.value_and_grad(formula)(window, S, y)
+    calls = (loss, eqx.filter_jit(loss), ke.PredictionLoss(spectral))
+    for call in calls:
+        np.testing.assert_allclose(call(S, y), expected[0], rtol=1e-5)
+    gradient = eqx.filter_jit(eqx.filter_grad(lambda loss: loss(S, y)))(loss)
+    actual = gradient.step_fn.window
+    np.testing.assert_allclose(actual, expected[1], rtol=1e-3, atol=1e-5)
+
+
+def test_a_draw_of_losses_finds_its_step():
+    x, y = (jnp.asarray(s, jnp.float32) for s in signals())
+    spectral = ke.TimeFrequencyLoss(STFT, ke.ElementwiseLoss(), ke.Magnitude())
+    drawn = ke.RandomSubsetLoss([spectral, ke.WaveformLoss()])
+    loss, key = ke.PredictionLoss(drawn), jax.random.key(0)
+    assert loss.step_fn == STFT
+    expected = drawn(x, y, key=key)
+    np.testing.assert_allclose(loss(STFT(x), y, key=key), expected, rtol=1e-4)
 
 
 def loss_with(loss, weight):

@@ -71,7 +71,8 @@ class PredictionLoss(AbstractOutermost):
         - `loss`: any loss of the library on signals.
         - `step_fn`: what the prediction is of, an `STFT` or a `PQMF`. If no path of the
             loss begins with it, all terms compare the signal. `None`: the only `PQMF`
-            that a path begins with, or else the only `STFT`.
+            that a path begins with, or else the only `STFT`. One with a learnable
+            window counts as equal whatever the window holds: that of `step_fn` is used.
         - `consistency`: weight of the `ConsistencyLoss` of predicted spectra.
         - `consistency_scale`: a scale that its sides take. `None`: none.
 
@@ -138,7 +139,7 @@ class PredictionLoss(AbstractOutermost):
 
 def _only_step(loss: AbstractLoss) -> STFT | PQMF:
     steps: list[Any] = []
-    for term in loss.terms():
+    for term in loss.terms(key=jax.random.key(0)):
         first = steps_of(term)[:1]
         if first and isinstance(first[0], STFT | PQMF):
             steps += [] if any(is_equal(first[0], s) for s in steps) else first
@@ -170,7 +171,9 @@ def _evaluated(
         P = jnp.asarray(P).astype(target.dtype)
         terms = active(loss.loss.terms(key=key))
         steps = [steps_of(term) for term in terms]
-        is_inside = [bool(s) and is_equal(s[0], step) for s in steps]
+        # Inside a compiled function, two copies of a window are different arrays.
+        own = jax.tree.structure(step)
+        is_inside = [bool(s) and jax.tree.structure(s[0]) == own for s in steps]
         inside = [
             term.with_path(s[1:])
             for term, s, own in zip(terms, steps, is_inside, strict=True)
