@@ -395,6 +395,24 @@ def test_bind_computes_the_target_once():
     assert ratio < 0.6
 
 
+def test_bind_leaves_bound_parts_their_targets():
+    (x, y), (z, _) = signals(2), signals(2, seed=1)
+    clean, noisy = mrstft(), ke.WaveformLoss("L2")
+    parts = {"clean": clean.bind(y), "noisy": noisy}
+    loss = ke.SumLoss(parts, monitor={"sdr": ke.SISDRLoss().bind(y)})
+    first, second = jax.value_and_grad(clean)(x, y), jax.value_and_grad(noisy)(x, z)
+    expected = jax.tree.map(jnp.add, first, second)
+    assert_close(jax.value_and_grad(loss)(x, z), expected, TIGHT)
+    bound = loss.bind(z)
+    assert_close(jax.value_and_grad(bound)(x), expected, TIGHT)
+    sdr = bound.with_terms(x)[1].unweighted["sdr"]
+    assert_close(sdr, ke.SISDRLoss()(x, y), TIGHT)
+    assert len(bound.targets) == 1
+    for again in (clean.bind(y), ke.SumLoss([clean.bind(y)]), bound):
+        with pytest.raises(ValueError, match="bound to one already"):
+            again.bind(z)
+
+
 def test_bind_refuses_another_shape():
     x, y = signals(2)
     with pytest.raises(ValueError, match="shape"):

@@ -13,7 +13,7 @@ from korvax_eqx._compile import compiled
 from korvax_eqx._data import Signals, Term, Terms
 from korvax_eqx._data._kept import Kept
 from korvax_eqx._engine._evaluate import Wants, evaluate, kept_targets
-from korvax_eqx._engine._plan import active
+from korvax_eqx._engine._plan import active, steps_of
 from korvax_eqx._engine._report import alone, parts_of, reported
 from korvax_eqx._keys import check_key
 from korvax_eqx._names import snake_name
@@ -140,7 +140,9 @@ class AbstractLoss(AbstractOperand):
         """Return a loss of `x` alone; everything about the target is computed once.
 
         Takes the arguments of a call. A loss that draws at random needs a `key` here
-        too, but each call draws with its own.
+        too, but each call draws with its own. Parts that are bound keep their targets.
+
+        **Raises:** `ValueError` if all parts are bound.
         """
         name = _name(self)
         checks.signal_type(name, "y", y)
@@ -178,12 +180,13 @@ class BoundLoss(AbstractLoss):
     lengths: Int[Array, "..."] | None
     shape: tuple[int, ...] = eqx.field(static=True)
     dtype: Any = eqx.field(static=True)
-    places: tuple[int, ...] = eqx.field(static=True)
+    # The index of each term's target; `None` for terms that had one before.
+    places: tuple[int | None, ...] = eqx.field(static=True)
 
     def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
         kept = [Kept(t, self.lengths, self.shape, self.dtype) for t in self.targets]
         pairs = zip(active(self.loss.terms(key=key)), self.places, strict=True)
-        return tuple(term.against(kept[i]) for term, i in pairs)
+        return tuple(t if i is None else t.against(kept[i]) for t, i in pairs)
 
     @property
     def has_parts(self) -> bool:
@@ -279,11 +282,20 @@ def _prepared(
         checks.pair(name, x, y)
         dtype = checks.wider(dtype, y.dtype)
     terms = active(loss.terms(key=key))
-    targets = [term.target for term in terms if term.target is not None]
-    for kept in targets:
-        if x.ndim < len(kept.shape) and x.shape == kept.shape[-x.ndim :]:
+    for term in terms:
+        shape = jnp.shape(term.weight)
+        if shape:
             raise ValueError(
-                f"`{name}`: it is bound to targets of shape {kept.shape}. Got an "
+                f"`{name}`: the weight of `{term.name}` must be a scalar. Got an array "
+                f"of shape {shape}."
+            )
+        if (kept := term.target) is None:
+            continue
+        is_mapped = kept.array.ndim > len(kept.shape) + _more_axes(term)
+        if is_mapped or x.ndim < len(kept.shape) and x.shape == kept.shape[-x.ndim :]:
+            raise ValueError(
+                f"`{name}`: it is bound to targets of shape {kept.shape}"
+                f"{', mapped by `jax.vmap`' if is_mapped else ''}. Got an "
                 f"estimate of shape {x.shape}. In `jax.vmap` map both: `jax.vmap("
                 "lambda bound, x: bound(x))(bound, x)`, with `bound = jax.vmap("
                 "loss.bind)(y)`."
@@ -293,6 +305,11 @@ def _prepared(
         dtype = checks.wider(dtype, kept.dtype)
     lengths = _lengths(name, terms, y, lengths)
     return terms, x.astype(dtype), None if y is None else y.astype(dtype), lengths
+
+
+def _more_axes(term: Term) -> int:
+    """Return how many more axes the end of a path has than the signals: 0 or 1."""
+    return int(any(not step.makes_signals for step in steps_of(term)))
 
 
 @compiled
@@ -341,7 +358,8 @@ def _lengths(name: str, terms: Any, y: Any, lengths: Any) -> Any:
     if lengths is not None or any(kept.lengths is not own for kept in bound):
         raise ValueError(
             f"`{name}`: `lengths` must be given to `bind`, not to the call, and be the "
-            "same for all bound targets."
+            "same array for all bound targets. Bind the sum, not its parts: "
+            "`(a + b).bind(y, lengths=lengths)`."
         )
     return own
 
@@ -350,6 +368,12 @@ def _lengths(name: str, terms: Any, y: Any, lengths: Any) -> Any:
 def _bound(
     loss: AbstractLoss, y: Any, lengths: Any, key: Any
 ) -> tuple[tuple[Array, ...], Fixed]:
-    y = checks.signal(_name(loss), "y", y)
-    targets, places = kept_targets(loss.terms(key=key), y, lengths)
+    name = _name(loss)
+    y = checks.signal(name, "y", y)
+    terms = active(loss.terms(key=key))
+    if terms and all(term.target is not None for term in terms):
+        raise ValueError(
+            f"`{name}`: the target must be given once. It is bound to one already."
+        )
+    targets, places = kept_targets(terms, y, lengths)
     return targets, Fixed(places)

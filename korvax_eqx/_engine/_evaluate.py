@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from korvax_eqx._compile import compiled
@@ -19,7 +20,7 @@ from korvax_eqx._tree import take_arrays
 from ._call import call_rows
 from ._devices import whole_samples
 from ._piece import each_value, finished, weighted
-from ._plan import Branch, active, parts_of, steps_of, tree_of
+from ._plan import Branch, parts_of, steps_of, tree_of
 from ._rows import Layout, RowTargets, RowTerms
 from ._total import column_means, total
 from ._walk import compared, main_array, targets_of
@@ -92,7 +93,14 @@ def _of_rows(
     # Lets parts raise their errors here, and not when a program is lowered. This takes
     # at most a twentieth of the time to trace and compile a loss.
     one = [jax.ShapeDtypeStruct((1, r.shape[-1]), r.dtype) for r in rows]
-    jax.eval_shape(fn, shared, tuple(one))
+    found = jax.make_jaxpr(fn)(shared, tuple(one))
+    if any(isinstance(const, Tracer) for const in found.consts):
+        raise ValueError(
+            "A function or class of your own uses a traced array that it does not hold "
+            "as a field, e.g. a variable of a function that is differentiated. Its "
+            "gradient would be lost: hold the array in a field of an `eqx.Module`, "
+            "and pass an instance of that."
+        )
     if wants.value == "terms":
         columns = column_means(fn, shared, rows)
         return fn.total(shared, columns), fn.terms(shared, columns)
@@ -104,9 +112,11 @@ def kept_targets(
     terms: Sequence[Term],
     y: Float[Array, "*channels n_samples"],
     lengths: Int[Array, "*channels"] | None,
-) -> tuple[tuple[Array, ...], tuple[int, ...]]:
-    """Return the arrays to keep for a target, and the index of each term's array."""
-    terms = active(terms)
+) -> tuple[tuple[Array, ...], tuple[int | None, ...]]:
+    """Return the arrays to keep for a target, and the index of each term's array.
+
+    It is `None` for a term that has a target.
+    """
     groups, whole = _split(terms, lengths)
     arrays: list[Array] = []
     places: dict[int, int] = {}
@@ -116,7 +126,9 @@ def kept_targets(
             places.update({number: len(arrays) for number in numbers})
             arrays.append(array)
 
-    for group in groups:
+    for group in map(_unbound, groups):
+        if not group:
+            continue
         tree = tree_of(group)
         event_ndim = _event_ndim(tree, y)
         lead = y.shape[: y.ndim - event_ndim]
@@ -128,11 +140,11 @@ def kept_targets(
         numbers = tuple(numbers[0] for numbers in _shared_ends(tree))
         found, _ = call_rows(RowTargets(skeleton, layout, numbers), shared, rows)
         keep(tree, found)
-    if whole:
+    if whole := _unbound(whole):
         tree = tree_of(whole)
         found = dict(targets_of(tree, Signals(y)))
         keep(tree, [main_array(found[own[0]]) for own in _shared_ends(tree)])
-    return tuple(arrays), tuple(places[i] for i in range(len(terms)))
+    return tuple(arrays), tuple(places.get(i) for i in range(len(terms)))
 
 
 def _shared_ends(branch: Branch) -> list[list[int]]:
@@ -182,6 +194,11 @@ def _split(
 def _needed(group: _Numbered) -> _Numbered:
     """Return the terms that add to the loss, i.e. are not monitored."""
     return [(number, term) for number, term in group if not term.is_monitored]
+
+
+def _unbound(group: _Numbered) -> _Numbered:
+    """Return the terms without a target."""
+    return [(number, term) for number, term in group if term.target is None]
 
 
 def _counted(

@@ -33,9 +33,9 @@ from korvax_eqx._warnings import (
 )
 
 # A mel matrix is almost all zeros. On CPU a large one is four products: neighbouring
-# bands, each group over the bins that it needs. Value and gradient of a log-mel loss
-# take 0.88 of their time so for 1025 bins and 128 bands (two or three groups: 1.0, 0.9),
-# 0.77 for 256 bands. For smaller ones they take 0.9 and more, and compile half as fast.
+# bands, each group over the bins that it needs. Value and gradient of a log-mel loss of
+# 1025 bins then take 0.88 of their time with 128 bands (two or three groups: 1.0, 0.9),
+# and 0.77 with 256. With fewer it is 0.9 and more, and compiling takes twice as long.
 _N_GROUPS = 4
 _LEAST_GROUPED = 2**17
 
