@@ -615,11 +615,62 @@ _MODEL = eqx.nn.MLP(2, 2, 4, 1, key=jax.random.key(0))
             lambda: jax.vmap(ke.WaveformLoss().bind(_SIGNAL))(_SIGNAL),
             "In `jax.vmap` map both",
         ),
+        (
+            lambda: jax.vmap(ke.WaveformLoss().bind)(_SIGNAL)(_SIGNAL[0]),
+            "mapped by `jax.vmap`. Got an estimate of shape (4000,). In `jax.vmap` map",
+        ),
+        (
+            lambda: jax.vmap(ke.MRSTFTLoss().bind)(_SIGNAL)(_SIGNAL[0]),
+            "mapped by `jax.vmap`. Got an estimate of shape (4000,). In `jax.vmap` map",
+        ),
+        (
+            lambda: ke.SumLoss([lambda x, y: None])(_SIGNAL, _SIGNAL),
+            "The loss `<lambda>` must return a scalar. Got None.",
+        ),
     ],
 )
 def test_frequent_mistakes_are_told_the_way_out(call, remedy):
     with pytest.raises((ValueError, ke.LoadError), match=re.escape(remedy)):
         call()
+
+
+def _imaginary(x):
+    return jax.lax.complex(jnp.zeros_like(x), x)
+
+
+class _OfSpectra(ke.AbstractSpectralLoss):
+    def values(self, x, y):
+        return x.holding((x.S - y.S) ** 2).mean()
+
+
+class _OfSignals(ke.AbstractWaveformLoss):
+    def values(self, x, y):
+        return _imaginary(x.x - y.x).mean(-1)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        ke.TimeFrequencyLoss(ke.STFT(64), _OfSpectra()),
+        ke.TimeFrequencyLoss(ke.STFT(64), lambda x, y: jnp.mean((x - y) ** 2)),
+        _OfSignals(),
+        ke.SumLoss([lambda x, y: jnp.mean(_imaginary(x - y))]),
+        ke.PermutationInvariantLoss(lambda x, y: jnp.mean(_imaginary(x - y))),
+    ],
+    ids=["spectra", "function of spectra", "signals", "function", "sources"],
+)
+def test_losses_are_real(loss):
+    """Of squared complex differences, the real part alone would count."""
+    x, y = jax.random.normal(jax.random.key(0), (2, 2, 500))
+    with pytest.raises(ValueError, match="must return real numbers. Got complex64"):
+        loss(x, y)
+
+
+def test_a_weight_of_another_shape_is_refused():
+    loss = ke.SumLoss({"wave": ke.WaveformLoss()}, {"wave": jnp.array(1.0)})
+    loss = eqx.tree_at(lambda loss: loss.weights["wave"], loss, jnp.ones(3))
+    with pytest.raises(ValueError, match=r"weight of `wave` must be a scalar.*\(3,\)"):
+        loss(_SIGNAL, _SIGNAL)
 
 
 def test_a_mask_is_not_taken_for_a_signal():

@@ -185,6 +185,22 @@ def test_silence_and_what_is_not_finite() -> None:
     assert np.all(np.isfinite(list(after.norms.values())))
 
 
+def test_gradients_through_an_update_are_finite() -> None:
+    """Also where the gradient of a part is 0, as it is for equal signals."""
+    loss = ke.SumLoss(
+        {"stft": ke.MRSTFTLoss((32,), (64,)), "wave": ke.WaveformLoss("L2")}
+    )
+    balancer = ke.GradientBalancer(dict.fromkeys(loss.losses, 1.0))
+    x, y = jax.random.normal(jax.random.key(0), (2, 3, 400))
+
+    def size(x: Any) -> Any:
+        _, gradients = loss.part_gradients(x, y)
+        return jnp.sum(balancer.update(gradients, balancer.init())[0] ** 2)
+
+    for signal in (x, y):
+        assert np.all(np.isfinite(jax.grad(size)(signal)))
+
+
 @pytest.mark.parametrize("size", [0.0, 1e-7, 1.0])
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_halves_of_any_size(dtype: Any, size: float) -> None:
@@ -250,6 +266,7 @@ def test_configuration() -> None:
         (([1.0],), "weights.*mapping"),
         (({"a": -1.0},), "weights.*not negative"),
         (({"a": 0.0},), "weights.*a positive number"),
+        (({"1": 1.0, 1: 2.0},), "weights.*names that are strings"),
         (({"a": 1.0}, 0.0), "total_norm.*positive"),
         (({"a": 1.0}, 1.0, 1.5), "decay.*from 0 to 1"),
         (({"a": 1.0}, 1.0, 0.9, 0.0), "eps.*positive"),

@@ -113,6 +113,8 @@ def folder(tmp_path_factory):
     sums = ke.SumLoss({"b": ke.SumLoss({"mel": loss}), "a": ke.WaveformLoss()})
     ke.save(folder / "sums16k.eqx", sums)
     weighting = ke.MappedLoss(ke.AWeightingFilter(8000), ke.WaveformLoss())
+    resampled = ke.MappedLoss(ke.Resample(22050, 16000), sums)
+    ke.save(folder / "resampled.eqx", resampled)
     ke.save(folder / "rates.eqx", ke.SumLoss({"a": sums, "b": weighting}))
     mid_side = ke.MappedLoss(ke.MidSide(), ke.MRSTFTLoss())
     ke.save(folder / "mid_side.eqx", ke.RandomSubsetLoss({"a": mid_side}))
@@ -381,6 +383,10 @@ def call(capsys, monkeypatch, folder, *args):
         (
             ("voice.wav", "voice.wav", "--loss", "rates.eqx"),
             ["its parts are made for different sample rates: 8000, 16000 Hz"],
+        ),
+        (
+            ("voice16k.ogg", "voice16k.ogg", "--loss", "resampled.eqx"),
+            ["made for 22050 Hz", "16000 Hz", "--resample"],
         ),
         (
             ("voice.wav", "voice.wav", "--loss", "auraloss_sum_difference"),

@@ -102,6 +102,29 @@ def test_two_files_and_several_losses(folder: Path, capsys: Any) -> None:
     assert f"{ratio:.5g}"[:-1] in printed
 
 
+def test_what_is_monitored_hides_no_short_file(tmp_path: Path, capsys: Any) -> None:
+    """A file too short for the loss is refused, with a monitored term and without."""
+    mrstft = ke.MRSTFTLoss((256,), (2400,), pad_mode="reflect")
+    ke.save(tmp_path / "plain.eqx", ke.SumLoss([mrstft]))
+    monitored = ke.SumLoss([mrstft], monitor={"snr": ke.SNRLoss()})
+    ke.save(tmp_path / "monitored.eqx", monitored)
+    folders = [tmp_path / role for role in ("ref", "est")]
+    for i, role in enumerate(folders):
+        role.mkdir()
+        for name, n in (("long", 8000), ("short", 1100)):
+            sound = 0.1 * np.random.default_rng(i).standard_normal(n)
+            soundfile.write(role / f"{name}.wav", sound, SR)
+        # macOS writes such a file beside each.
+        (role / "._long.wav").write_bytes(b"\0\5\x16\7")
+    for name in ("plain", "monitored"):
+        loss = str(tmp_path / f"{name}.eqx")
+        assert main(["compare", *map(str, folders), "--loss", loss]) == 2
+        assert "1201 samples are needed, 1100 were" in capsys.readouterr().err
+    for role in folders:
+        (role / "short.wav").unlink()
+    assert main(["compare", *map(str, folders), "--loss", loss]) == 0
+
+
 def test_an_interval_holds_the_mean_95_times_of_100() -> None:
     """Of files of many lengths, whose values do not depend on them."""
     rng = np.random.default_rng(0)

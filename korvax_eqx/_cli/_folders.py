@@ -132,7 +132,8 @@ def _audio_files(folder: str) -> dict[str, str]:
     endings = {*map(str.lower, soundfile.available_formats()), *_MORE_ENDINGS} - {"raw"}
     files: dict[str, str] = {}
     for path in sorted(Path(folder).rglob("*")):
-        if path.suffix[1:].lower() not in endings or not path.is_file():
+        is_hidden = path.name.startswith(".")  # e.g. what macOS writes beside a file
+        if is_hidden or path.suffix[1:].lower() not in endings or not path.is_file():
             continue
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in files:

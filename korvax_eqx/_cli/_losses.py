@@ -21,6 +21,7 @@ from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._losses._spectral_convergence import SpectralConvergenceLoss
 from korvax_eqx._maps._channel_mix import ChannelMix
 from korvax_eqx._maps._mid_side import MidSide
+from korvax_eqx._maps._resample import Resample
 from korvax_eqx._names import did_you_mean
 from korvax_eqx._saving._error import LoadError
 from korvax_eqx._saving._file import load as load_loss
@@ -173,7 +174,10 @@ def n_channels(loss: Any) -> set[int]:
 
 
 def _rates(part: Any) -> Iterator[float]:
-    """Yield every sample rate that is configured somewhere in a module."""
+    """Yield every sample rate that is configured for what a module is called with."""
+    if isinstance(part, MappedLoss) and isinstance(part.map_fn, Resample):
+        yield float(part.map_fn.sr)
+        return
     sr = getattr(part, "sr", None)
     if isinstance(part, eqx.Module) and isinstance(sr, int | float):
         yield float(sr)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from korvax_eqx import _checks as checks
+from korvax_eqx._numerics._safe import norm
 from korvax_eqx._repr import constructor_call
 from korvax_eqx._static import NamedParts
 
@@ -106,8 +107,10 @@ class GradientBalancer(eqx.Module):
         if not isinstance(weights, Mapping) or not weights:
             rule = "be a mapping of names to numbers, e.g. {'mel': 1.0}"
             checks.refuse(owner, "weights", rule, weights)
+        if not all(isinstance(name, str) for name in weights):
+            checks.refuse(owner, "weights", "have names that are strings", weights)
         self.weights = NamedParts(
-            {str(n): _weight(owner, weight) for n, weight in weights.items()}
+            {n: _weight(owner, weight) for n, weight in weights.items()}
         )
         numbers = [w for w in self.weights.values() if not isinstance(w, jax.Array)]
         if len(numbers) == len(self.weights) and not any(numbers):
@@ -222,12 +225,7 @@ class GradientBalancer(eqx.Module):
             gradient = gradient.astype(jnp.float32)
         n_kept = 1 if self.per_item and gradient.ndim > 1 else 0
         axes = tuple(range(n_kept, gradient.ndim))
-        # In units of the largest entry: squares of small ones would be 0.
-        peak = jnp.max(jnp.abs(gradient), axis=axes, keepdims=True)
-        unit = jnp.where(peak > 0, peak, 1.0)
-        return jnp.sqrt(jnp.sum((gradient / unit) ** 2, axis=axes)) * jnp.squeeze(
-            unit, axes
-        )
+        return norm(gradient, axes)
 
 
 def _is_floating(dtype: Any) -> bool:

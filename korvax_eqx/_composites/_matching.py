@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from korvax_eqx._core._loss import AbstractLoss
+from korvax_eqx._core._losses import check_real
 from korvax_eqx._core._steps import Scope
 from korvax_eqx._data import Signals, Term
 from korvax_eqx._engine._piece import weighted
@@ -92,6 +93,7 @@ class OfOnePair(AbstractOfFunction):
         return fn(x.x, y.x)
 
     def check(self, x: Any, values: Array) -> None:
+        check_real(self, values)
         shape = values.shape[x.x.ndim - 1 :]
         if shape:
             raise ValueError(

@@ -12,6 +12,7 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._compile import compiled
 from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._data import Term, Terms
+from korvax_eqx._engine._devices import rows_together
 from korvax_eqx._keys import check_key
 from korvax_eqx._numerics._padding import cut_off
 from korvax_eqx._repr import constructor_call
@@ -193,7 +194,8 @@ def _prepared(
             "fewer sources."
         )
     dtype = checks.wider(x.dtype, y.dtype)
-    x, y = x.astype(dtype), y.astype(dtype)
+    # Sources and mixtures of an example are on one device.
+    (x, y), _, _ = rows_together((x.astype(dtype), y.astype(dtype)), 2)
     if lengths is None:
         return x, y, None
     longest = jnp.max(lengths, axis=-1, keepdims=True)

@@ -104,11 +104,21 @@ class AbstractBatchLoss(eqx.Module):
         return constructor_call(self)
 
 
+def check_real(loss: Any, values: Any) -> None:
+    """Check that a loss returned real numbers."""
+    if jnp.iscomplexobj(values):
+        raise ValueError(
+            f"The loss `{name_of(loss)}` must return real numbers. Got "
+            f"{jnp.asarray(values).dtype}. Take the magnitude, e.g. `abs(x - y)`."
+        )
+
+
 def check_values(loss: Any, x: Any, values: Any) -> None:
     """Check that a loss returned one number per signal."""
     array = x.S if isinstance(x, Spectra) else x.x
     n_own = 2 if isinstance(x, Spectra) else 1
     lead = array.shape[: array.ndim - n_own - (loss.scope == "channels")]
+    check_real(loss, values)
     if jnp.shape(values) != lead:
         what = "samples" if n_own == 1 else "frames and bins"
         axes = "-1" if n_own == 1 else "(-2, -1)"

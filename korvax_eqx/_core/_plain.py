@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from korvax_eqx._data import Signals, Spectra
 from korvax_eqx._names import AbstractOfFunction, name_of
 
-from ._losses import AbstractBatchLoss, AbstractSpectralLoss
+from ._losses import AbstractBatchLoss, AbstractSpectralLoss, check_real
 from ._steps import AbstractScale, AbstractSignalMap, AbstractTransform, Scope
 
 
@@ -54,7 +54,8 @@ class _SpectralLossFunction(AbstractSpectralLoss, AbstractOfFunction):
     scope: ClassVar[Scope] = "batch"
 
     def values(self, x: Spectra, y: Spectra) -> Float[Array, ""]:
-        return self.fn(jnp.swapaxes(x.S, -1, -2), jnp.swapaxes(y.S, -1, -2))
+        value = self.fn(jnp.swapaxes(x.S, -1, -2), jnp.swapaxes(y.S, -1, -2))
+        return _number(self.fn, value)
 
     def check(self, x: Any, values: Array) -> None:
         _check_scalar(self.fn, values)
@@ -70,13 +71,24 @@ class LossFunction(AbstractOfFunction):
     values_per_sample: ClassVar[float] = 1
 
     def values(self, x: Signals, y: Signals) -> Float[Array, ""]:
-        return self.fn(x.x, y.x)
+        return _number(self.fn, self.fn(x.x, y.x))
 
     def check(self, x: Any, values: Array) -> None:
         _check_scalar(self.fn, values)
 
 
+def _number(fn: Any, value: Any) -> Array:
+    """Return what a function returned as an array."""
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"The loss `{name_of(fn)}` must return a scalar. Got {value!r}."
+        ) from None
+
+
 def _check_scalar(fn: Any, values: Array) -> None:
+    check_real(fn, values)
     if jnp.shape(values) != ():
         raise ValueError(
             f"The loss `{name_of(fn)}` must return a scalar. Got the shape "

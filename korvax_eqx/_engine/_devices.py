@@ -311,20 +311,32 @@ def keep_rows(fn: Callable[..., Any], rows: Arrays, n_whole: int) -> Any:
     For functions that JAX itself differentiates. The last `n_whole` axes are not
     sharded.
     """
-    rows = tuple(whole_samples(row, n_whole) for row in rows)
-    lead = _explicit_lead(*rows)
-    if not any(lead):
+    rows, mesh, spec = rows_together(rows, n_whole)
+    if mesh is None:
         return fn(*rows)
-    n_cut = max(i for i, names in enumerate(lead) if names) + 1
-    spec = _spec(lead[:n_cut])
-    shardings = [jax.typeof(row).sharding for row in rows]
-    mesh = next(sharding.mesh for sharding in shardings if any(sharding.spec))
-    rows = tuple(jax.sharding.reshard(r, NamedSharding(mesh, spec)) for r in rows)
+    lead = _lead_axes(spec, len(spec))
     names = {name for names in lead for name in names}
     run = jax.shard_map(
         fn, mesh=mesh, in_specs=spec, out_specs=spec, axis_names=names, check_vma=False
     )
     return run(*rows)
+
+
+def rows_together(rows: Arrays, n_whole: int) -> tuple[Arrays, Any, PartitionSpec]:
+    """Return rows with one explicit sharding, its mesh and its spec.
+
+    The last `n_whole` axes are not sharded. The mesh is `None` if nothing is.
+    """
+    rows = tuple(whole_samples(row, n_whole) for row in rows)
+    lead = _explicit_lead(*rows)
+    if not any(lead):
+        return rows, None, PartitionSpec()
+    n_cut = max(i for i, names in enumerate(lead) if names) + 1
+    spec = _spec(lead[:n_cut])
+    shardings = [jax.typeof(row).sharding for row in rows]
+    mesh = next(sharding.mesh for sharding in shardings if any(sharding.spec))
+    rows = tuple(jax.sharding.reshard(r, NamedSharding(mesh, spec)) for r in rows)
+    return rows, mesh, spec
 
 
 def whole_samples(x: Array, n_axes: int = 1) -> Array:

@@ -343,6 +343,22 @@ def check_what_is_evaluated_whole() -> None:
         agree(jax.jit(jax.value_and_grad(loss))(x, y), expected, 1e-10)
 
 
+def check_mixtures_in_every_layout() -> None:
+    """Sources and mixtures that are cut along any axes, each in its own way."""
+    loss = ke.MixtureInvariantLoss(ke.SNRLoss(max_db=30.0))
+    x, y = X.reshape(4, 4, N), Y[:8].reshape(4, 2, N)
+    expected = jax.value_and_grad(loss)(x, y)
+    best = loss.assignment(x, y)
+    mesh = make_mesh(AxisType.Explicit)
+    layouts = [(), ("data",), ("data", "model"), (None, "model"), (None, None, "data")]
+    with jax.set_mesh(mesh):
+        for of_x in layouts:
+            for of_y in layouts:
+                a, b = put(x, mesh, *of_x), put(y, mesh, *of_y)
+                agree(jax.jit(jax.value_and_grad(loss))(a, b), expected)
+                agree(loss.assignment(a, b), best)
+
+
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_numpy_dtype_promotion", "strict")
