@@ -238,6 +238,19 @@ def test_other_ways_to_call(monkeypatch, name):
         np.testing.assert_allclose(a, b, rtol=0, atol=atol)
 
 
+def test_a_bound_part_beside_others():
+    (x, y), (z, _) = signals(2, N), signals(2, N)
+    stft = LOSSES["resolutions"]
+    for other in (stft, ke.SISDRLoss()):
+        loss = ke.SumLoss({"bound": stft.bind(y), "free": other})
+        actual = jax.value_and_grad(loss)(x, z)
+        parts = jax.value_and_grad(stft)(x, y), jax.value_and_grad(other)(x, z)
+        expected = jax.tree.map(jnp.add, *parts)
+        for a, b in zip(actual, expected, strict=True):
+            atol = 1e-5 * float(jnp.max(jnp.abs(b)))
+            np.testing.assert_allclose(a, b, rtol=0, atol=atol)
+
+
 def test_learnable_arrays(monkeypatch):
     window = jnp.asarray(np.hanning(64), jnp.float32)
     x, y = signals(N)

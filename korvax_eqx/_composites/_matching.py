@@ -14,7 +14,7 @@ from korvax_eqx._core._steps import Scope
 from korvax_eqx._data import Signals, Term
 from korvax_eqx._engine._piece import weighted
 from korvax_eqx._engine._plan import End, active, parts_of
-from korvax_eqx._engine._walk import Data, changed, main_array, repeated, values_of
+from korvax_eqx._engine._walk import Data, changed, main_array, values_of
 from korvax_eqx._messages import refuse
 from korvax_eqx._names import AbstractOfFunction, name_of, snake_name
 from korvax_eqx._numerics._assignment import least_cost
@@ -59,7 +59,7 @@ class Matching(eqx.Module):
                 continue
             # All pairs: an axis of estimates, then one of targets.
             n = main_array(x).shape[axis]
-            pairs = repeated(x, axis + 1, n), repeated(y, axis, n)
+            pairs = _repeated(x, axis + 1, n), _repeated(y, axis, n)
             (value,) = values_of(end, *pairs)
             value = _mean_from(value, axis + 2)
             cost = weighted(_gated(end, value), end.weight)
@@ -145,6 +145,16 @@ def _gated(end: End, value: Array) -> Array:
 
 def _mean_from(value: Array, axis: int) -> Array:
     return jnp.mean(value, axis=tuple(range(axis, value.ndim)))
+
+
+def _repeated(data: Data, axis: int, n: int) -> Data:
+    """Return data with a new axis, along which it is repeated `n` times."""
+
+    def fn(array: Array) -> Array:
+        shape = (*array.shape[:axis], n, *array.shape[axis:])
+        return jnp.broadcast_to(jnp.expand_dims(array, axis), shape)
+
+    return changed(data, fn)
 
 
 def _taken(data: Data, numbers: Int[Array, "*rows n_sources"], axis: int) -> Data:

@@ -19,15 +19,18 @@ _LOCAL = ("value", "frame")
 def framing_of(branch: Branch) -> Framing | None:
     """Return the framing of a branch if its signals may be cut, otherwise `None`.
 
-    They may be cut if its terms are sums over frames, and each frame depends only on
-    its own samples.
+    They may be cut if its terms are sums over frames, each frame depends only on its
+    own samples, and no target is bound, of which the spectra are there already.
     """
     framing = branch.step.framing()
     if framing is None or not framing.is_local:
         return None
     steps = branch.all_steps()[1:]
-    ends = [end.loss for end in branch.all_ends()]
-    return framing if all(part.scope in _LOCAL for part in (*steps, *ends)) else None
+    ends = branch.all_ends()
+    if any(end.slot is not None for end in ends):
+        return None
+    parts = (*steps, *(end.loss for end in ends))
+    return framing if all(part.scope in _LOCAL for part in parts) else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -109,16 +109,6 @@ def changed(data: Data, fn: Callable[[Array], Array]) -> Data:
     return Spectra(fn(data.S), n, data.n_whole, source)
 
 
-def repeated(data: Data, axis: int, n: int) -> Data:
-    """Return data with a new axis, along which it is repeated `n` times."""
-
-    def fn(array: Array) -> Array:
-        shape = (*array.shape[:axis], n, *array.shape[axis:])
-        return jnp.broadcast_to(jnp.expand_dims(array, axis), shape)
-
-    return changed(data, fn)
-
-
 def like(data: Data, array: Array) -> Data:
     """Return data with another array and the same lengths."""
     if isinstance(data, Signals):
