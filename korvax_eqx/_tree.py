@@ -55,6 +55,22 @@ def constant(tree: Any) -> Any:
     return eqx.combine(jax.lax.stop_gradient(arrays), rest)
 
 
+def hash_of(module: eqx.Module, name: str) -> int:
+    """Return the hash of a module.
+
+    **Raises:** `TypeError` that says what to do, for a module that holds arrays.
+    """
+    of_fields: Any = eqx.Module.__hash__
+    try:
+        return of_fields(module)
+    except TypeError:
+        raise TypeError(
+            f"`{name}` cannot be hashed, which `jax.jit` needs: it holds arrays. Use "
+            "`eqx.filter_jit`, or pass it as an argument: `jax.jit(lambda loss, x, y: "
+            "loss(x, y))`."
+        ) from None
+
+
 def unchecked(module: Any, **fields: Any) -> Any:
     """Return a module with new values of some fields, which are not checked."""
     return part_of(module, type(module), **fields)

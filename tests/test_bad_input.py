@@ -685,6 +685,12 @@ def test_a_loss_that_holds_arrays_says_how_to_compile_it():
     for fn in (loss, loss.with_terms, loss.bind(y)):
         with pytest.raises(TypeError, match=r"`SumLoss` cannot .* `eqx.filter_jit"):
             jax.jit(fn)(x, y)
+    balancer = ke.GradientBalancer({"wave": jnp.ones(())})
+    with pytest.raises(TypeError, match=r"`GradientBalancer` .* `eqx.filter_jit`"):
+        jax.jit(balancer.update)({"wave": x}, balancer.init())
+    mixtures = ke.MixtureInvariantLoss(loss)
+    with pytest.raises(TypeError, match=r"`MixtureInvariantLoss` .* `eqx.filter_jit`"):
+        jax.jit(mixtures)(x, y)
     expected = np.mean(np.abs(x - y))
     np.testing.assert_allclose(eqx.filter_jit(loss)(x, y), expected, rtol=1e-6)
     hash(ke.SumLoss([ke.WaveformLoss()]))

@@ -22,6 +22,7 @@ from korvax_eqx._losses._cumulative_energy import CumulativeEnergyLoss
 from korvax_eqx._names import name_of, snake_name
 from korvax_eqx._scales._identity import Identity
 from korvax_eqx._static import StaticTuple, as_module, items_of
+from korvax_eqx._tree import hash_of
 
 # The values that a user may pass: a number of signals, or all.
 PieceSize: TypeAlias = int | Literal["auto"] | None
@@ -44,6 +45,9 @@ class AbstractOutermost(eqx.Module):
 
     called_with: eqx.AbstractClassVar[str]
     remedy: eqx.AbstractClassVar[str]
+
+    def __hash__(self) -> int:
+        return hash_of(self, type(self).__name__)
 
 
 def check_piece_size(owner: str, piece_size: Any) -> PieceSize:

@@ -14,6 +14,7 @@ from korvax_eqx import _checks as checks
 from korvax_eqx._numerics._safe import norm
 from korvax_eqx._repr import constructor_call
 from korvax_eqx._static import NamedParts
+from korvax_eqx._tree import hash_of
 
 
 class BalancerState(eqx.Module):
@@ -188,6 +189,9 @@ class GradientBalancer(eqx.Module):
 
     def __repr__(self) -> str:
         return constructor_call(self)
+
+    def __hash__(self) -> int:
+        return hash_of(self, "GradientBalancer")
 
     def _arrays(self, gradients: Mapping[str, Array]) -> list[Array]:
         owner, names = "GradientBalancer.update", list(self.weights)

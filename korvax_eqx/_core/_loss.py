@@ -19,6 +19,7 @@ from korvax_eqx._keys import check_key
 from korvax_eqx._names import snake_name
 from korvax_eqx._repr import constructor_call
 from korvax_eqx._static import Fixed
+from korvax_eqx._tree import hash_of
 
 from ._losses import check_values
 from ._operators import AbstractOperand
@@ -156,15 +157,7 @@ class AbstractLoss(AbstractOperand):
         return constructor_call(self)
 
     def __hash__(self) -> int:
-        of_fields: Any = eqx.Module.__hash__
-        try:
-            return of_fields(self)
-        except TypeError:
-            raise TypeError(
-                f"`{_name(self)}` cannot be hashed, which `jax.jit(loss)` needs: it "
-                "holds arrays. Use `eqx.filter_jit(loss)`, or pass the loss as an "
-                "argument: `jax.jit(lambda loss, x, y: loss(x, y))`."
-            ) from None
+        return hash_of(self, _name(self))
 
 
 class BoundLoss(AbstractLoss):
