@@ -185,6 +185,25 @@ def test_silence_and_what_is_not_finite() -> None:
     assert np.all(np.isfinite(list(after.norms.values())))
 
 
+def test_parts_leave_out_the_signals_that_the_loss_leaves_out() -> None:
+    """Those too short for one of the parts: the gradients add up to the loss's."""
+    frames = ke.Spectrogram(256, 64, center=False)
+    parts = {"stft": ke.TimeFrequencyLoss(frames, ke.ElementwiseLoss())}
+    parts["wave"] = ke.WaveformLoss("L2")
+    loss = ke.SumLoss(parts, monitor={"sdr": ke.SISDRLoss()})
+    x, y = jax.random.normal(jax.random.key(0), (2, 3, 1000))
+    lengths = jnp.array([1000, 200, 700])
+    terms, gradients = loss.part_gradients(x, y, lengths=lengths)
+    assert not np.any(gradients["wave"][1])
+    value, expected = loss.with_terms(x, y, lengths=lengths)
+    for name, unweighted in expected.parts.unweighted.items():
+        got = terms.parts.unweighted[name]
+        np.testing.assert_allclose(got, unweighted, rtol=1e-6)
+    gradient = jax.grad(lambda x: loss(x, y, lengths=lengths))(x)
+    total = sum(gradients.values())
+    np.testing.assert_allclose(total, gradient, rtol=1e-5, atol=1e-8)
+
+
 def test_gradients_through_an_update_are_finite() -> None:
     """Also where the gradient of a part is 0, as it is for equal signals."""
     loss = ke.SumLoss(

@@ -413,6 +413,18 @@ def test_bind_leaves_bound_parts_their_targets():
             again.bind(z)
 
 
+def test_bind_behind_a_map_that_adds_an_axis():
+    x, y = signals(3, n=500)
+    loss = ke.MappedLoss(ke.PQMF(), ke.WaveformLoss("L2"))
+    expected = loss(x, y)
+    assert_close(loss.bind(y)(x), expected, TIGHT)
+    bound = jax.vmap(loss.bind)(y)
+    each = jax.vmap(lambda bound, x: bound(x))(bound, x)
+    assert_close(each.mean(), expected, TIGHT)
+    with pytest.raises(ValueError, match="mapped by `jax.vmap`"):
+        bound(x[0])
+
+
 def test_bind_refuses_another_shape():
     x, y = signals(2)
     with pytest.raises(ValueError, match="shape"):

@@ -278,6 +278,12 @@ S = np.ones((33, 20), np.complex64)
         (lambda: ke.PredictionLoss(ke.WaveformLoss()), "begin with 0 different `STFT`"),
         (lambda: ke.PredictionLoss(ke.MRSTFTLoss()), "begin with 6 different `STFT`"),
         (
+            lambda: ke.PredictionLoss(
+                ke.TimeFrequencyLoss(STFT, ke.PhaseLoss()).bind(np.ones(380))
+            )(S, np.ones(380)),
+            "is bound. Leave out `bind`, and pass the target in the call",
+        ),
+        (
             lambda: ke.PredictionLoss(ke.WaveformLoss(), ke.Spectrogram()),
             "must be an `STFT` or a `PQMF`",
         ),

@@ -1,5 +1,7 @@
 """What parts declare of themselves, and `lengths` with parts of the user's."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +19,8 @@ from registry import (
 )
 
 import korvax_eqx as ke
+from korvax_eqx import _platform
+from korvax_eqx._engine import _alone
 
 LENGTHS = jnp.asarray([1500, 1000])
 
@@ -247,3 +251,58 @@ def test_the_parts_of_the_library_are_what_they_declare(case):
     for step in getattr(part, "path", (part,)):
         assert step.scope in ("value", "frame", "signal", "channels")
     ke.check_scope(part, *arguments(case))
+
+
+def changed(base):
+    """A subclass that divides by the peak of each signal, after what it inherits."""
+
+    class Changed(base):
+        def apply(self, data):
+            data = super().apply(data)
+            peak = jnp.max(jnp.abs(data.S), axis=(-2, -1), keepdims=True)
+            return data.map(lambda S: S / peak.astype(S.dtype))
+
+    return Changed
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: changed(ke.STFT)(64, 16),
+        lambda: changed(ke.Spectrogram)(64, 16),
+        lambda: changed(ke.MelSpectrogram)(8000, 64, 8),
+        lambda: changed(ke.MFCC)(8000, 64, 4, n_mels=8),
+        lambda: changed(ke.Chroma)(8000, 256),
+        lambda: changed(ke.CQT)(8000, fmin=200.0, n_bins=24),
+        lambda: changed(ke.VQT)(8000, fmin=200.0, n_bins=24),
+    ],
+    ids=["STFT", "Spectrogram", "MelSpectrogram", "MFCC", "Chroma", "CQT", "VQT"],
+)
+@pytest.mark.parametrize("n_samples", [2000, 40_001])
+def test_a_subclass_that_changes_a_transform(make, n_samples, monkeypatch):
+    """Also of a signal that is so long that frames are evaluated in segments."""
+    cpu = dataclasses.replace(
+        _platform.PLATFORMS["cpu"], samples=2000, transform_samples=2000
+    )
+    monkeypatch.setitem(_platform.PLATFORMS, "cpu", cpu)
+    monkeypatch.setattr(_alone, "_LONG", 8000)
+    jax.clear_caches()
+    transform = make()
+    x, y = jax.random.normal(jax.random.key(0), (2, n_samples))
+    x = x * jnp.linspace(0.1, 1, n_samples)
+    peak = jnp.max(jnp.abs(transform(x)))
+    np.testing.assert_allclose(peak, 1, rtol=1e-5)
+    loss = ke.TimeFrequencyLoss(transform, ke.ElementwiseLoss("L2"))
+    expected = np.mean(np.abs(transform(x) - transform(y)) ** 2)
+    np.testing.assert_allclose(loss(x, y), expected, rtol=1e-4)
+    jax.clear_caches()
+
+
+def test_a_subclass_that_changes_scales():
+    class Doubled(ke.Chain):
+        def apply(self, data):
+            return super().apply(data).map(lambda S: 2 * S)
+
+    S = jax.random.uniform(jax.random.key(0), (3, 5, 7))
+    for scale in (Doubled((ke.Power(2.0),)), ke.Chain((Doubled((ke.Power(2.0),)),))):
+        np.testing.assert_allclose(scale(S), 2 * S**2, rtol=1e-6)

@@ -15,6 +15,7 @@ from korvax_eqx._core._steps import AbstractScale, applied
 from korvax_eqx._data import Spectra
 from korvax_eqx._engine._alone import inverse_of, spectra_of
 from korvax_eqx._engine._devices import keep_rows
+from korvax_eqx._engine._plan import path_of
 from korvax_eqx._losses._elementwise import ElementwiseLoss
 from korvax_eqx._platform import compiling_here
 from korvax_eqx._repr import constructor_call
@@ -125,7 +126,7 @@ def _consistency(
 
 def _values(loss: ConsistencyLoss, S: Array, again: Array) -> Array:
     end: Any = as_spectral_loss(loss.loss_fn)
-    scale = as_scale(loss.scale_fn).path
+    scale = path_of(as_scale(loss.scale_fn))
     x, y = applied(scale, Spectra(S)), applied(scale, Spectra(again))
     values = jnp.asarray(end.values(x, y))
     end.check(x, values)

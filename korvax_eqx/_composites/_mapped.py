@@ -9,6 +9,7 @@ from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._core._plain import as_map
 from korvax_eqx._core._steps import AbstractSignalMap
 from korvax_eqx._data import Term
+from korvax_eqx._engine._plan import path_of
 
 from ._arguments import part
 from ._parts import terms_of
@@ -44,5 +45,5 @@ class MappedLoss(AbstractLoss):
         return isinstance(self.loss, AbstractLoss) and self.loss.has_parts
 
     def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
-        steps = as_map(self.map_fn).path
+        steps = path_of(as_map(self.map_fn))
         return tuple(term.after(*steps) for term in terms_of(self.loss, key))

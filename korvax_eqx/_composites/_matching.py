@@ -12,7 +12,7 @@ from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._core._losses import check_real
 from korvax_eqx._core._steps import Scope
 from korvax_eqx._data import Signals, Term
-from korvax_eqx._engine._piece import weighted
+from korvax_eqx._engine._piece import gated, weighted
 from korvax_eqx._engine._plan import End, active, parts_of
 from korvax_eqx._engine._walk import Data, changed, main_array, values_of
 from korvax_eqx._messages import refuse
@@ -44,7 +44,7 @@ class Matching(eqx.Module):
         values = []
         for end, x, y in ends:
             (value,) = values_of(end, x, _taken(y, targets, axis))
-            values.append(_gated(end, _mean_from(value, axis)))
+            values.append(gated(_mean_from(value, axis), end.gate))
         return values
 
     def order(self, ends: Reached, axis: int) -> Int[Array, "*rows n_sources"]:
@@ -62,7 +62,7 @@ class Matching(eqx.Module):
             pairs = _repeated(x, axis + 1, n), _repeated(y, axis, n)
             (value,) = values_of(end, *pairs)
             value = _mean_from(value, axis + 2)
-            cost = weighted(_gated(end, value), end.weight)
+            cost = weighted(gated(value, end.gate), end.weight)
             costs = cost if costs is None else costs + cost
         if costs is None:
             shape = main_array(ends[0][1]).shape[: axis + 1]
@@ -135,12 +135,6 @@ def pairwise_terms(owner: str, loss: Any, key: PRNGKeyArray | None) -> tuple[Ter
 def _refuse(owner: str, loss: Any, why: str) -> NoReturn:
     rule = "compare two signals at a time"
     refuse(owner, "loss", rule, f"`{name_of(loss)}`", f"In it, {why}.")
-
-
-def _gated(end: End, value: Array) -> Array:
-    if end.gate is None:
-        return value
-    return jnp.where(end.gate, value, jnp.zeros_like(value))
 
 
 def _mean_from(value: Array, axis: int) -> Array:

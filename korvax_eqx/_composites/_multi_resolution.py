@@ -11,7 +11,7 @@ from korvax_eqx._core._plain import as_transform
 from korvax_eqx._core._steps import AbstractTransform
 from korvax_eqx._data import Term
 from korvax_eqx._data._term import is_off
-from korvax_eqx._engine._plan import unique_names
+from korvax_eqx._engine._plan import path_of, unique_names
 from korvax_eqx._names import snake_name
 from korvax_eqx._transforms._stft import STFT
 from korvax_eqx._types import LossFn, ScaleFn, TransformFn
@@ -109,7 +109,7 @@ class MultiResolutionLoss(AbstractLoss):
 
 def label_of(transform: Any) -> str:
     """Return the name of a transform's terms, for logging."""
-    first = as_transform(transform).path[0]
+    first = path_of(as_transform(transform))[0]
     return str(first.n_fft) if isinstance(first, STFT) else snake_name(transform)
 
 

@@ -14,7 +14,7 @@ from korvax_eqx._data import Spectra, Term, Terms
 from korvax_eqx._data._term import is_off
 from korvax_eqx._engine._devices import keep_rows
 from korvax_eqx._engine._evaluate import evaluate
-from korvax_eqx._engine._piece import each_value
+from korvax_eqx._engine._piece import each_value, gated
 from korvax_eqx._engine._plan import active, is_equal, steps_of, tree_of
 from korvax_eqx._engine._report import reported
 from korvax_eqx._engine._walk import compared
@@ -174,12 +174,18 @@ def _evaluated(
         # Inside a compiled function, two copies of a window are different arrays.
         own = jax.tree.structure(step)
         is_inside = [bool(s) and jax.tree.structure(s[0]) == own for s in steps]
+        pairs = list(zip(terms, is_inside, strict=True))
+        if any(own and term.target is not None for term, own in pairs):
+            raise ValueError(
+                f"`{_OWNER}`: a part that compares the prediction is bound. Leave out "
+                "`bind`, and pass the target in the call."
+            )
         inside = [
             term.with_path(s[1:])
             for term, s, own in zip(terms, steps, is_inside, strict=True)
             if own
         ]
-        outside = [t for t, own in zip(terms, is_inside, strict=True) if not own]
+        outside = [term for term, own in pairs if not own]
         found: dict[str, list[Array]] = {}
         if inside and isinstance(step, STFT):
             found.update(_on_spectra(inside, P, target))
@@ -215,8 +221,5 @@ def _on_spectra(
     values = {}
     for end, term in zip(tree.all_ends(), terms, strict=True):
         means = tuple(jnp.mean(c) for c in found[end.number])
-        value = each_value(end, means)
-        if end.gate is not None:
-            value = [jnp.where(end.gate, v, jnp.zeros_like(v)) for v in value]
-        values[term.name] = value
+        values[term.name] = [gated(v, end.gate) for v in each_value(end, means)]
     return values

@@ -11,6 +11,7 @@ from korvax_eqx._core._loss import AbstractLoss
 from korvax_eqx._core._plain import as_scale, as_spectral_loss, as_transform
 from korvax_eqx._core._steps import AbstractTransform
 from korvax_eqx._data import Term
+from korvax_eqx._engine._plan import path_of
 from korvax_eqx._types import LossFn, ScaleFn, TransformFn
 
 from ._arguments import (
@@ -85,12 +86,12 @@ class TimeFrequencyLoss(AbstractLoss):
         return (1 / n_losses,) * n_losses if self.weights is None else self.weights
 
     def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
-        path = as_transform(self.transform_fn).path
+        path = path_of(as_transform(self.transform_fn))
         labels = term_names(self.loss_fn, self.scale_fn, self.names)
         columns = (labels, self.scale_fn, self.loss_fn, self.term_weights)
         return tuple(
             Term(
-                (*path, *as_scale(scale).path),
+                (*path, *path_of(as_scale(scale))),
                 as_spectral_loss(loss),
                 weight,
                 label,

@@ -13,7 +13,7 @@ from korvax_eqx._compile import compiled
 from korvax_eqx._data import Signals, Term, Terms
 from korvax_eqx._data._kept import Kept
 from korvax_eqx._engine._evaluate import Wants, evaluate, kept_targets
-from korvax_eqx._engine._plan import active, steps_of
+from korvax_eqx._engine._plan import active
 from korvax_eqx._engine._report import alone, parts_of, reported
 from korvax_eqx._keys import check_key
 from korvax_eqx._names import snake_name
@@ -151,7 +151,9 @@ class AbstractLoss(AbstractOperand):
         lengths = checks.lengths(name, lengths, y)
         targets, places = _bound(self, y, lengths, key)
         dtype = checks.signal(name, "y", y).dtype
-        return BoundLoss(self, targets, lengths, jnp.shape(y), dtype, places.value)
+        ndims = tuple(target.ndim for target in targets)
+        shape = jnp.shape(y)
+        return BoundLoss(self, targets, lengths, shape, dtype, places.value, ndims)
 
     def __repr__(self) -> str:
         return constructor_call(self)
@@ -175,9 +177,13 @@ class BoundLoss(AbstractLoss):
     dtype: Any = eqx.field(static=True)
     # The index of each term's target; `None` for terms that had one before.
     places: tuple[int | None, ...] = eqx.field(static=True)
+    # How many axes each target had.
+    ndims: tuple[int, ...] = eqx.field(static=True)
 
     def terms(self, *, key: PRNGKeyArray | None = None) -> tuple[Term, ...]:
-        kept = [Kept(t, self.lengths, self.shape, self.dtype) for t in self.targets]
+        own = self.lengths, self.shape, self.dtype
+        targets = zip(self.targets, self.ndims, strict=True)
+        kept = [Kept(array, *own, ndim) for array, ndim in targets]
         pairs = zip(active(self.loss.terms(key=key)), self.places, strict=True)
         return tuple(t if i is None else t.against(kept[i]) for t, i in pairs)
 
@@ -284,7 +290,7 @@ def _prepared(
             )
         if (kept := term.target) is None:
             continue
-        is_mapped = kept.array.ndim > len(kept.shape) + _more_axes(term)
+        is_mapped = kept.array.ndim > kept.ndim
         if is_mapped or x.ndim < len(kept.shape) and x.shape == kept.shape[-x.ndim :]:
             raise ValueError(
                 f"`{name}`: it is bound to targets of shape {kept.shape}"
@@ -300,11 +306,6 @@ def _prepared(
     return terms, x.astype(dtype), None if y is None else y.astype(dtype), lengths
 
 
-def _more_axes(term: Term) -> int:
-    """Return how many more axes the end of a path has than the signals: 0 or 1."""
-    return int(any(not step.makes_signals for step in steps_of(term)))
-
-
 @compiled
 def _part_gradients(
     loss: AbstractLoss, x: Any, y: Any, lengths: Any, key: Any
@@ -318,7 +319,7 @@ def _part_gradients(
 
             def value(x: Any, own: Any = own) -> tuple[Array, list[list[Array]]]:
                 _, a, b, ends = _prepared(loss, x, y, lengths, key)
-                return evaluate(alone(own), a, b, ends, "both")
+                return evaluate(alone(own), a, b, ends, "both", beside=terms)
 
             gradient, found = jax.grad(value, has_aux=True)(x)
             values.update(zip(numbers, found, strict=True))

@@ -15,6 +15,7 @@ from korvax_eqx._compile import compiled
 from korvax_eqx._data import Framing, Signals, Spectra
 from korvax_eqx._data._scope import SCOPES, Scope
 from korvax_eqx._engine._alone import signals_of, spectra_of
+from korvax_eqx._engine._plan import path_of
 from korvax_eqx._engine._walk import step_on
 from korvax_eqx._names import name_of
 from korvax_eqx._platform import compiling_here
@@ -45,7 +46,7 @@ class AbstractStep(eqx.Module):
     @property
     def path(self) -> tuple["AbstractStep", ...]:
         """The steps that this one consists of, which losses can share; by default the
-        step itself."""
+        step itself. It counts as one step where a subclass changes `apply`."""
         return (self,)
 
     def framing(self) -> Framing | None:
@@ -255,8 +256,8 @@ def _scaled(step: AbstractScale, S: Any) -> Any:
     with jax.named_scope(f"korvax_eqx.{name}"), compiling_here():
         if jnp.ndim(S) < 2:
             with checks.owned_by(name):
-                return applied(step.path, Spectra(S)).S
-        out = applied(step.path, Spectra(jnp.swapaxes(S, -1, -2)))
+                return applied(path_of(step), Spectra(S)).S
+        out = applied(path_of(step), Spectra(jnp.swapaxes(S, -1, -2)))
         return jnp.swapaxes(out.S, -1, -2)
 
 

@@ -15,9 +15,11 @@ class Kept(eqx.Module):
     - `lengths`: lengths of the targets, shape `(*channels,)`; `None` if they are not
         padded.
     - `shape`, `dtype`: of the targets when they were bound.
+    - `ndim`: of the array then. `jax.vmap` of `bind` adds axes to it.
     """
 
     array: Inexact[Array, "..."]
     lengths: Int[Array, "..."] | None
     shape: tuple[int, ...] = eqx.field(static=True)
     dtype: Any = eqx.field(static=True)
+    ndim: int = eqx.field(static=True)

@@ -17,6 +17,7 @@ from ._call import call_rows
 from ._devices import whole_samples
 from ._functions import Arrays, Kinds, RowFunction
 from ._loop import pieces_of
+from ._plan import framing_of_step, path_of
 from ._segments import Segments, padded_at_ends
 from ._walk import step_on
 
@@ -75,7 +76,7 @@ class RowPath(RowFunction):
 
     def segments(self, n_samples: int) -> Segments | None:
         path = self.skeleton.leafless()
-        framing = path[0].framing()
+        framing = framing_of_step(path[0])
         if framing is None or n_samples < 4 * target().transform_samples:
             return None
         if not all(step.scope in _LOCAL for step in path[1:]):
@@ -91,7 +92,7 @@ def spectra_of(
     step: Any, x: Float[Array, "*channels n_samples"]
 ) -> Inexact[Array, "*channels n_bins n_frames"]:
     """Return the spectra of signals, evaluated in pieces of the batch."""
-    return _along(step.path, x, True)
+    return _along(path_of(step), x, True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +137,7 @@ def signals_of(
     """Return the mapped signals, evaluated in pieces of the batch."""
     if step.scope in ("channels", "batch"):
         return step_on(step, Signals(x)).x  # pyright: ignore
-    return _along(step.path, x, False)
+    return _along(path_of(step), x, False)
 
 
 def _along(path: tuple[Any, ...], x: Array, is_spectral: bool) -> Array:

@@ -19,7 +19,7 @@ from korvax_eqx._tree import take_arrays
 
 from ._call import call_rows
 from ._devices import whole_samples
-from ._piece import each_value, finished, weighted
+from ._piece import each_value, finished, gated, weighted
 from ._plan import Branch, parts_of, steps_of, tree_of
 from ._rows import Layout, RowTargets, RowTerms
 from ._total import column_means, total
@@ -35,10 +35,13 @@ def evaluate(
     y: Float[Array, "*channels n_samples"] | None,
     lengths: Int[Array, "*channels"] | None,
     wants: Wants,
+    beside: Sequence[Term] = (),
 ) -> tuple[Float[Array, ""], list[list[Float[Array, ""]]]]:
     """Return the weighted sum of terms and, if wanted, each term without its weight.
 
     A term that joins others has one value for each of them; other terms have one value.
+    `beside` are all terms of the loss, if these are some of them: signals that are too
+    short for one of them are left out.
     """
     groups, whole = _split(terms, lengths)
     if wants == "total":
@@ -59,7 +62,8 @@ def evaluate(
             lengths is not None,
         )
         signals: tuple[Any, ...] = (x, y) if has_target else (x,)
-        ends = _length_rows(_counted(group, groups, x, lengths), event_ndim)
+        counted = _counted(group, (*terms, *beside), x, lengths)
+        ends = _length_rows(counted, event_ndim)
         rows = (*signals, *arrays, *ends)
         rows = tuple(_flat(whole_samples(r), len(lead)) for r in rows)
         more, values = _of_rows(tree, Fixed(layout), rows, Fixed(wants))
@@ -76,9 +80,10 @@ def evaluate(
         columns = compared(tree, Signals(x), target, own)
         for end in tree.all_ends():
             means = tuple(jnp.mean(c).astype(x.dtype) for c in columns[end.number])
-            found[end.number] = each_value(end, means)
+            found[end.number] = [gated(v, end.gate) for v in each_value(end, means)]
             if not end.is_monitored:
-                value = value + weighted(finished(end, means), end.weight)
+                own = gated(finished(end, means), end.gate)
+                value = value + weighted(own, end.weight)
     if wants == "total":
         return value, []
     return value, [found[i] for i in range(len(terms))]
@@ -133,7 +138,7 @@ def kept_targets(
         event_ndim = _event_ndim(tree, y)
         lead = y.shape[: y.ndim - event_ndim]
         layout = Layout(y.shape[len(lead) :], False, (), lengths is not None)
-        ends = _length_rows(_counted(group, groups, y, lengths), event_ndim)
+        ends = _length_rows(_counted(group, terms, y, lengths), event_ndim)
         rows = (y, *ends)
         rows = tuple(_flat(whole_samples(r), len(lead)) for r in rows)
         skeleton, shared = take_arrays(tree)
@@ -203,7 +208,7 @@ def _unbound(group: _Numbered) -> _Numbered:
 
 def _counted(
     group: _Numbered,
-    groups: Sequence[_Numbered],
+    terms: Sequence[Term],
     x: Float[Array, "*channels n_samples"],
     lengths: Int[Array, "*channels"] | None,
 ) -> Int[Array, "*channels"] | None:
@@ -215,7 +220,7 @@ def _counted(
         return None
     counted = lengths
     is_monitored = group[0][1].is_monitored
-    for _, term in itertools.chain(*groups):
+    for term in terms:
         if term.is_monitored != is_monitored:
             continue
         is_enough = _is_long_enough(term, x, lengths)

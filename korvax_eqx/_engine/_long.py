@@ -9,7 +9,7 @@ from korvax_eqx._data import Framing, Signals, Spectra
 from korvax_eqx._platform import target
 
 from ._functions import Arrays
-from ._plan import Branch
+from ._plan import Branch, framing_of_step
 from ._segments import Kind, Segments, in_segments, padded_at_ends
 from ._walk import compared, main_array, step_on
 
@@ -22,7 +22,7 @@ def framing_of(branch: Branch) -> Framing | None:
     They may be cut if its terms are sums over frames, each frame depends only on its
     own samples, and no target is bound, of which the spectra are there already.
     """
-    framing = branch.step.framing()
+    framing = framing_of_step(branch.step)
     if framing is None or not framing.is_local:
         return None
     steps = branch.all_steps()[1:]

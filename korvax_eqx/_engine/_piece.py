@@ -24,7 +24,7 @@ from ._functions import Arrays, Wrt, replaced
 from ._layout import lengths_for
 from ._long import LongPart, segments_of
 from ._plan import Branch, End
-from ._turns import Columns, Grads, Part, in_turns, n_values_of
+from ._turns import Columns, Grads, Part, always_true, in_turns, n_values_of
 from ._walk import compared, folded, main_array, step_on
 
 # Up to this many channels or sub-bands of a row are added one by one.
@@ -52,7 +52,7 @@ class Piece:
         if of_pairs:
             self.n_pairs = rows[0].shape[0], rows[1].shape[0]
             self.zero = jnp.repeat(self.zero, rows[1].shape[0])
-        self.always = _always_true(rows[0].reshape(-1)[0])
+        self.always = always_true(rows[0].reshape(-1)[0])
         self.given = rows[-1] if fn.seed in ("slopes", "cotangents") else None
         self.n_rows = self.zero.shape[0]
         self.is_there = None
@@ -277,11 +277,8 @@ class Piece:
 
     def _gated(self, columns: Columns) -> Columns:
         """Set the columns of terms with closed gates to 0."""
-        gates = {n: self.plain_ends[n].gate for n in columns}
         return {
-            n: own
-            if gates[n] is None
-            else tuple(jnp.where(gates[n], c, jnp.zeros_like(c)) for c in own)
+            n: tuple(gated(column, self.plain_ends[n].gate) for column in own)
             for n, own in columns.items()
         }
 
@@ -389,11 +386,10 @@ def each_value(end: End, means: tuple[Array, ...]) -> list[Array]:
     return [finished(end, means)] if end.inside is None else list(means)
 
 
+def gated(value: Array, gate: Array | None) -> Array:
+    """Return a value, or 0 if its gate is closed."""
+    return value if gate is None else jnp.where(gate, value, jnp.zeros_like(value))
+
+
 def weighted(value: Array, weight: Any) -> Array:
     return value * jnp.asarray(weight).astype(value.dtype)
-
-
-def _always_true(number: Array) -> Array:
-    """True for any number, NaN included, in a form that XLA does not simplify."""
-    kind = jnp.dtype(f"int{8 * number.dtype.itemsize}")
-    return (jax.lax.bitcast_convert_type(number, kind) | 1) != 0

@@ -1,8 +1,9 @@
 """Merging the paths of terms into a tree, so that common first steps run once."""
 
+import functools
+import operator
 from collections import Counter
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Any
 
 import equinox as eqx
@@ -62,7 +63,7 @@ class Branch(eqx.Module):
             branch = rest.pop()
             ends.extend(branch.ends)
             rest.extend(branch.branches)
-        return sorted(ends, key=attrgetter("number"))
+        return sorted(ends, key=operator.attrgetter("number"))
 
     def all_steps(self) -> list[Any]:
         own = [] if self.step is None else [self.step]
@@ -120,7 +121,27 @@ def tree_of(terms: Sequence[tuple[int, Term]], kept: list[Any] | None = None) ->
 
 def steps_of(term: Term) -> list[Any]:
     """Return the path of a term, with composed steps replaced by their parts."""
-    return [part for step in term.path for part in step.path]
+    return [part for step in term.path for part in path_of(step)]
+
+
+def path_of(step: Any) -> tuple[Any, ...]:
+    """Return the parts of a step: itself, if a subclass changed what it does."""
+    return (step,) if _is_changed(type(step), "path") else step.path
+
+
+def framing_of_step(step: Any) -> Any:
+    """Return where a step says that frames lie, unless a subclass changed it."""
+    return None if _is_changed(type(step), "framing") else step.framing()
+
+
+@functools.cache
+def _is_changed(cls: type[Any], name: str) -> bool:
+    """Whether `apply` is defined in a subclass of the class that defines `name`."""
+    places = (
+        next(i for i, base in enumerate(cls.__mro__) if attribute in vars(base))
+        for attribute in ("apply", name)
+    )
+    return operator.lt(*places)
 
 
 def parts_of(term: Term) -> list[Any]:

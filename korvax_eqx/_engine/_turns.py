@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from ._functions import Arrays
@@ -70,3 +72,9 @@ def _joined(a: Part, b: Part) -> Part:
 
     n_values: Any = (a.n_values or 0) + (b.n_values or 0)
     return Part([*a.numbers, *b.numbers], None, n_values, run)
+
+
+def always_true(number: Array) -> Array:
+    """True for any number, NaN included, in a form that XLA does not simplify."""
+    kind = jnp.dtype(f"int{8 * number.dtype.itemsize}")
+    return (jax.lax.bitcast_convert_type(number, kind) | 1) != 0

@@ -15,6 +15,7 @@ from korvax_eqx._core._steps import (
     widest,
 )
 from korvax_eqx._data import Spectra
+from korvax_eqx._engine._plan import path_of
 from korvax_eqx._static import as_module, items_of
 
 
@@ -43,7 +44,7 @@ class Chain(AbstractScale):
 
     @property
     def path(self) -> tuple[AbstractStep, ...]:
-        return tuple(step for scale in self.scales for step in as_scale(scale).path)
+        return tuple(step for scale in self.scales for step in path_of(as_scale(scale)))
 
     @property
     def scope(self) -> Scope:  # pyright: ignore[reportIncompatibleVariableOverride]
